@@ -1,0 +1,95 @@
+"""QaDS: quality-aware diverse selection of fine-tuning data.
+
+    pool = qads.load_pool("data/*.jsonl")                        # candidates
+    emb  = qads.SentenceEmbedder()(pool)                         # what "near" means
+    infl = qads.OneShotInfluence()(candidates, anchors)          # what a row is worth
+    sel  = qads.KCenterGreedy()(emb, quality, budget=0.1)        # which rows to keep
+
+Names are imported when they are first used, so that `import qads` loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qads.clean import PoolFindings, check_pool
+    from qads.cluster import Execution
+    from qads.config import RunConfig, load_config
+    from qads.datasets import load_pool, write_pool
+    from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
+    from qads.errors import QadsError
+    from qads.models import open_causal_lm, open_encoder
+    from qads.pool import Pool, Row, Selection
+    from qads.prompts import ChatTemplate, ExemplarTemplate
+    from qads.quality import FittedScorer, Influence, OneShotInfluence, RidgeScorer, choose_anchors, stratified_sample
+    from qads.run import RunResult, run_pipeline
+    from qads.selection import KCenterGreedy, RandomSelection, TopQuality
+
+_HOMES = {
+    "qads.clean": ("PoolFindings", "check_pool"),
+    "qads.cluster": ("Execution",),
+    "qads.config": ("RunConfig", "load_config"),
+    "qads.datasets": ("load_pool", "write_pool"),
+    "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
+    "qads.errors": ("QadsError",),
+    "qads.models": ("open_causal_lm", "open_encoder"),
+    "qads.pool": ("Pool", "Row", "Selection"),
+    "qads.prompts": ("ChatTemplate", "ExemplarTemplate"),
+    "qads.quality": (
+        "FittedScorer",
+        "Influence",
+        "OneShotInfluence",
+        "RidgeScorer",
+        "choose_anchors",
+        "stratified_sample",
+    ),
+    "qads.run": ("RunResult", "run_pipeline"),
+    "qads.selection": ("KCenterGreedy", "RandomSelection", "TopQuality"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ChatTemplate",
+    "Embeddings",
+    "Execution",
+    "ExemplarTemplate",
+    "FittedScorer",
+    "Influence",
+    "KCenterGreedy",
+    "LMEmbedder",
+    "OneShotInfluence",
+    "Pool",
+    "PoolFindings",
+    "QadsError",
+    "RandomSelection",
+    "RidgeScorer",
+    "Row",
+    "RunConfig",
+    "RunResult",
+    "Selection",
+    "SentenceEmbedder",
+    "TopQuality",
+    "check_pool",
+    "choose_anchors",
+    "load_config",
+    "load_pool",
+    "open_causal_lm",
+    "open_encoder",
+    "run_pipeline",
+    "stratified_sample",
+    "write_pool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'qads' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

@@ -1,0 +1,302 @@
+"""The `qads` command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+# Threads that spin while they wait make two processes on a small machine several times slower; must be set before
+# the libraries load.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import typer
+
+from qads.errors import QadsError
+
+if TYPE_CHECKING:
+    from qads.config import RunConfig
+    from qads.cli.terminal import Terminal
+
+__all__ = ["app", "main"]
+
+# Commands import what they need: `qads --help` has to answer at once.
+
+app = typer.Typer(
+    name="qads",
+    help="Decide which fine-tuning data is worth training on: quality-aware diverse selection (QaDS).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Sources = Annotated[list[str], typer.Argument(metavar="POOL...", help="Files, globs, folders, - or hf://owner/name.")]
+Budget = Annotated[str, typer.Option("--budget", "-b", help="Rows to select: 1000, 0.1 or 10%.")]
+Anchors = Annotated[
+    list[str] | None,
+    typer.Option("--anchors", "-a", help="The target skill: file(s) of your own samples. Or a number: choose so many from the pool."),
+]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help="Map a column: problem=NAME, solution=NAME; id= makes ids anew. Repeatable.")
+]
+OnBadRow = Annotated[Literal["error", "skip"], typer.Option(help="A line that cannot be read: stop, or set it aside.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Any setting of the configuration: selection.alpha=0.5. Repeatable.")]
+Redo = Annotated[list[str] | None, typer.Option("--redo", metavar="STAGE", help="Compute a stage and all that follows again. Repeatable.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show stages, rows, estimated tokens and time; compute nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Model = Annotated[str | None, typer.Option(help="Causal model that scores: alias, folder, GGUF file or hub id.")]
+Sample = Annotated[int | None, typer.Option(help="Rows that are really scored; the rest is predicted.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
+RunDir = Annotated[Path, typer.Option("--out", "-o", help="Run directory.")]
+
+
+@app.command(epilog="Example:  qads demo --out demo-run")
+def demo(
+    out: RunDir = Path("demo-run"),
+    rows: Annotated[int, typer.Option(min=50, help="Rows of the generated pool.")] = 2000,
+    budget: Budget = "10%",
+    seed: Annotated[int, typer.Option(help="Seed of the generated pool.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole pipeline on a generated pool with planted flaws, and show what QaDS kept."""
+    from qads.cli.demo import prepare_demo, show_demo
+
+    terminal = _terminal(as_json)
+    config = prepare_demo(out, n_rows=rows, budget=budget, seed=seed)
+    result = _run(config, out, terminal, label_key="flaw")
+    show_demo(result, terminal)
+
+
+@app.command(epilog="Example:  qads select data/*.jsonl.gz --budget 10% --anchors gsm8k_dev.jsonl -o picked.jsonl")
+def select(
+    pool: Sources,
+    budget: Budget,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the selected rows: .jsonl, .json or .parquet.")],
+    anchors: Anchors = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")] = None,
+    format: Annotated[str | None, typer.Option(help="jsonl, parquet, alpaca, messages or sharegpt; by default by OUT's ending.")] = None,
+    model: Model = None,
+    sample: Sample = None,
+    no_quality: Annotated[bool, typer.Option("--no-quality", help="Diversity alone: plain K-center Greedy.")] = False,
+    column: Columns = None,
+    on_bad_row: OnBadRow = "error",
+    device: Device = None,
+    settings: Settings = None,
+    redo: Redo = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """From files to a selected file, with a reason for every row."""
+    shape = format or ("parquet" if out.suffix == ".parquet" else "jsonl")
+    config = _config_from_flags(
+        pool, budget, anchors=anchors, model=model, sample=sample, no_quality=no_quality, column=column,
+        on_bad_row=on_bad_row, device=device, settings=[*(settings or []), f"output.format={shape}"],
+    )  # fmt: skip
+    directory = run_dir or out.with_name(out.name + ".qads")
+    terminal = _terminal(as_json)
+    if dry_run:
+        _show_estimate(config, directory, terminal)
+        return
+    result = _run(config, directory, terminal, redo=redo)
+    copy_file(result.train_file, out)
+    terminal.run_finished(result, out)
+
+
+@app.command(name="run", epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5")
+def run_command(
+    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,
+    settings: Settings = None,
+    until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
+    redo: Redo = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute every stage of a configuration; what is done already is used as it is."""
+    from qads.config import load_config
+
+    config = load_config(config_file, settings or [])
+    directory = out or Path("runs") / config_file.stem
+    terminal = _terminal(as_json)
+    if dry_run:
+        _show_estimate(config, directory, terminal)
+        return
+    result = _run(config, directory, terminal, redo=redo, until=until)
+    terminal.run_finished(result)
+
+
+@app.command(epilog="Example:  qads embed data/*.parquet --out runs/mine")
+def embed(
+    pool: Sources, out: RunDir, column: Columns = None, on_bad_row: OnBadRow = "error", device: Device = None,
+    settings: Settings = None, redo: Redo = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Embed a pool: OUT/embed/embeddings.npy."""
+    config = _config_from_flags(pool, "1", column=column, on_bad_row=on_bad_row, device=device, settings=settings)
+    terminal = _terminal(as_json)
+    terminal.run_finished(_run(config, out, terminal, redo=redo, until="embed"))
+
+
+@app.command(epilog="Example:  qads score data/*.jsonl --anchors target.jsonl --sample 500 --out runs/mine")
+def score(
+    pool: Sources, out: RunDir, anchors: Anchors = None, model: Model = None, sample: Sample = None,
+    column: Columns = None, on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
+    redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
+    config = _config_from_flags(
+        pool, "1", anchors=anchors, model=model, sample=sample, column=column, on_bad_row=on_bad_row, device=device,
+        settings=settings,
+    )  # fmt: skip
+    terminal = _terminal(as_json)
+    if dry_run:
+        _show_estimate(config, out, terminal)
+        return
+    terminal.run_finished(_run(config, out, terminal, redo=redo, until="quality"))
+
+
+@app.command(epilog="Example:  qads check data/*.jsonl --against gsm8k_test.jsonl math500.jsonl")
+def check(
+    pool: Sources,
+    against: Annotated[list[str] | None, typer.Option(help="Evaluation sets that must not be in the pool. Repeatable; takes globs.")] = None,
+    show: Annotated[int, typer.Option(min=0, help="Findings of each sort to print.")] = 5,
+    column: Columns = None,
+    on_bad_row: OnBadRow = "skip",
+    as_json: AsJson = False,
+) -> None:
+    """Look for unusable rows, repeated problems and evaluation problems in a pool. Exit code 1 if there are any."""
+    from qads.clean import check_pool
+    from qads.datasets import load_pool
+
+    terminal = _terminal(as_json)
+    with terminal.reading() as progress:
+        candidates = load_pool(pool, columns=_columns(column), on_bad_row=on_bad_row, progress=progress)
+        evaluation = load_pool(against, require_solution=False, progress=progress) if against else None
+    findings = check_pool(candidates, evaluation)
+    terminal.findings(findings, show=show)
+    if findings.n_findings:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example:  qads status runs/mine")
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")], as_json: AsJson = False
+) -> None:
+    """Show which stages of a run are complete, in progress or still to do."""
+    from qads.run import read_status
+
+    _terminal(as_json).status(read_status(directory))
+
+
+@app.command(epilog="Example:  qads report runs/mine")
+def report(directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]) -> None:
+    """Write the page that shows what a run chose and why: RUN/report/report.html."""
+    from qads.report import write_report
+
+    _terminal(as_json=False).line(f"Report: {write_report(directory)}")
+
+
+def main() -> None:
+    """Run the command line; errors become one readable block and the exit code 2."""
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore", "urllib3", "filelock", "numba", "sentence_transformers", "fsspec", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app()
+    except SystemExit as stop:
+        if stop.code == 130:
+            typer.echo("\ninterrupted; what was finished is kept: the same command goes on from there.", err=True)
+        raise
+    except QadsError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a finished file, whole or not at all."""
+    from qads.datasets import atomic_path
+
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _terminal(as_json: bool) -> Terminal:
+    from qads.cli.terminal import Terminal
+
+    return Terminal(as_json=as_json)
+
+
+def _run(
+    config: RunConfig,
+    directory: Path,
+    terminal: Terminal,
+    *,
+    redo: list[str] | None = None,
+    until: str | None = None,
+    label_key: str | None = None,
+) -> Any:
+    from qads.report import write_report
+    from qads.run import run_pipeline
+
+    with terminal.running() as observer:
+        result = run_pipeline(config, directory, redo=redo or (), until=until, observer=observer)
+        if until is None or until == "mixture":
+            write_report(directory, label_key=label_key)
+    return result
+
+
+def _show_estimate(config: RunConfig, directory: Path, terminal: Terminal) -> None:
+    from qads.run import estimate_run
+
+    terminal.estimate(estimate_run(config, directory))
+
+
+def _columns(column: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in column or []]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise typer.BadParameter(f"--column {name}: expected FIELD=COLUMN, as in --column problem=question")
+    return {name: value for name, _, value in pairs}
+
+
+def _config_from_flags(
+    pool: list[str],
+    budget: str,
+    *,
+    anchors: list[str] | None = None,
+    model: str | None = None,
+    sample: int | None = None,
+    no_quality: bool = False,
+    column: list[str] | None = None,
+    on_bad_row: str = "error",
+    device: str | None = None,
+    settings: list[str] | None = None,
+) -> RunConfig:
+    from qads.config import load_config
+
+    raw: dict[str, Any] = {
+        "pool": {"sources": tuple(pool), "columns": _columns(column), "on_bad_row": on_bad_row},
+        "budget": budget,
+    }
+    if anchors and len(anchors) == 1 and anchors[0].isdigit():
+        raw["anchors"] = {"n": int(anchors[0])}
+    elif anchors:
+        raw["anchors"] = {"sources": tuple(anchors)}
+    if device:
+        raw["execution"] = {"device": device}
+    raw["quality"] = None if no_quality else ({"sample": sample} if sample is not None else {})
+    if model and no_quality:
+        raise typer.BadParameter("--model and --no-quality exclude each other: without quality no model scores")
+    if model:
+        raw["quality"] = (raw["quality"] or {}) | {"influence": {"model": model}}
+    return load_config(raw, settings or [])
+

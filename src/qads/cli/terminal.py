@@ -1,0 +1,226 @@
+"""What the command line prints: tables and bars on a terminal, plain lines elsewhere, one JSON object with --json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from qads.clean import PoolFindings
+from qads.pool import Progress as ProgressCallback
+from qads.run import Manifest, RunResult, RunStatus, StageEstimate
+
+__all__ = ["RunDisplay", "Terminal"]
+
+_PLAIN_SECONDS = 15.0
+"""How often a run that is not on a terminal says how far it is."""
+
+
+class Terminal:
+    """Standard output for results, standard error for progress."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+    def line(self, text: str) -> None:
+        """One line of result; text of the pool is shown as it is, never read as markup."""
+        self.out.print(escape(text))
+
+    def emit(self, value: object) -> None:
+        """The result as JSON."""
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A table; columns of numbers to the right."""
+        numeric = [all(isinstance(row[c], int | float | None) for row in rows) for c in range(len(columns))]
+        cells = [[_shown(value) for value in row] for row in rows]
+        if not self.out.is_terminal:
+            widths = [max(len(r[c]) for r in [list(columns), *cells]) for c in range(len(columns))]
+            self.out.print(escape(title))
+            for row in [list(columns), *cells]:
+                aligned = [v.rjust(w) if n else v.ljust(w) for v, w, n in zip(row, widths, numeric, strict=True)]
+                self.out.print(escape("  " + "  ".join(aligned).rstrip()), soft_wrap=True)
+            return
+        table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for name, right in zip(columns, numeric, strict=True):
+            table.add_column(escape(name), justify="right" if right else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*map(escape, row))
+        self.out.print(table)
+
+    @contextmanager
+    def running(self) -> Iterator[RunDisplay]:
+        """Shows the progress of a run while the block runs."""
+        display = RunDisplay(self.err, quiet=self.as_json)
+        try:
+            yield display
+        finally:
+            display.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[ProgressCallback]:
+        """Shows how many rows were read."""
+        with self.running() as display:
+            display.stage_started("reading", 1, 1)
+            yield display.progress
+
+    def run_finished(self, result: RunResult, out: Path | None = None) -> None:
+        """What a run left behind, and what to do next."""
+        if self.as_json:
+            files = {"out": str(out)} if out else {}
+            self.emit({"directory": str(result.directory), "stages": result.manifests} | files)
+            return
+        manifests = result.manifests
+        rows = [(name, m.get("rows"), m.get("tokens"), m["seconds"]) for name, m in manifests.items()]
+        self.table(f"Run {result.directory}", ("stage", "rows", "model tokens", "seconds"), rows)
+        self._rejected(manifests["pool"], result.directory)
+        if "quality" in manifests:
+            self.line(_agreement_sentence(manifests["quality"]))
+        if "select" in manifests:
+            total, picked = manifests["pool"]["sources"], manifests["select"]["sources"]
+            rows = [(name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()]
+            self.table("Rows chosen", ("source", "pool", "chosen", "%"), rows)
+        if "mixture" in manifests:
+            self.line(f"Selected rows: {out or result.train_file}  ({manifests['mixture']['rows']} rows, each with its reason)")
+            self.line(f"Report:        {result.directory / 'report' / 'report.html'}")
+
+    def _rejected(self, manifest: Manifest, directory: Path) -> None:
+        if manifest["rejected"]:
+            reasons = ", ".join(f"{n} × {reason}" for reason, n in manifest["rejected_reasons"].items())
+            self.line(f"Set aside: {manifest['rejected']} rows ({reasons}); see {directory / 'pool' / 'rejected.jsonl'}")
+
+    def estimate(self, stages: Sequence[StageEstimate]) -> None:
+        """What a run would do."""
+        if self.as_json:
+            self.emit([dataclasses.asdict(stage) for stage in stages])
+            return
+        rows = [(s.name, s.status, s.rows, s.tokens, s.seconds) for s in stages]
+        self.table(
+            "Dry run: nothing is computed (tokens and seconds are estimates)",
+            ("stage", "status", "rows", "model tokens", "seconds"), rows,
+        )  # fmt: skip
+        total = sum(s.seconds or 0 for s in stages if s.status != "done")
+        self.line(f"About {_duration(total)} of model time is left to do.")
+
+    def status(self, status: RunStatus) -> None:
+        """The stages of a run directory."""
+        if self.as_json:
+            self.emit(dataclasses.asdict(status))
+            return
+        rows = [(s.name, s.state, s.rows, s.seconds, s.shards or None) for s in status.stages]
+        self.table(f"Run {status.directory}", ("stage", "state", "rows", "seconds", "shards so far"), rows)
+        self.line(f"In use by process {status.running}." if status.running else "No process is using it.")
+
+    def findings(self, findings: PoolFindings, *, show: int) -> None:
+        """What a check found."""
+        if self.as_json:
+            self.emit(dataclasses.asdict(findings) | {"n_findings": findings.n_findings})
+            return
+        self.table("Rows", ("source", "rows"), list(findings.n_by_source.items()))
+        self.table("Kinds", ("kind", "rows"), list(findings.n_by_kind.items()))
+        self.line(
+            f"{findings.n_rows} usable rows; {len(findings.rejected)} set aside, {findings.n_duplicate_rows} repeat a "
+            f"problem, {len(findings.contamination)} are problems of the evaluation."
+        )
+        for row in findings.rejected[:show]:
+            self.line(f"  set aside: {row.where}: {row.reason}")
+        for group in sorted(findings.duplicates, key=lambda g: -len(g.ids))[:show]:
+            same = "same solution" if group.same_solution else "different solutions"
+            self.line(f"  {len(group.ids)} × one problem ({same}): {', '.join(group.ids[:4])}: {_cut(group.problem)}")
+        for match in findings.contamination[:show]:
+            self.line(f"  in the evaluation: {match.id} = {match.evaluation_id}: {_cut(match.problem)}")
+
+
+class RunDisplay:
+    """Hears a run and shows it: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console, self._quiet = console, quiet
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._name = ""
+        self._started = self._said = time.monotonic()
+
+    def stage_started(self, name: str, number: int, n_stages: int) -> None:
+        """Stage `name` starts to compute."""
+        self.close()
+        self._name = f"[{number}/{n_stages}] {name}"
+        self._started = self._said = time.monotonic()
+        if self._quiet:
+            return
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                TextColumn("left"), TimeRemainingColumn(), console=self._console, transient=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task(escape(self._name), total=None)
+            self._bar.start()
+        else:
+            self._console.print(escape(f"{self._name} …"))
+
+    def progress(self, done: int, total: int) -> None:
+        """The stage has done `done` of `total`."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total if total >= 0 else None)
+        elif not self._quiet and time.monotonic() - self._said > _PLAIN_SECONDS:
+            self._said = time.monotonic()
+            left = f", about {_duration((self._said - self._started) * (total - done) / done)} left" if done and total > 0 else ""
+            self._console.print(escape(f"{self._name}: {done}{f' of {total}' if total >= 0 else ''}{left}"))
+
+    def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
+        """Stage `name` is complete."""
+        self.close()
+        if not self._quiet:
+            how = "done before" if reused else f"{_duration(manifest['seconds'])}"
+            self._console.print(escape(f"✓ {name:<10} {manifest.get('rows', ''):>8} rows  {how}"))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._task = None
+
+
+def _agreement_sentence(manifest: Mapping[str, Any]) -> str:
+    found = manifest["agreement"]
+    low, high = _shown(found["pearson_low"]), _shown(found["pearson_high"])
+    return (
+        f"Quality: {manifest['real']} rows really scored, {manifest['predicted']} predicted. Prediction against real, out of "
+        f"fold: r = {_shown(found['pearson'])} [{low}, {high}]; within sources {_shown(found['within_source'])}; "
+        f"a source's mean alone gives {_shown(found['source_mean'])}."
+    )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _percent(part: int, whole: int) -> float:
+    return round(100 * part / whole, 1)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _cut(text: str, length: int = 100) -> str:
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return flat if len(flat) <= length else flat[: length - 1] + "…"

@@ -1,0 +1,102 @@
+"""Map a function over shards, and remember the shards that are done.
+
+A shard is a range of rows. Its result depends on its rows alone, so a run that was killed computes the missing
+shards and ends with the same bytes, and the engine that maps them is a matter of speed only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from qads.pool import Progress
+
+__all__ = ["Execution", "MemoryShards", "ShardStore", "map_shards"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How fast, never what: no field here changes a result beyond floating-point rounding."""
+
+    kind: Literal["local"] = "local"
+    device: Literal["auto", "cpu", "cuda", "mps"] | str = "auto"
+    """Where models run; ``auto`` takes CUDA, then MPS, then the CPU."""
+    max_tokens_per_batch: int = 2048
+    """Padded tokens in one forward pass of a model; bounds its memory. 2048 is best on CPUs; give a GPU 32768 or more."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with a model. Only for models you trust as you trust their authors."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+
+class ShardStore(Protocol):
+    """Where finished shards are kept."""
+
+    def get(self, index: int) -> pa.Table | None:
+        """Shard `index` if it is finished."""
+        ...
+
+    def put(self, index: int, table: pa.Table) -> None:
+        """Keep shard `index`."""
+        ...
+
+    def array(self, shape: tuple[int, int]) -> Float[np.ndarray, "n d"]:
+        """A float32 array to join the shards in; on disk where memory is not the place for it."""
+        ...
+
+
+@dataclass
+class MemoryShards:
+    """Keeps shards in memory: what the Python interface uses."""
+
+    tables: dict[int, pa.Table] = field(default_factory=dict[int, pa.Table])
+
+    def get(self, index: int) -> pa.Table | None:
+        """Shard `index` if it is finished."""
+        return self.tables.get(index)
+
+    def put(self, index: int, table: pa.Table) -> None:
+        """Keep shard `index`."""
+        self.tables[index] = table
+
+    def array(self, shape: tuple[int, int]) -> Float[np.ndarray, "n d"]:
+        """A float32 array in memory."""
+        return np.empty(shape, np.float32)
+
+
+def map_shards(
+    function: Callable[[range], pa.Table],
+    n_rows: int,
+    *,
+    rows_per_shard: int,
+    store: ShardStore,
+    first_index: int = 0,
+    progress: Progress | None = None,
+) -> int:
+    """Compute the shards of `n_rows` rows that `store` does not hold yet.
+
+    Args:
+        function: rows of one shard -> its table.
+        n_rows: rows in all.
+        rows_per_shard: the grid; part of the result's identity, since batches never cross a shard.
+        store: where finished shards are and go.
+        first_index: number of the first shard in the store.
+        progress: called with (rows done, n_rows).
+
+    Returns:
+        The number of shards.
+    """
+    shards = [range(start, min(start + rows_per_shard, n_rows)) for start in range(0, n_rows, rows_per_shard)]
+    for index, rows in enumerate(shards, first_index):
+        if progress:
+            progress(rows.start, n_rows)
+        if store.get(index) is None:
+            store.put(index, function(rows))
+    if progress:
+        progress(n_rows, n_rows)
+    return len(shards)

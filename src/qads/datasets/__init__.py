@@ -1,0 +1,162 @@
+"""Readers and writers: files, folders, streams and hub datasets -> `Pool`, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from qads.datasets.files import SourceFile, expand_sources
+from qads.datasets.formats import FIELDS, Reject, UnknownShapeError, read_record
+from qads.datasets.records import BrokenRecord, Record, read_records
+from qads.datasets.writers import WRITERS, atomic_path, write_pool
+from qads.errors import PoolError
+from qads.pool import (
+    KINDS,
+    EncodedRow,
+    Kind,
+    Pool,
+    Progress,
+    RejectedRow,
+    Row,
+    first_repeated,
+    table_from_encoded,
+    to_json,
+)
+
+__all__ = ["WRITERS", "atomic_path", "expand_sources", "load_pool", "write_pool"]
+
+
+def load_pool(
+    sources: str | Path | Sequence[str | Path],
+    *,
+    columns: Mapping[str, str] | None = None,
+    kind: Kind | None = None,
+    on_bad_row: Literal["error", "skip"] = "error",
+    progress: Progress | None = None,
+) -> Pool:
+    r"""Read candidate samples from files, globs, folders, standard input (``-``) or ``hf://owner/name``.
+
+    Formats are told by the ending (``.jsonl .json .csv .tsv .parquet .arrow``, each also with ``.gz .bz2 .xz
+    .zst``) and shapes by their columns: Alpaca, prompt/completion, question/answer (GSM8K), problem/solution
+    (MATH), AQuA, messages, ShareGPT, MathInstruct, program of thought, self-instruct, Dolly, SVAMP. Columns
+    that no format uses are kept in ``meta``. Not kept as they were: CR LF becomes LF in problems and
+    solutions, GSM8K's calculator marks leave the solution (``meta`` has the text with them), and NaN and
+    infinities in ``meta`` become null.
+
+    Args:
+        sources: what to read, in order.
+        columns: field -> column (``{"problem": "q", "solution": "a"}``) for shapes that are not recognised;
+            an empty column leaves the field out (``{"id": ""}`` makes ids from source and row number). Only
+            ``id`` is taken for an id unasked: ``ID``, ``item_id`` and their like stay in ``meta``, since
+            upstream they often name a problem, which several rows share.
+        kind: sets ``kind`` for every row instead of detecting it.
+        on_bad_row: ``"skip"`` sets lines that cannot be read aside, ``"error"`` stops at the first.
+        progress: called with (rows read, −1).
+
+    Returns:
+        The pool; its ``rejected`` lists every row set aside and why.
+
+    Raises:
+        PoolError: a source is missing, empty or damaged, a row cannot be read, none can serve, an id repeats.
+
+    >>> import qads, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "tiny.jsonl"
+    >>> _ = path.write_text('{"question": "1+1?", "answer": "1+1=2\\n#### 2"}')
+    >>> qads.load_pool(path)[0].answer
+    '2'
+    """
+    mapping = dict(columns or {})
+    if unknown := [name for name in mapping if name not in FIELDS]:
+        raise PoolError(f"columns: unknown field {unknown[0]!r}; a column map may name {', '.join(FIELDS)}.")
+    if kind is not None and kind not in KINDS:
+        raise PoolError(f"kind: {kind!r} is not one of {', '.join(KINDS)}.")
+    listed = [sources] if isinstance(sources, str | Path) else list(sources)
+    if not listed:
+        raise PoolError("load_pool: no source given.")
+    reader = _Reader(columns=mapping, kind=kind, skip_bad=on_bad_row == "skip", progress=progress)
+    files = expand_sources([str(source) for source in listed])
+    table = table_from_encoded(row for file in files for row in reader.rows(file))
+    if reader.unseen:
+        name = min(reader.unseen)
+        raise PoolError(f"columns: no row has a column {name!r}; check what it is mapped to.")
+    if table.num_rows == 0:
+        first = reader.rejected[0]
+        raise PoolError(
+            f"{', '.join(map(str, listed))}: none of the {len(reader.rejected)} rows can serve; "
+            f"the first: {first.where}: {first.reason}."
+        )
+    if (repeated := first_repeated(table["id"])) is not None:
+        raise PoolError(
+            f"{' and '.join(reader.places(repeated, files))}: the id {repeated!r} occurs more than once; "
+            "ids must be unique over all sources. To have ids made from source and row number instead: --column id="
+        )
+    return Pool(table, rejected=tuple(reader.rejected))
+
+
+class _Reader:
+    """Turns records into rows and keeps account of those it sets aside."""
+
+    def __init__(
+        self, *, columns: Mapping[str, str], kind: Kind | None, skip_bad: bool, progress: Progress | None
+    ) -> None:
+        self.columns, self.kind, self.skip_bad, self.progress = columns, kind, skip_bad, progress
+        self.rejected: list[RejectedRow] = []
+        self.unseen = {column for column in columns.values() if column}
+        """Mapped columns that no record had so far."""
+        self.seen = 0
+
+    def rows(self, file: SourceFile) -> Iterator[EncodedRow]:
+        return (row for _, row in self._placed_rows(file))
+
+    def places(self, identifier: str, files: Sequence[SourceFile]) -> list[str]:
+        """Where the first rows of that id are; read again, so that good files need no index of their lines."""
+        again = _Reader(columns=self.columns, kind=None, skip_bad=True, progress=None)
+        readable = (file for file in files if file.location != "-")
+        placed = (pair for file in readable for pair in again._placed_rows(file))
+        found = (where for where, row in placed if row[0] == identifier)
+        return list(islice(found, 2)) or ["standard input"]
+
+    def _placed_rows(self, file: SourceFile) -> Iterator[tuple[str, EncodedRow]]:
+        number = -1
+        for number, record in enumerate(read_records(file)):
+            self.seen += 1
+            if self.progress and self.seen % 4096 == 0:
+                self.progress(self.seen, -1)
+            if isinstance(record, BrokenRecord):
+                self._bad(record.where, record.reason, record.content)
+                continue
+            default = Row(id=f"{file.name}-{number}", source=file.name, problem="", solution="")
+            for row in self._rows_of(record, default):
+                yield record.where, row
+        if number < 0:
+            raise PoolError(f"{file.location}: holds no rows.")
+
+    def _rows_of(self, record: Record, default: Row) -> Iterator[EncodedRow]:
+        self.unseen.difference_update(record.fields)
+        try:
+            for row in read_record(record.fields, self.columns, default=default):
+                if isinstance(row, Reject):
+                    content = to_json(record.fields)
+                    self.rejected.append(RejectedRow(where=record.where, reason=row.reason, content=content))
+                    continue
+                encoded = (row if self.kind is None else replace(row, kind=self.kind)).encode()
+                "".join(
+                    filter(None, encoded)
+                ).encode()  # Arrow cannot hold a lone surrogate: find it where it is.
+                yield encoded
+        except UnknownShapeError as error:
+            self._bad(record.where, str(error), to_json(record.fields))
+        except UnicodeEncodeError:
+            self._bad(record.where, "holds a lone surrogate, which is not a character", ascii(record.fields))
+        except RecursionError:
+            self._bad(record.where, "nested too deep", "(nested too deep to be shown)")
+
+    def _bad(self, where: str, reason: str, content: str) -> None:
+        if not self.skip_bad:
+            raise PoolError(
+                f"{where}: {reason.rstrip('.')}. To set such rows aside and go on: --on-bad-row skip"
+            )
+        self.rejected.append(RejectedRow(where=where, reason=reason, content=content))

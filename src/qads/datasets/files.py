@@ -1,0 +1,171 @@
+"""Paths, globs, folders, standard input and hub names -> the files to read, each with a name."""
+
+from __future__ import annotations
+
+import bz2
+import glob
+import gzip
+import io
+import lzma
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+
+from qads.errors import PoolError
+
+__all__ = ["HUB", "SourceFile", "expand_sources", "format_of", "is_compressed", "open_bytes", "unreadable"]
+
+_SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
+_COMPRESSIONS: dict[str, Callable[[Path], io.BufferedIOBase]] = {
+    ".gz": lambda path: gzip.open(path, "rb"),
+    ".bz2": lambda path: bz2.open(path, "rb"),
+    ".xz": lambda path: lzma.open(path, "rb"),
+    # Arrow's reader, since zstandard's takes a file that is cut short, or has a second frame, for whole.
+    ".zst": lambda path: io.BufferedReader(cast(Any, pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))),
+}
+HUB = re.compile(
+    r"^hf://(?:datasets/)?(?P<repo>[\w.-]+/[\w.-]+)"
+    r"(@(?P<revision>[^:/]+))?(:(?P<config>[^/]+))?(/(?P<split>[\w.\[\]:%+-]+))?$"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One thing to read: a file, standard input, or a hub dataset."""
+
+    location: str
+    """Path, ``-`` or ``hf://…`` as the user knows it."""
+    name: str
+    """Name of the source for rows that do not carry one."""
+
+
+def expand_sources(sources: list[str]) -> list[SourceFile]:
+    """Files for paths, globs and folders (recursively), ``-`` and ``hf://`` locations, in a stable order.
+
+    Raises:
+        PoolError: nothing is there, or a folder holds no file of a known format.
+    """
+    locations: list[str] = []
+    for source in sources:
+        locations += [source] if source == "-" or source.startswith("hf://") else _expand_path(source)
+    unique = list(dict.fromkeys(locations))
+    return [SourceFile(location=loc, name=name) for loc, name in zip(unique, _names(unique), strict=True)]
+
+
+def _expand_path(source: str) -> list[str]:
+    try:
+        return _paths(source)
+    except OSError as error:
+        raise unreadable(error.filename or source, error) from error
+
+
+def _paths(source: str) -> list[str]:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        found = sorted(str(p) for p in _files_under(path) if _known_format(p) is not None)
+        if not found:
+            raise PoolError(f"{source}: the folder holds no file of a known format ({', '.join(_SUFFIXES)}).")
+        return found
+    if path.exists():
+        return [str(path)]
+    found = sorted(match for match in glob.glob(str(path), recursive=True) if not Path(match).is_dir())
+    if not found:
+        what = "the pattern matches no file" if glob.has_magic(source) else "no such file or folder"
+        raise PoolError(f"{source}: {what}.")
+    return found
+
+
+def _files_under(folder: Path) -> Iterator[Path]:
+    def stop(error: OSError) -> None:
+        raise error  # os.walk and rglob pass over a folder they may not read.
+
+    for parent, _, names in os.walk(folder, onerror=stop):
+        yield from (Path(parent, name) for name in names)
+
+
+def _names(locations: list[str]) -> list[str]:
+    """The shortest names that tell the locations apart: the stem, with folders before it where needed."""
+    parts = [_name_parts(location) for location in locations]
+    twins = {mine for mine, count in Counter(parts).items() if count > 1}  # train.csv beside train.jsonl
+    parts = [
+        (*mine[:-1], Path(loc).name) if mine in twins else mine
+        for mine, loc in zip(parts, locations, strict=True)
+    ]
+    tails = Counter(mine[-depth:] for mine in parts for depth in range(1, len(mine) + 1))
+    names: list[str] = []
+    for mine in parts:
+        depth = next((depth for depth in range(1, len(mine)) if tails[mine[-depth:]] == 1), len(mine))
+        names.append(Path(*mine[-depth:]).as_posix())
+    return names
+
+
+def _name_parts(location: str) -> tuple[str, ...]:
+    if location == "-":
+        return ("stdin",)
+    if match := HUB.match(location):
+        return (*match["repo"].split("/"), *filter(None, (match["config"], match["split"])))
+    path = Path(location)
+    stem = path.name
+    for suffix in reversed(path.suffixes):
+        if suffix.lower() not in _COMPRESSIONS and suffix.lower() not in _SUFFIXES:
+            break
+        stem = stem[: -len(suffix)]
+    return (*path.parts[:-1], stem or path.name)
+
+
+def _known_format(path: Path) -> str | None:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in _COMPRESSIONS:
+        suffixes.pop()
+    return _SUFFIXES.get(suffixes[-1]) if suffixes else None
+
+
+def format_of(path: Path) -> str:
+    """``jsonl``, ``json``, ``csv``, ``tsv``, ``parquet`` or ``arrow``, by the ending.
+
+    Raises:
+        PoolError: the ending is of none of them.
+    """
+    known = _known_format(path)
+    if known is None:
+        raise PoolError(
+            f"{path}: the ending {''.join(path.suffixes) or '(none)'} is not one of a known format. "
+            f"Known: {', '.join(_SUFFIXES)}, each also with {', '.join(_COMPRESSIONS)}."
+        )
+    return known
+
+
+def unreadable(location: str, error: OSError) -> PoolError:
+    """The error for a file or folder that the system does not let us read."""
+    return PoolError(f"{location}: cannot be read: {error.strerror}.")
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether the ending says that the file is compressed."""
+    return path.suffix.lower() in _COMPRESSIONS
+
+
+def open_bytes(location: str) -> io.BufferedIOBase:
+    """The bytes of a file, decompressed, or of standard input."""
+    if location == "-":
+        return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
+    path = Path(location)
+    opener = _COMPRESSIONS.get(path.suffix.lower())
+    return opener(path) if opener else path.open("rb")

@@ -1,0 +1,393 @@
+"""What a record means: one function per format, record -> draft of a row.
+
+To add a format, write a function that takes the fields and returns a `Draft` (or several, or a `Reject`),
+and put it into `FORMATS` with the columns it needs. The order matters: the first whose columns are all there
+wins, so the more particular ones come first.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from qads.answers import extract_answer
+from qads.pool import KINDS, Kind, Row, Turn, to_json
+
+__all__ = ["FORMATS", "Draft", "Format", "Reject", "UnknownShapeError", "read_record"]
+
+Fields = Mapping[str, Any]
+FIELDS = ("id", "source", "problem", "solution", "answer", "kind")
+"""The fields that a column map may name."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A row as its format sees it, before defaults."""
+
+    problem: Any
+    solution: Any
+    used: tuple[str, ...]
+    """Columns that are in the row now; all others go to `meta`."""
+    answer: Any = None
+    context: tuple[Turn, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the format wants kept in `meta` besides the columns it did not use."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A well-formed record that cannot serve."""
+
+    reason: str
+
+
+class UnknownShapeError(Exception):
+    """A record fits no format; the message says which is nearest."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A shape of record: its name, the columns that tell it, and how to read it."""
+
+    name: str
+    needs: tuple[str, ...]
+    read: Callable[[Fields], Sequence[Draft | Reject]]
+
+
+def read_record(fields: Fields, columns: Mapping[str, str], *, default: Row) -> list[Row | Reject]:
+    """The rows of one record.
+
+    Args:
+        fields: the record.
+        columns: column map field -> column, overriding recognition; an empty column means "leave it out".
+        default: gives `id` and `source` where the record has none.
+
+    Raises:
+        UnknownShapeError: no format fits, a mapped column is missing, or a text is no text.
+    """
+    drafts = (
+        _mapped(fields, columns) if columns.get("problem") or columns.get("solution") else _recognised(fields)
+    )
+    return [
+        draft
+        if isinstance(draft, Reject)
+        else _finish(draft, fields, columns, default, part=part if len(drafts) > 1 else None)
+        for part, draft in enumerate(drafts)
+    ]
+
+
+def _recognised(fields: Fields) -> Sequence[Draft | Reject]:
+    for candidate in FORMATS:
+        if all(column in fields for column in candidate.needs):
+            return candidate.read(fields)
+    raise UnknownShapeError(f"no recognised columns among {sorted(fields)}; {_nearest_format(fields)}")
+
+
+def _mapped(fields: Fields, columns: Mapping[str, str]) -> Sequence[Draft]:
+    names = {name: columns.get(name) or name for name in ("problem", "solution")}
+    for name, column in names.items():
+        if column not in fields:
+            raise UnknownShapeError(f"the column {column!r} mapped to {name!r} is not among {sorted(fields)}")
+    return [Draft(fields[names["problem"]], fields[names["solution"]], used=tuple(names.values()))]
+
+
+def _nearest_format(fields: Fields) -> str:
+    def closeness(candidate: Format) -> float:
+        return sum(max((difflib.SequenceMatcher(None, need, name).ratio() for name in fields), default=0.0)
+                   for need in candidate.needs) / len(candidate.needs)  # fmt: skip
+
+    best = max(FORMATS, key=closeness)
+    missing = [name for name in best.needs if name not in fields]
+    return (
+        f"the nearest format is {best.name} ({', '.join(best.needs)}), which lacks {', '.join(missing)}. "
+        "Map your columns: --column problem=NAME --column solution=NAME"
+    )
+
+
+def _finish(
+    draft: Draft, fields: Fields, columns: Mapping[str, str], default: Row, *, part: int | None
+) -> Row | Reject:
+    own = {name: columns.get(name, name) for name in ("id", "source", "answer", "kind")}
+    given = {
+        name: fields[column] for name, column in own.items() if column in fields and column not in draft.used
+    }
+    problem, solution = _text(draft.problem, "problem"), _text(draft.solution, "solution")
+    for name, text in (("problem", problem), ("solution", solution)):
+        if not text.strip():
+            return Reject(f"empty {name}")
+        if "\x00" in text:
+            return Reject(f"NUL character in the {name}")
+    extra = dict(draft.extra)
+    cleaned = strip_calculator(solution)
+    if cleaned != solution:
+        extra["solution_with_calculator"] = solution
+    answer = given.get("answer", draft.answer)
+    if answer is None and "answer" not in given:
+        answer = extract_answer(cleaned)
+    kind = given.get("kind")
+    # What was used is gone from meta; a column that was not understood (kind: "eval") stays there.
+    used = {*draft.used, *(own[name] for name in given if name != "kind" or kind in KINDS), "context", "meta"}
+    identifier = str(given["id"]) if given.get("id") is not None else default.id
+    return Row(
+        id=identifier if part is None else f"{identifier}#{part}",
+        source=str(given["source"]) if given.get("source") is not None else default.source,
+        problem=problem,
+        solution=cleaned,
+        answer=(answer := _answer(answer)),
+        kind=kind if kind in KINDS else detect_kind(problem, cleaned, answer),
+        context=draft.context or _context(fields.get("context")),
+        meta=_meta(fields, draft, used) | extra,
+    )
+
+
+def _text(value: object, name: str) -> str:
+    if value is None or value != value:  # NaN is how pandas writes a missing text.
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UnknownShapeError(f"the {name} must be text, found {type(value).__name__}")
+    *lines, last = str(value).split("\n")
+    return "\n".join([*(line.rstrip("\r") for line in lines), last]) if lines else last
+
+
+def _answer(value: object) -> str | None:
+    if value is None or value != value:
+        return None
+    return to_json(value) if isinstance(value, list | dict) else str(value)
+
+
+def _meta(fields: Fields, draft: Draft, used: set[str]) -> dict[str, Any]:
+    """The columns no one used; a `meta` or `context` column that is not ours is a column like any other."""
+    nested = _from_json(fields.get("meta"))
+    rest = {name: value for name, value in fields.items() if name not in used}
+    if isinstance(nested, dict) and rest.keys().isdisjoint(nested):
+        rest |= cast(dict[str, Any], nested)
+    elif fields.get("meta") is not None:
+        rest["meta"] = fields["meta"]
+    is_ours = not draft.context and _context(fields.get("context"))
+    if fields.get("context") is not None and "context" not in draft.used and not is_ours:
+        rest["context"] = fields["context"]
+    return rest
+
+
+def _context(value: object) -> tuple[Turn, ...]:
+    turns = _from_json(value)
+    if isinstance(turns, list) and all(_is_turn(turn) for turn in cast(list[Any], turns)):
+        return tuple(cast(list[Turn], turns))
+    return ()
+
+
+def _is_turn(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and {"role", "content"} == set(value)
+        and all(isinstance(v, str) for v in value.values())
+    )
+
+
+def _from_json(value: object) -> object:
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+# ---------------------------------------------------------------------------------------------- formats
+
+
+def _problem_solution(fields: Fields) -> Sequence[Draft]:
+    return [Draft(fields["problem"], fields["solution"], ("problem", "solution"))]
+
+
+def _aqua(fields: Fields) -> Sequence[Draft]:
+    options = fields["options"]
+    lines = "\n".join(map(str, options)) if isinstance(options, list) else str(options)
+    problem = f"{fields['question']}\nAnswer Choices:\n{lines}"
+    extra = {"question": fields["question"], "options": options}
+    return [
+        Draft(
+            problem,
+            fields["rationale"],
+            ("question", "options", "rationale", "correct"),
+            fields["correct"],
+            extra=extra,
+        )
+    ]
+
+
+def _self_instruct(fields: Fields) -> Sequence[Draft]:
+    return [
+        Draft(
+            _with_input(fields["instruction"], instance.get("input")),
+            instance.get("output"),
+            ("instruction", "instances"),
+            extra={"input": _text(instance["input"], "input")} if instance.get("input") else {},
+        )
+        for instance in fields["instances"]
+    ]
+
+
+def _instruction(solution: str, added: str | None = None) -> Callable[[Fields], Sequence[Draft]]:
+    """Alpaca and its relatives: an instruction, perhaps an input that belongs to it, and the solution."""
+
+    def read(fields: Fields) -> Sequence[Draft]:
+        text = fields.get(added) if added else None
+        used = ("instruction", solution) if added is None else ("instruction", solution, added)
+        extra = {"input": _text(text, "input")} if text else {}
+        return [Draft(_with_input(fields["instruction"], text), fields[solution], used, extra=extra)]
+
+    return read
+
+
+def _with_input(instruction: object, text: object) -> str:
+    return (
+        f"{_text(instruction, 'instruction')}\n\n{_text(text, 'input')}"
+        if text
+        else _text(instruction, "instruction")
+    )
+
+
+def _svamp(fields: Fields) -> Sequence[Draft]:
+    body = str(fields["Body"]).strip()
+    problem = f"{body if body.endswith(('.', '?', '!')) else body + '.'} {fields['Question']}"
+    extra = {"Body": fields["Body"], "Question": fields["Question"]}
+    return [
+        Draft(
+            problem,
+            fields["Equation"],
+            ("Body", "Question", "Equation", "Answer"),
+            fields["Answer"],
+            extra=extra,
+        )
+    ]
+
+
+def _pair(problem: str, solution: str, answer: str | None = None) -> Callable[[Fields], Sequence[Draft]]:
+    """A column that asks and a column that answers."""
+
+    def read(fields: Fields) -> Sequence[Draft]:
+        used = (problem, solution) if answer is None else (problem, solution, answer)
+        return [Draft(fields[problem], fields[solution], used, fields[answer] if answer else None)]
+
+    return read
+
+
+def _prompt_completion(fields: Fields) -> Sequence[Draft | Reject]:
+    if isinstance(fields["prompt"], list) and isinstance(fields["completion"], list):
+        return _conversation(
+            [*fields["prompt"], *fields["completion"]], "role", "content", ("prompt", "completion")
+        )
+    return _pair("prompt", "completion")(fields)
+
+
+_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "chatgpt": "assistant",
+}
+
+
+def _conversation(turns: object, role: str, content: str, used: tuple[str, ...]) -> Sequence[Draft | Reject]:
+    """The last answer is the solution, the question before it the problem, all earlier turns the context."""
+    if not isinstance(turns, list) or not all(
+        isinstance(t, dict) and role in t and content in t for t in turns
+    ):
+        raise UnknownShapeError(f"{used[0]!r} must be a list of objects with {role!r} and {content!r}")
+    plain = [Turn(role=_ROLES.get(str(t[role]), str(t[role])), content=_content(t[content])) for t in turns]
+    if len(plain) < 2 or plain[-1]["role"] != "assistant":
+        return [Reject("the conversation does not end with an answer of the assistant")]
+    if plain[-2]["role"] != "user":
+        return [Reject(f"the turn before the last answer is the {plain[-2]['role']}'s, not the user's")]
+    lossless = all(set(t) == {role, content} and isinstance(t[content], str) for t in turns)
+    extra = {} if lossless else {f"original_{used[0]}": turns}
+    return [Draft(plain[-2]["content"], plain[-1]["content"], used, context=tuple(plain[:-2]), extra=extra)]
+
+
+def _turns(column: str, role: str, content: str) -> Callable[[Fields], Sequence[Draft | Reject]]:
+    """A column that holds a conversation."""
+    return lambda fields: _conversation(_from_json(fields[column]), role, content, (column,))
+
+
+def _content(value: object) -> str:
+    """Text of a turn; the text parts where the content is a list of parts."""
+    if isinstance(value, list):
+        if not all(isinstance(part, dict) and part.get("type") == "text" for part in value):
+            raise UnknownShapeError("a turn has parts that are not text; qads reads text only")
+        return "\n".join(str(part["text"]) for part in value)
+    return _text(value, "turn")
+
+
+FORMATS: tuple[Format, ...] = (
+    Format("problem/solution (MATH, qads)", ("problem", "solution"), _problem_solution),
+    Format("AQuA", ("question", "options", "rationale", "correct"), _aqua),
+    Format("self-instruct", ("instruction", "instances"), _self_instruct),
+    Format("messages", ("messages",), _turns("messages", "role", "content")),
+    Format("ShareGPT", ("conversations",), _turns("conversations", "from", "value")),
+    Format("Alpaca", ("instruction", "input", "output"), _instruction("output", "input")),
+    Format("Alpaca without input (MathInstruct)", ("instruction", "output"), _instruction("output")),
+    Format("Dolly", ("instruction", "context", "response"), _instruction("response", "context")),
+    Format("instruction/response", ("instruction", "response"), _instruction("response")),
+    Format("prompt/completion", ("prompt", "completion"), _prompt_completion),
+    Format("SVAMP", ("Body", "Question", "Equation", "Answer"), _svamp),
+    *(
+        Format("program of thought", ("question", program, answer), _pair("question", program, answer))
+        for program, answer in (("answer_cot", "answer_value"), ("program", "answer"), ("code", "answer"))
+    ),
+    Format("question/solution", ("question", "solution"), _pair("question", "solution")),
+    Format("query/response (MetaMathQA)", ("query", "response"), _pair("query", "response")),
+    Format("prompt/response", ("prompt", "response"), _pair("prompt", "response")),
+    Format("question/response", ("question", "response"), _pair("question", "response")),
+    Format("question/answer (GSM8K)", ("question", "answer"), _pair("question", "answer")),
+)
+
+# ------------------------------------------------------------------------------- what a text tells of itself
+
+# As in qads.answers, no two repeats share a run of characters, so that long texts take linear time.
+_CALCULATOR = re.compile(r"<<(?=[^<>\n=]*=)[^<>\n]*>>")
+_STATEMENT = re.compile(
+    r"^\W*(?:so |thus |therefore,? )?(?:the )?(?:final |correct )?(?:answer|option)\s*(?:is|:)?\s*", re.I
+)
+_ARITHMETIC = re.compile(r"\\boxed|\\frac|\d\s*[-+*/×÷=^]|[-+*/×÷=^]\s*\$?\d|^####", re.MULTILINE)
+_PROGRAM_RESULT = re.compile(r"^[ \t]*(?:return\b|print\(|ans(?:wer)?\s*=|result\s*=)", re.MULTILINE)
+_FENCE = re.compile(r"```(?:python|py)\n(?P<code>.*?)```", re.DOTALL)
+
+
+def strip_calculator(solution: str) -> str:
+    """GSM8K's ``<<3*2=6>>`` marks removed; they are a tool's input, not what a reader should see."""
+    return _CALCULATOR.sub("", solution) if "####" in solution else solution
+
+
+def detect_kind(problem: str, solution: str, answer: str | None) -> Kind:
+    """What sort of solution this is: a program, a bare answer, mathematical reasoning, or anything else."""
+    if any(char.isdigit() for char in problem) and _is_program(solution):
+        return "pot"
+    bare = _STATEMENT.sub("", solution).strip(" .$()\n").casefold()
+    if len(bare.split()) <= 6 and (
+        re.fullmatch(r"[-+]?[\d.,/%$]+\s?\w*|\(?[a-h]\)?", bare)
+        or bare == (answer or "").strip(" .$()").casefold()
+    ):
+        return "answer-only"
+    return "cot" if _ARITHMETIC.search(solution) else "general"
+
+
+def _is_program(solution: str) -> bool:
+    fenced = _FENCE.search(solution)
+    code = fenced["code"] if fenced else solution
+    if not _PROGRAM_RESULT.search(code):
+        return False
+    try:
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # An invalid escape in somebody's code is not our news.
+            return any(isinstance(node, ast.Assign | ast.FunctionDef) for node in ast.walk(ast.parse(code)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False

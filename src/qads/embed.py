@@ -1,0 +1,266 @@
+"""Embedders: what "near" means to the selector.
+
+Rows are cut into shards of `rows_per_shard`; within a shard they are batched by length. A shard's embeddings depend
+on its rows alone, so a resumed run ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+
+from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
+from qads.errors import AlignmentError, InputError
+from qads.models import Dtype, find_model, open_causal_lm, open_encoder, resolve_dtype
+from qads.pool import Pool, Progress
+from qads.prompts import sample_text
+
+__all__ = ["Embedder", "Embeddings", "LMEmbedder", "SentenceEmbedder"]
+
+_ROWS_PER_SHARD = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Row-aligned vectors of a pool; `np.asarray(embeddings)` gives the array."""
+
+    vectors: Float[np.ndarray, "n d"]
+    """float32; may be a memory map."""
+    pool_fingerprint: str
+    """Fingerprint of the pool whose rows these are."""
+    n_tokens: int
+    """Tokens that the model read."""
+    n_truncated: int
+    """Rows of which the model saw the beginning only, because they are longer than it can read."""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.vectors, dtype=dtype) if copy is None else np.array(self.vectors, dtype=dtype, copy=copy)
+
+    def check_aligned(self, pool: Pool) -> None:
+        """Refuse a pool whose rows these vectors do not describe.
+
+        Raises:
+            AlignmentError: the pool is another one.
+        """
+        if self.pool_fingerprint != pool.fingerprint:
+            raise AlignmentError(
+                f"Embeddings: made for the pool {self.pool_fingerprint[:12]} but used with {pool.fingerprint[:12]}. "
+                "Recompute: qads run … --redo embed"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceEmbedder:
+    """A sentence encoder, vectors of length 1."""
+
+    kind: Literal["sentence"] = "sentence"
+    model: str = "minilm"
+    """Alias, folder or hub id, opened by sentence-transformers."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    dtype: Dtype = "auto"
+    """Precision of the model; vectors are float32 always."""
+    text: Literal["both", "problem", "solution"] = "both"
+    """What of a row is embedded."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def __call__(
+        self,
+        pool: Pool,
+        *,
+        execution: Execution | None = None,
+        shards: ShardStore | None = None,
+        progress: Progress | None = None,
+    ) -> Embeddings:
+        """Embed every row of a pool.
+
+        Args:
+            pool: the rows.
+            execution: device and batch size.
+            shards: where finished shards are kept, so that a killed run goes on; memory by default.
+            progress: called with (rows done, rows).
+
+        Returns:
+            float32 vectors [n, d] in the order of the pool.
+        """
+        execution = execution or Execution()
+
+        def open_model() -> Callable[[list[str]], _Embedded]:
+            encoder = open_encoder(
+                self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
+                trust_remote_code=execution.trust_remote_code,
+            )  # fmt: skip
+            model = encoder.model
+            limit = int(model.max_seq_length or 2**31 - 1)
+
+            def embed_texts(texts: list[str]) -> _Embedded:
+                lengths = [len(ids) for ids in cast(list[list[int]], model.tokenizer(texts, truncation=False, verbose=False)["input_ids"])]
+                read = [min(length, limit) for length in lengths]
+                vectors: list[Any] = [None] * len(texts)
+                for batch in batches_by_length(read, execution.max_tokens_per_batch):
+                    found = model.encode(
+                        [texts[i] for i in batch], batch_size=len(batch), convert_to_tensor=True, show_progress_bar=False
+                    )
+                    for i, vector in zip(batch, found.float().cpu(), strict=True):
+                        vectors[i] = vector
+                unit = torch.nn.functional.normalize(torch.stack(vectors), dim=1)
+                return _Embedded(unit.numpy(), sum(read), sum(n > limit for n in lengths))
+
+            return embed_texts
+
+        return _embed_pool(self, pool, open_model, shards or MemoryShards(), progress)
+
+    def identity(self, device: str) -> dict[str, str]:
+        """What `model` and `dtype` stand for on a device; part of the fingerprint."""
+        return {"model": find_model(self.model, revision=self.revision).identity, "dtype": resolve_dtype(self.dtype, device)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LMEmbedder:
+    """A causal language model's last layer, mean over the real tokens, scaled to length 1."""
+
+    kind: Literal["lm"] = "lm"
+    model: str = "smollm2-135m"
+    """Alias, folder or hub id of a causal language model."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    dtype: Dtype = "auto"
+    """Precision of the model; vectors are float32 always."""
+    text: Literal["both", "problem", "solution"] = "both"
+    """What of a row is embedded."""
+    max_length: int = 1024
+    """Tokens of a row that are read, from its beginning."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise InputError(f"LMEmbedder: max_length is {self.max_length}; it must be 1 at least.")
+
+    def __call__(
+        self,
+        pool: Pool,
+        *,
+        execution: Execution | None = None,
+        shards: ShardStore | None = None,
+        progress: Progress | None = None,
+    ) -> Embeddings:
+        """Embed every row of a pool; arguments and result as for `SentenceEmbedder`."""
+        execution = execution or Execution()
+
+        def open_model() -> Callable[[list[str]], _Embedded]:
+            lm = open_causal_lm(
+                self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
+                trust_remote_code=execution.trust_remote_code,
+            )  # fmt: skip
+            limit = min(self.max_length, lm.max_length)
+
+            @torch.inference_mode()
+            def embed_texts(texts: list[str]) -> _Embedded:
+                tokens = cast(list[list[int]], lm.tokenizer(texts, truncation=False, verbose=False)["input_ids"])
+                kept = [ids[:limit] for ids in tokens]
+                if empty := [i for i, ids in enumerate(kept) if not ids]:
+                    raise InputError(f"LMEmbedder: the text {texts[empty[0]]!r} has no token for this model.")
+                vectors: list[Any] = [None] * len(texts)
+                for batch in batches_by_length([len(ids) for ids in kept], execution.max_tokens_per_batch):
+                    for i, vector in zip(batch, _mean_states(lm.model, [kept[i] for i in batch]), strict=True):
+                        vectors[i] = vector
+                unit = torch.nn.functional.normalize(torch.stack(vectors), dim=1)
+                return _Embedded(unit.numpy(), sum(map(len, kept)), sum(len(ids) > limit for ids in tokens))
+
+            return embed_texts
+
+        return _embed_pool(self, pool, open_model, shards or MemoryShards(), progress)
+
+    def identity(self, device: str) -> dict[str, str]:
+        """What `model` and `dtype` stand for on a device; part of the fingerprint."""
+        return {"model": find_model(self.model, revision=self.revision).identity, "dtype": resolve_dtype(self.dtype, device)}
+
+
+Embedder = SentenceEmbedder | LMEmbedder
+"""Every embedder: `embedder(pool) -> Embeddings`."""
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    vectors: Float[np.ndarray, "n d"]
+    n_tokens: int
+    n_truncated: int
+
+
+def batches_by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Positions in batches of near lengths, longest first, each at most `max_tokens` when padded (one row at least)."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > max_tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _mean_states(model: Any, tokens: list[list[int]]) -> Float[torch.Tensor, "b d"]:
+    """Last hidden states, averaged in float32 over the real tokens of every row; padding is not counted."""
+    length = max(map(len, tokens))
+    ids = torch.zeros((len(tokens), length), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, row_ids in enumerate(tokens):
+        ids[row, : len(row_ids)] = torch.tensor(row_ids)
+        mask[row, : len(row_ids)] = 1
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    states = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state.float()
+    weight = mask.unsqueeze(-1).float()
+    return ((states * weight).sum(1) / weight.sum(1)).cpu()
+
+
+def _embed_pool(
+    embedder: SentenceEmbedder | LMEmbedder,
+    pool: Pool,
+    open_model: Callable[[], Callable[[list[str]], _Embedded]],
+    store: ShardStore,
+    progress: Progress | None,
+) -> Embeddings:
+    opened: list[Callable[[list[str]], _Embedded]] = []  # Opened at the first missing shard, if there is one.
+
+    def embed_rows(rows: range) -> pa.Table:
+        if not opened:
+            opened.append(open_model())
+        part = Pool(pool.table.slice(rows.start, len(rows)))
+        return _to_table(opened[0]([sample_text(row, embedder.text) for row in part]))
+
+    n_shards = map_shards(embed_rows, len(pool), rows_per_shard=_ROWS_PER_SHARD, store=store, progress=progress)
+    return _join(store, n_shards, pool)
+
+
+def _to_table(embedded: _Embedded) -> pa.Table:
+    flat = pa.array(embedded.vectors.reshape(-1), pa.float32())
+    vectors = pa.FixedSizeListArray.from_arrays(flat, embedded.vectors.shape[1])
+    counts = {"n_tokens": str(embedded.n_tokens), "n_truncated": str(embedded.n_truncated)}
+    return pa.table({"vector": vectors}).replace_schema_metadata(counts)
+
+
+def _join(store: ShardStore, n_shards: int, pool: Pool) -> Embeddings:
+    vectors = np.empty((0, 0), np.float32)
+    n_tokens = n_truncated = row = 0
+    for index in range(n_shards):
+        table = cast(pa.Table, store.get(index))
+        column = table["vector"].combine_chunks()
+        part = column.flatten().to_numpy().reshape(len(column), -1)
+        if index == 0:
+            vectors = store.array((len(pool), part.shape[1]))
+        vectors[row : row + len(part)] = part
+        row += len(part)
+        n_tokens += int(table.schema.metadata[b"n_tokens"])
+        n_truncated += int(table.schema.metadata[b"n_truncated"])
+    return Embeddings(vectors, pool.fingerprint, n_tokens, n_truncated)

@@ -1,0 +1,349 @@
+"""A pool of candidate samples, and a selection of its rows.
+
+A `Pool` is one Arrow table with eight columns, all strings, so that a fingerprint, a file format and a
+slice mean the same thing everywhere:
+
+| column | meaning |
+|---|---|
+| `id` | unique name of the row |
+| `source` | the dataset the row came from |
+| `context` | earlier turns of a conversation as JSON `[{"role", "content"}, …]`; null when there are none |
+| `problem` | what is asked |
+| `solution` | the text a model should learn to write |
+| `answer` | the final answer alone, where one is known; else null |
+| `kind` | `cot`, `pot`, `general` or `answer-only` |
+| `meta` | every other column of the source as a JSON object; null when there are none |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import struct
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypedDict, cast, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float, Int
+
+from qads.errors import AlignmentError, InputError, PoolError
+
+__all__ = ["COLUMNS", "Kind", "Pool", "Progress", "RejectedRow", "Row", "Selection", "Turn", "problem_key"]
+
+Kind = Literal["cot", "pot", "general", "answer-only"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+COLUMNS = ("id", "source", "context", "problem", "solution", "answer", "kind", "meta")
+SCHEMA = pa.schema([pa.field(name, pa.large_string()) for name in COLUMNS])
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) as long work goes on."""
+
+
+EncodedRow = tuple[str | None, ...]
+"""A row as the strings of the table, in the order of `COLUMNS`."""
+
+
+class Turn(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One sample, decoded."""
+
+    id: str
+    source: str
+    problem: str
+    solution: str
+    answer: str | None = None
+    kind: Kind = "general"
+    context: tuple[Turn, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def encode(self) -> EncodedRow:
+        """The row as the eight strings of the table."""
+        # Keys are sorted, so that rows are equal however the file that held them ordered its columns.
+        context = to_json(self.context, sort_keys=True) if self.context else None
+        meta = to_json(self.meta, sort_keys=True) if self.meta else None
+        return self.id, self.source, context, self.problem, self.solution, self.answer, self.kind, meta
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectedRow:
+    """A row of a file that is not in the pool, and why."""
+
+    where: str
+    """File and line (or row) it came from."""
+    reason: str
+    """Why it cannot serve."""
+    content: str
+    """The row as it was read."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidate samples, in order.
+
+    Args:
+        table: Arrow table with the columns of `COLUMNS`, all `large_string`.
+        rejected: rows of the sources that were set aside.
+
+    Raises:
+        PoolError: a column is missing or of another type, an id is null or occurs twice, a kind is unknown.
+    """
+
+    table: pa.Table
+    rejected: tuple[RejectedRow, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.table.schema.equals(SCHEMA):
+            raise PoolError(
+                f"Pool: the table has the columns {self.table.schema.names} with the types "
+                f"{[str(t) for t in self.table.schema.types]}; it must have {list(COLUMNS)}, all "
+                "large_string. Build pools with qads.load_pool or Pool.from_rows."
+            )
+        for name in ("id", "source", "problem", "solution", "kind"):
+            if self.table[name].null_count:
+                raise PoolError(
+                    f"Pool: column {name!r} holds {self.table[name].null_count} nulls; it may hold none."
+                )
+        unknown = [k for k in self.table["kind"].unique().to_pylist() if k not in KINDS]
+        if unknown:
+            raise PoolError(f"Pool: unknown kind {unknown[0]!r}; a kind is one of {', '.join(KINDS)}.")
+        if (repeated := first_repeated(self.table["id"])) is not None:
+            raise PoolError(
+                f"Pool: the id {repeated!r} occurs more than once; ids must be unique over all sources."
+            )
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Row], *, rejected: Sequence[RejectedRow] = ()) -> Pool:
+        """Build a pool from decoded rows.
+
+        Raises:
+            PoolError: an id repeats, or a text holds a lone surrogate, which is not a character.
+
+        >>> import qads
+        >>> pool = qads.Pool.from_rows([qads.Row(id="a", source="me", problem="1+1?", solution="2")])
+        >>> len(pool), pool.sources
+        (1, ['me'])
+        """
+        return cls(table_from_encoded(row.encode() for row in rows), rejected=tuple(rejected))
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __iter__(self) -> Iterator[Row]:
+        for batch in self.table.to_batches(max_chunksize=4096):
+            for record in batch.to_pylist():
+                yield _decode(record)
+
+    def __getitem__(self, index: int) -> Row:
+        """Row `index`, decoded."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of a pool of {len(self)}")
+        return _decode(self.table.slice(index % len(self), 1).to_pylist()[0])
+
+    def take(self, indices: Sequence[int] | Int[np.ndarray, " k"]) -> Pool:
+        """The rows at `indices`, in that order, as a pool of their own."""
+        return Pool(self.table.take(pa.array(np.asarray(indices, dtype=np.int64))))
+
+    def strings(self, column: str) -> list[str]:
+        """One column without nulls as a list of strings."""
+        return self.table[column].to_pylist()
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """The names of the sources, in order of first appearance."""
+        return self.table["source"].unique().to_pylist()
+
+    @cached_property
+    def source_codes(self) -> Int[np.ndarray, " n"]:
+        """For every row the position of its source in `sources`."""
+        encoded = self.table["source"].combine_chunks().dictionary_encode()  # Codes by first appearance.
+        return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+
+    def rows_by_source(self) -> dict[str, Int[np.ndarray, " k"]]:
+        """For every source the positions of its rows."""
+        return {name: np.flatnonzero(self.source_codes == code) for code, name in enumerate(self.sources)}
+
+    @cached_property
+    def problem_keys(self) -> list[str]:
+        """`problem_key` of every row."""
+        return [problem_key(text) for text in self.strings("problem")]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content of all columns: equal rows in equal order, equal fingerprint."""
+        digest = hashlib.sha256(struct.pack("<q", len(self)))
+        for name in COLUMNS:
+            digest.update(name.encode())
+            # Fixed-size batches, so that how the table happens to be chunked in memory does not matter.
+            for batch in self.table.select([name]).combine_chunks().to_batches(max_chunksize=65536):
+                column = batch.column(0)
+                lengths = (
+                    pc.call_function("binary_length", [column]).fill_null(-1).to_numpy(zero_copy_only=False)
+                )
+                digest.update(np.ascontiguousarray(lengths, dtype="<i8").tobytes())
+                digest.update("".join(text for text in column.to_pylist() if text).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Rows of a pool in the order they were chosen, each with the reason for it.
+
+    Greedy selections are prefix-closed: `sel.head(k)` is the selection for the budget k.
+    """
+
+    indices: Int[np.ndarray, " k"]
+    """Position in the pool of every pick."""
+    gains: Float[np.ndarray, " k"]
+    """What the selector maximised when it made the pick; NaN where nothing was maximised."""
+    distances: Float[np.ndarray, " k"]
+    """Distance to the nearest earlier pick; infinite where there was none, NaN where it plays no part."""
+    nearest: Int[np.ndarray, " k"]
+    """Step of that earlier pick; −1 where there was none."""
+    quality: Float[np.ndarray, " k"]
+    """Quality of the pick as the caller gave it; 1 where none was given."""
+    n_rows: int
+    """Size of the pool that was selected from."""
+    method: str
+    """`kind` of the selector."""
+    prefix_closed: bool = True
+    """Whether the first k picks are the selection for the budget k."""
+
+    def __post_init__(self) -> None:
+        lengths = {
+            len(self.indices),
+            len(self.gains),
+            len(self.distances),
+            len(self.nearest),
+            len(self.quality),
+        }
+        if len(lengths) != 1:
+            raise AlignmentError(f"Selection: its columns have different lengths {sorted(lengths)}.")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def head(self, k: int) -> Selection:
+        """The selection for a smaller budget, without computing anything again.
+
+        Raises:
+            InputError: k is larger than this selection, or the method is not prefix-closed.
+        """
+        if not self.prefix_closed:
+            raise InputError(
+                f"{self.method}: a smaller budget is another selection here; run it again with k={k}."
+            )
+        if not 0 <= k <= len(self):
+            raise InputError(f"Selection.head: asked for {k} picks of a selection of {len(self)}.")
+        columns = (c[:k] for c in (self.indices, self.gains, self.distances, self.nearest, self.quality))
+        return Selection(*columns, n_rows=self.n_rows, method=self.method)
+
+
+_NOT_CONTENT = re.compile(
+    r"(?P<point>(?<=\d)\.(?=\d))"  # a decimal point: 1.5 is not 15
+    r"|[-\s]+(?=(?P<letter>[^\W\d_])?)"  # gone before a letter: "3-page", "3 page" and "3page" are one
+    r"|[^\w+*/^%=<>-]|_"
+)
+
+
+def problem_key(text: str) -> str:
+    """The problem reduced to what makes it the same problem.
+
+    NFKC, case-folded, and of the characters only letters, digits, decimal points and the operators between
+    numbers, since 2+3, 2·3 and 23 are three problems.
+
+    >>> problem_key("What is  2 + 2 ?") == problem_key("what is 2+2?")
+    True
+    >>> problem_key("What is 2 + 2?") == problem_key("What is 2 * 2?")
+    False
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-")
+    return _NOT_CONTENT.sub(lambda m: m["point"] or ("" if m["letter"] else "-" * m[0].count("-")), folded)
+
+
+def to_json(value: object, *, sort_keys: bool = False) -> str:
+    """Compact JSON with the characters as they are; NaN and infinities, which JSON lacks, become null."""
+    try:
+        return _ENCODERS[sort_keys].encode(value)
+    except ValueError:
+        return _ENCODERS[sort_keys].encode(_finite(value))
+
+
+def _plain(value: object) -> object:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
+
+
+_ENCODERS = {
+    sort_keys: json.JSONEncoder(
+        ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False, sort_keys=sort_keys
+    )
+    for sort_keys in (False, True)
+}
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(element) for name, element in cast(Mapping[str, Any], value).items()}
+    return (
+        [_finite(element) for element in cast(list[Any], value)] if isinstance(value, list | tuple) else value
+    )
+
+
+def table_from_encoded(encoded: Iterable[EncodedRow], *, batch_rows: int = 8192) -> pa.Table:
+    """An Arrow table from encoded rows, built batch by batch so that memory stays near the table's size."""
+    batches: list[pa.RecordBatch] = []
+    pending: list[EncodedRow] = []
+
+    def flush() -> None:
+        columns = list(zip(*pending, strict=True)) or [()] * len(COLUMNS)
+        try:
+            batches.append(pa.record_batch([pa.array(c, pa.large_string()) for c in columns], schema=SCHEMA))
+        except UnicodeEncodeError as error:
+            raise PoolError(
+                f"Pool: {error.object!r} holds a lone surrogate, which is not a character."
+            ) from error
+        pending.clear()
+
+    for row in encoded:
+        pending.append(row)
+        if len(pending) == batch_rows:
+            flush()
+    flush()
+    return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+def _decode(record: Mapping[str, Any]) -> Row:
+    return Row(
+        id=record["id"],
+        source=record["source"],
+        problem=record["problem"],
+        solution=record["solution"],
+        answer=record["answer"],
+        kind=record["kind"],
+        context=tuple(json.loads(record["context"])) if record["context"] else (),
+        meta=json.loads(record["meta"]) if record["meta"] else {},
+    )
+
+
+def first_repeated(ids: pa.ChunkedArray) -> str | None:
+    """The first string that occurs more than once."""
+    counts = ids.value_counts()
+    repeated = np.flatnonzero(counts.field("counts").to_numpy() > 1)
+    return counts.field("values")[int(repeated[0])].as_py() if len(repeated) else None

@@ -1,0 +1,170 @@
+r"""Every text a model sees.
+
+A scored text is three blocks, each tokenised on its own:
+
+    header · example(candidate) · target(anchor)        one-shot
+    header ·                      target(anchor)        zero-shot
+
+so header and target are the same tokens in both settings, and the difference of the two scores is due to the
+example and to nothing else. (NUGGETS puts a BOS before the one-shot text only.) A `Target` says which characters
+are the answer; the tokens that are scored follow from the tokenizer's offsets, never from counting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from qads.errors import ModelError
+from qads.pool import Row, Turn
+
+__all__ = ["ChatTemplate", "ExemplarTemplate", "RenderChat", "Renderer", "Target", "Template", "sample_text"]
+
+RenderChat = Callable[[Sequence[Turn]], str]
+"""Renders a conversation with the model's own chat template."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A block whose characters [answer_start, answer_end) are scored."""
+
+    text: str
+    answer_start: int
+    answer_end: int
+
+
+class Renderer(Protocol):
+    """Renders rows into the three blocks."""
+
+    header: str
+    """Text before everything else; the model's BOS comes before it where `add_bos` says so."""
+    add_bos: bool
+
+    def example(self, row: Row) -> str:
+        """A candidate as a worked example."""
+        ...
+
+    def target(self, row: Row) -> Target:
+        """An anchor, with its solution marked."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExemplarTemplate:
+    r"""Plain text: ``Question: … \nAnswer: …`` blocks separated by an empty line."""
+
+    kind: Literal["exemplar"] = "exemplar"
+    question: str = "Question: "
+    """Put before a problem (and before every user turn of a context)."""
+    answer: str = "\nAnswer: "
+    """Put before a solution (and before every assistant turn of a context)."""
+    separator: str = "\n\n"
+    """Put after a worked example."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def renderer(self, render_chat: RenderChat | None) -> Renderer:
+        """The template, ready to render; it needs no chat template."""
+        return _ExemplarRenderer(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatTemplate:
+    """The model's own chat template: the example is an earlier exchange of the same conversation."""
+
+    kind: Literal["chat"] = "chat"
+    system: str | None = None
+    """System message; None leaves it to the model's template."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def renderer(self, render_chat: RenderChat | None) -> Renderer:
+        """The template with the model's `render_chat`.
+
+        Raises:
+            ModelError: the model has no chat template, or one that cannot be cut into blocks.
+        """
+        if render_chat is None:
+            raise ModelError("template chat: the model has no chat template; use template {kind: exemplar}.")
+        return _ChatRenderer(render_chat, self.system)
+
+
+Template = ExemplarTemplate | ChatTemplate
+
+
+@dataclass(frozen=True)
+class _ExemplarRenderer:
+    template: ExemplarTemplate
+    header: str = ""
+    add_bos: bool = True
+
+    def example(self, row: Row) -> str:
+        return f"{self._question(row)}{row.solution}{self.template.separator}"
+
+    def target(self, row: Row) -> Target:
+        question = self._question(row)
+        return Target(question + row.solution, len(question), len(question) + len(row.solution))
+
+    def _question(self, row: Row) -> str:
+        # System turns have no place in a plain exemplar; they stand before the first question as they are.
+        marks = {"user": self.template.question, "assistant": self.template.answer}
+        context = "".join(
+            f"{marks.get(turn['role'], '')}{turn['content']}{'' if turn['role'] == 'user' else self.template.separator}"
+            for turn in row.context
+        )
+        return f"{context}{self.template.question}{row.problem}{self.template.answer}"
+
+
+class _ChatRenderer:
+    """Finds the blocks by rendering conversations that differ in one part only."""
+
+    add_bos = False  # The chat template writes it where the model wants it.
+
+    def __init__(self, render: RenderChat, system: str | None) -> None:
+        self._render = render
+        self._system: list[Turn] = [] if system is None else [Turn(role="system", content=system)]
+        single = self._render([*self._system, *_exchange(_PROBE)])
+        twice = self._render([*self._system, *_exchange(_PROBE), *_exchange(_PROBE)])
+        self.header = single[: max(0, 2 * len(single) - len(twice))]
+        block = single[len(self.header) :]
+        if twice != self.header + block + block:
+            raise ModelError(
+                "template chat: this model's chat template renders an earlier exchange otherwise than a later one, "
+                "so zero-shot and one-shot texts would differ by more than the example; use template {kind: exemplar}."
+            )
+
+    def example(self, row: Row) -> str:
+        return self._render([*self._system, *_exchange(row)])[len(self.header) :]
+
+    def target(self, row: Row) -> Target:
+        text = self.example(row)
+        # Templates strip or keep the ends of a turn; the words in between are the solution's.
+        solution = row.solution if row.solution in text else row.solution.strip()
+        start = text.rfind(solution)
+        if start < 0:
+            raise ModelError(f"template chat: the chat template rewrites the solution of row {row.id!r}; use exemplar.")
+        return Target(text, start, start + len(solution))
+
+
+def _exchange(row: Row) -> list[Turn]:
+    """The row as turns; a system message of its own joins the turn after it, since only a conversation's head has one."""
+    turns: list[Turn] = []
+    system = ""
+    for turn in (*row.context, Turn(role="user", content=row.problem), Turn(role="assistant", content=row.solution)):
+        if turn["role"] == "system":
+            system += f"{turn['content']}\n\n"
+        else:
+            turns.append(Turn(role=turn["role"], content=system + turn["content"]))
+            system = ""
+    return turns
+
+
+_PROBE = Row(id="", source="", problem="What is one and one?", solution="Two.")
+
+
+def sample_text(row: Row, part: Literal["problem", "solution", "both"] = "both") -> str:
+    """The text an embedder sees of a row: the problem, the solution, or one after the other."""
+    if part == "both":
+        return f"{row.problem}\n{row.solution}"
+    return row.problem if part == "problem" else row.solution

@@ -1,0 +1,18 @@
+"""What a row is worth: real influence, and a scorer that predicts it."""
+
+from __future__ import annotations
+
+from qads.quality.influence import AGGREGATES, Aggregate, Influence, OneShotInfluence
+from qads.quality.plan import choose_anchors, stratified_sample
+from qads.quality.scorer import FittedScorer, RidgeScorer
+
+__all__ = [
+    "AGGREGATES",
+    "Aggregate",
+    "FittedScorer",
+    "Influence",
+    "OneShotInfluence",
+    "RidgeScorer",
+    "choose_anchors",
+    "stratified_sample",
+]

@@ -1,0 +1,264 @@
+"""One-shot influence: how much a sample, shown as a worked example, helps a model with other samples.
+
+    z_j   zero-shot score: mean log-probability (nats a token) of anchor j's solution given its problem
+    o_ij  one-shot score: the same with candidate i as one worked example before it
+    g_ij  influence: o_ij − z_j
+
+The quality of a candidate aggregates its row of g:
+
+    positive_gain   mean_j max(g_ij, 0)      the positive influence (our default)
+    mean_gain       mean_j g_ij
+    win_rate        mean_j 1[g_ij > 0]       the golden score of NUGGETS (Li et al. 2023, arXiv:2312.10302)
+    relative        mean_j (exp(g_ij) − 1)   relative change of the geometric-mean token probability
+
+Ni et al. 2024 (arXiv:2404.01067) define quality by positive influence; the exact aggregate is not public in a text
+we could read, so it is a setting. A candidate is never scored on an anchor with its own problem, since copying
+the answer is no influence; such pairs are NaN and count in no mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float
+from pydantic import Field
+
+from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
+from qads.errors import InputError
+from qads.kernels.likelihood import AnswerLikelihood
+from qads.models import CausalLM, Dtype, find_model, open_causal_lm, resolve_dtype
+from qads.pool import Pool, Progress, to_json
+from qads.prompts import ExemplarTemplate, Template
+from qads.quality.tokens import FittedTexts, TooLong, fit_texts
+
+__all__ = ["AGGREGATES", "Aggregate", "Influence", "OneShotInfluence"]
+
+Aggregate = Literal["positive_gain", "mean_gain", "win_rate", "relative"]
+_FORMULAS: dict[Aggregate, Callable[[Float[np.ndarray, "n m"]], Float[np.ndarray, "n m"]]] = {
+    "positive_gain": lambda g: np.where(np.isnan(g), np.nan, np.maximum(g, 0)),
+    "mean_gain": lambda g: g,
+    "win_rate": lambda g: np.where(np.isnan(g), np.nan, g > 0),
+    "relative": np.expm1,
+}
+AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
+_ROWS_PER_SHARD = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """Zero-shot and one-shot scores of candidates on anchors."""
+
+    one_shot: Float[np.ndarray, "n m"]
+    """o_ij in nats a token; NaN where the pair was not scored."""
+    zero_shot: Float[np.ndarray, " m"]
+    """z_j in nats a token."""
+    candidate_ids: tuple[str, ...]
+    anchor_ids: tuple[str, ...]
+    anchor_groups: tuple[str, ...]
+    """Source of every anchor."""
+    n_tokens: int = 0
+    """Tokens that went through the model."""
+    affected: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Rows that were dropped or cut, by id, and why."""
+
+    @property
+    def gains(self) -> Float[np.ndarray, "n m"]:
+        """g_ij = o_ij − z_j, nats a token; NaN where the pair was not scored."""
+        return self.one_shot - self.zero_shot
+
+    def quality(self, aggregate: Aggregate = "positive_gain") -> Float[np.ndarray, " n"]:
+        """Quality of every candidate; NaN for one that no anchor could score.
+
+        >>> import numpy as np
+        >>> infl = Influence(np.array([[-1.0, -2.0]]), np.array([-1.5, -1.0]), ("a",), ("x", "y"), ("s", "s"))
+        >>> infl.quality("positive_gain"), infl.quality("win_rate")
+        (array([0.25]), array([0.5]))
+        """
+        return _mean(_terms(self.gains, aggregate))
+
+    def standard_error(self, aggregate: Aggregate = "positive_gain") -> Float[np.ndarray, " n"]:
+        """Standard error of the quality over the anchors; NaN with fewer than two of them."""
+        terms = _terms(self.gains, aggregate)
+        count = np.sum(~np.isnan(terms), axis=1)
+        spread = np.where(np.isnan(terms), 0.0, terms - _mean(terms)[:, None])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            variance = (spread**2).sum(axis=1) / (count - 1) / count
+        return np.where(count > 1, np.sqrt(np.where(count > 1, variance, 0.0)), np.nan)
+
+    def by_group(self, aggregate: Aggregate = "positive_gain") -> dict[str, Float[np.ndarray, " n"]]:
+        """Quality on the anchors of each source by itself: influence follows style, so the mean alone can mislead."""
+        groups = np.array(self.anchor_groups)
+        terms = _terms(self.gains, aggregate)
+        return {str(name): _mean(terms[:, groups == name]) for name in dict.fromkeys(self.anchor_groups)}
+
+    def to_table(self) -> pa.Table:
+        """One row a pair: candidate, anchor, zero_shot, one_shot, gain; pairs that were not scored are null."""
+        n, m = self.one_shot.shape
+        one_shot, gains = self.one_shot.reshape(-1), self.gains.reshape(-1)
+        return pa.table(
+            {
+                "candidate": pa.array(np.repeat(np.array(self.candidate_ids, dtype=object), m), pa.string()),
+                "anchor": pa.array(list(self.anchor_ids) * n, pa.string()),
+                "anchor_group": pa.array(list(self.anchor_groups) * n, pa.string()),
+                "zero_shot": np.tile(self.zero_shot, n),
+                "one_shot": pa.array(one_shot, mask=np.isnan(one_shot)),
+                "gain": pa.array(gains, mask=np.isnan(gains)),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneShotInfluence:
+    """Influence of candidates on anchors under a causal language model.
+
+    Costs about (tokens of the example + tokens of all anchors) through the model a candidate.
+    """
+
+    kind: Literal["influence"] = "influence"
+    model: str = "smollm2-135m"
+    """Alias, folder, GGUF file or hub id of a causal language model."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    dtype: Dtype = "auto"
+    """Precision of the body of the model; the vocabulary head is float32 always."""
+    template: Annotated[Template, Field(discriminator="kind")] = field(default_factory=ExemplarTemplate)
+    """How candidate and anchor become text."""
+    aggregate: Aggregate = "positive_gain"
+    """Which aggregate the pipeline uses; `Influence.quality` gives any."""
+    too_long: TooLong = "error"
+    """When example and anchor exceed the context: stop, drop the row, or cut its problem on the left."""
+    max_length: int | None = None
+    """Context in tokens; None takes the model's."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if self.aggregate not in AGGREGATES:
+            raise InputError(f"OneShotInfluence: aggregate is {self.aggregate!r}; it must be one of {', '.join(AGGREGATES)}.")
+
+    def __call__(
+        self,
+        candidates: Pool,
+        anchors: Pool,
+        *,
+        execution: Execution | None = None,
+        shards: ShardStore | None = None,
+        progress: Progress | None = None,
+    ) -> Influence:
+        """Score every candidate on every anchor.
+
+        Args:
+            candidates: the rows shown as examples.
+            anchors: the rows whose solutions should become likelier.
+            execution: device and batch size.
+            shards: where finished shards are kept, so that a killed run goes on; memory by default.
+            progress: called with (candidates done, candidates).
+
+        Returns:
+            The scores, candidates and anchors in the order given.
+
+        Raises:
+            TooLongError: texts exceed the context and `too_long` is ``"error"``; lists them.
+            ModelError: the model cannot be opened or its chat template cannot be used.
+        """
+        execution, store = execution or Execution(), shards or MemoryShards()
+        opened: list[_Scorer] = []  # Opened at the first missing shard, if there is one.
+
+        def scorer() -> _Scorer:
+            if not opened:
+                lm = open_causal_lm(
+                    self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
+                    trust_remote_code=execution.trust_remote_code,
+                )  # fmt: skip
+                opened.append(_Scorer.prepare(self, lm, candidates, anchors, execution.max_tokens_per_batch))
+            return opened[0]
+
+        if store.get(0) is None:
+            store.put(0, scorer().zero_shot())
+        map_shards(
+            lambda rows: scorer().one_shot(rows), len(candidates),
+            rows_per_shard=_ROWS_PER_SHARD, store=store, first_index=1, progress=progress,
+        )  # fmt: skip
+        return _join(store, candidates, anchors)
+
+    def identity(self, device: str) -> dict[str, str]:
+        """What `model` and `dtype` stand for on a device; part of the fingerprint."""
+        return {"model": find_model(self.model, revision=self.revision).identity, "dtype": resolve_dtype(self.dtype, device)}
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """Everything ready to score: tokenised texts and the model."""
+
+    texts: FittedTexts
+    may_score: Bool[np.ndarray, "n m"]
+    likelihood: AnswerLikelihood
+
+    @classmethod
+    def prepare(
+        cls, method: OneShotInfluence, lm: CausalLM, candidates: Pool, anchors: Pool, max_tokens: int
+    ) -> _Scorer:
+        renderer = method.template.renderer(lm.render_chat)
+        length = min(method.max_length or lm.max_length, lm.max_length)
+        texts = fit_texts(lm.tokenizer, renderer, candidates, anchors, length, method.too_long)
+        own = np.array(candidates.problem_keys)[:, None] == np.array(anchors.problem_keys)[None, :]
+        fits = np.array([e is not None for e in texts.examples])[:, None] & np.array([t is not None for t in texts.targets])
+        return cls(texts, fits & ~own, AnswerLikelihood(lm.model, max_tokens_per_batch=max_tokens))
+
+    def zero_shot(self) -> pa.Table:
+        everywhere = np.array([t is not None for t in self.texts.targets])
+        scores, n_tokens = self._score(self.texts.header, everywhere)
+        return _shard(scores[None], n_tokens, dict(self.texts.affected))
+
+    def one_shot(self, rows: range) -> pa.Table:
+        scores = np.full((len(rows), len(self.texts.targets)), np.nan)
+        total = 0
+        for line, i in enumerate(rows):
+            example = self.texts.examples[i]
+            if example is not None and self.may_score[i].any():
+                scores[line], n_tokens = self._score((*self.texts.header, *example), self.may_score[i])
+                total += n_tokens
+        return _shard(scores, total, {})
+
+    def _score(self, prefix: tuple[int, ...], which: Bool[np.ndarray, " m"]) -> tuple[Float[np.ndarray, " m"], int]:
+        members = np.flatnonzero(which)
+        targets = [t for j in members if (t := self.texts.targets[j]) is not None]
+        scores = np.full(len(which), np.nan)
+        scores[members] = self.likelihood(prefix, targets)
+        return scores, len(prefix) + sum(len(t.ids) for t in targets)
+
+
+def _shard(scores: Float[np.ndarray, "rows m"], n_tokens: int, affected: dict[str, str]) -> pa.Table:
+    column = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1), pa.float64()), scores.shape[1])
+    notes = {"n_tokens": str(n_tokens), "affected": to_json(affected)}
+    return pa.table({"scores": column}).replace_schema_metadata(notes)
+
+
+def _join(store: ShardStore, candidates: Pool, anchors: Pool) -> Influence:
+    n_shards = 1 + -(-len(candidates) // _ROWS_PER_SHARD)
+    tables = [cast(pa.Table, store.get(index)) for index in range(n_shards)]
+    scores = [t["scores"].combine_chunks().flatten().to_numpy().reshape(-1, len(anchors)) for t in tables]
+    return Influence(
+        one_shot=np.concatenate(scores[1:]),
+        zero_shot=scores[0][0],
+        candidate_ids=tuple(candidates.strings("id")),
+        anchor_ids=tuple(anchors.strings("id")),
+        anchor_groups=tuple(anchors.strings("source")),
+        n_tokens=sum(int(t.schema.metadata[b"n_tokens"]) for t in tables),
+        affected=json.loads(tables[0].schema.metadata[b"affected"]),
+    )
+
+
+def _terms(gains: Float[np.ndarray, "n m"], aggregate: Aggregate) -> Float[np.ndarray, "n m"]:
+    return _FORMULAS[aggregate](gains)
+
+
+def _mean(terms: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
+    """Mean over the pairs that were scored; NaN where there is none."""
+    count = np.sum(~np.isnan(terms), axis=1)
+    return np.where(count > 0, np.nansum(terms, axis=1) / np.maximum(count, 1), np.nan)

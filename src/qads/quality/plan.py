@@ -1,0 +1,95 @@
+"""Which rows are scored, and against which anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from qads.errors import InputError
+from qads.kernels.distance import greedy_scan
+from qads.pool import Pool
+
+__all__ = ["choose_anchors", "stratified_sample"]
+
+
+def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: int) -> Int[np.ndarray, " m"]:
+    """Rows of the pool that stand for the target skill when the user names none.
+
+    Only worked solutions (``kind`` cot) serve. Every source with such rows gives the same number (the larger ones
+    first where it does not divide). Within a source K-center Greedy spreads the anchors, and each centre is then
+    replaced by the row nearest to the mean of its cell: K-center alone picks outliers.
+
+    Returns:
+        Positions in the pool, ascending; no two with the same problem.
+
+    Raises:
+        InputError: there are not enough distinct worked solutions.
+    """
+    kinds = np.array(pool.strings("kind"))
+    by_source = {name: rows[kinds[rows] == "cot"] for name, rows in pool.rows_by_source().items()}
+    groups = sorted((rows for rows in by_source.values() if len(rows)), key=lambda rows: (-len(rows), rows[0]))
+    keys = pool.problem_keys
+    distinct = [_first_of_each(rows, keys) for rows in groups]
+    shares = _even_shares([len(rows) for rows in distinct], n_anchors)
+    if sum(shares) < n_anchors:
+        raise InputError(
+            f"anchors: {n_anchors} asked for, but the pool has {sum(map(len, distinct))} distinct worked solutions "
+            "(kind cot). Give the target skill's own samples: --anchors FILE"
+        )
+    chosen = [
+        _cell_medoids(embeddings, rows, share) for rows, share in zip(distinct, shares, strict=True) if share
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def stratified_sample(pool: Pool, n_rows: int, *, exclude: Collection[int] = (), seed: int = 0) -> Int[np.ndarray, " k"]:
+    """Rows drawn evenly over the sources: each gives the same number, small ones all they have.
+
+    Returns:
+        Positions in the pool, ascending; `n_rows` of them, or all there are.
+    """
+    rng = np.random.default_rng(seed)
+    out = set(exclude)
+    groups = [np.array([i for i in rows if i not in out], np.int64) for rows in pool.rows_by_source().values()]
+    shares = _even_shares([len(rows) for rows in groups], n_rows)
+    drawn = [rng.choice(rows, share, replace=False) for rows, share in zip(groups, shares, strict=True)]
+    return np.sort(np.concatenate(drawn))
+
+
+def _even_shares(sizes: list[int], total: int) -> list[int]:
+    """Shares as even as the sizes allow; what does not divide goes to the earlier groups."""
+    shares = [0] * len(sizes)
+    left = min(total, sum(sizes))
+    while left:
+        open_groups = [i for i, size in enumerate(sizes) if shares[i] < size]
+        each = max(1, left // len(open_groups))
+        for i in open_groups[:left]:
+            step = min(each, sizes[i] - shares[i], left)
+            shares[i] += step
+            left -= step
+    return shares
+
+
+def _first_of_each(rows: Int[np.ndarray, " r"], keys: list[str]) -> Int[np.ndarray, " u"]:
+    first: dict[str, int] = {}
+    for row in rows:
+        first.setdefault(keys[row], int(row))
+    return np.array(list(first.values()), np.int64)
+
+
+def _cell_medoids(
+    embeddings: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " r"], n_cells: int
+) -> Int[np.ndarray, " c"]:
+    x = np.asarray(embeddings[rows], np.float64)
+    picks = greedy_scan(x, np.ones(len(x)), start=[0], k=n_cells, cosine=False, distance_share=None)
+    centres = x[picks.indices]
+    cell = np.array([int(np.argmin(((centres - point) ** 2).sum(axis=1))) for point in x])
+    cell[picks.indices] = np.arange(n_cells)  # A centre stays in its own cell even where centres coincide.
+    medoids = []
+    for number in range(n_cells):
+        members = np.flatnonzero(cell == number)
+        offset = ((x[members] - x[members].mean(axis=0)) ** 2).sum(axis=1)
+        medoids.append(int(members[np.argmin(offset)]))
+    return rows[medoids]

@@ -1,0 +1,106 @@
+"""Candidates and anchors as tokens that fit the model's context, with an account of every row that did not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from qads.errors import TooLongError
+from qads.kernels.likelihood import TokenTarget
+from qads.pool import Pool, Row
+from qads.prompts import Renderer, Target
+
+__all__ = ["FittedTexts", "TooLong", "fit_texts", "token_target"]
+
+TooLong = Literal["error", "drop", "truncate_problem"]
+
+
+@dataclass(frozen=True)
+class FittedTexts:
+    """Token ids of header, examples and targets; None for a row that was dropped."""
+
+    header: tuple[int, ...]
+    examples: tuple[tuple[int, ...] | None, ...]
+    targets: tuple[TokenTarget | None, ...]
+    affected: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Rows dropped or cut, by id, and why."""
+
+
+def fit_texts(
+    tokenizer: Any, renderer: Renderer, candidates: Pool, anchors: Pool, max_length: int, too_long: TooLong
+) -> FittedTexts:
+    """Tokenise everything, applying the policy to what does not fit.
+
+    An anchor may take half of the context; a candidate what the longest anchor leaves.
+
+    Raises:
+        TooLongError: the policy is ``"error"`` and a row does not fit, or an anchor has no token to score.
+    """
+    header = _header(tokenizer, renderer)
+    affected: dict[str, str] = {}
+
+    def fit(row: Row, role: str, room: int, n_tokens: Callable[[Row], int]) -> Row | None:
+        needed = n_tokens(row)
+        if needed <= room:
+            return row
+        what = f"{role} of {needed} tokens where {room} fit"
+        shorter = _cut_problem(row, room, n_tokens, tokenizer) if too_long == "truncate_problem" else None
+        affected[row.id] = f"{what}; problem cut on the left" if shorter else f"{what}; dropped"
+        return shorter
+
+    room = (max_length - len(header)) // 2
+    kept = [fit(row, "anchor", room, lambda r: len(token_target(tokenizer, renderer.target(r)).ids)) for row in anchors]
+    targets = [None if row is None else token_target(tokenizer, renderer.target(row)) for row in kept]
+    room = max_length - len(header) - max((len(t.ids) for t in targets if t is not None), default=0)
+    shown = [fit(row, "candidate", room, lambda r: len(_ids(tokenizer, renderer.example(r)))) for row in candidates]
+    if affected and too_long == "error":
+        raise _too_long_error(affected, max_length)
+    if unscorable := [row.id for row, t in zip(anchors, targets, strict=True) if t and t.answer_end <= t.answer_start]:
+        raise TooLongError(f"anchor {unscorable[0]!r}: its solution has no token of its own for this tokenizer.")
+    examples = tuple(None if row is None else _ids(tokenizer, renderer.example(row)) for row in shown)
+    return FittedTexts(header, examples, tuple(targets), affected)
+
+
+def token_target(tokenizer: Any, target: Target) -> TokenTarget:
+    """A target's tokens; a token is scored if it holds a character of the answer."""
+    encoded = tokenizer(target.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    scored = [
+        position
+        for position, (start, end) in enumerate(encoded["offset_mapping"])
+        if start < end and end > target.answer_start and start < target.answer_end
+    ]
+    first, last = (scored[0], scored[-1] + 1) if scored else (0, 0)
+    return TokenTarget(tuple(encoded["input_ids"]), first, last)
+
+
+def _header(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:
+    ids = _ids(tokenizer, renderer.header) if renderer.header else ()
+    opening = tokenizer("", add_special_tokens=True)["input_ids"] if renderer.add_bos else []
+    has_bos = bool(opening) and opening[0] == tokenizer.bos_token_id
+    return (tokenizer.bos_token_id, *ids) if has_bos else ids
+
+
+def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def _cut_problem(row: Row, room: int, n_tokens: Callable[[Row], int], tokenizer: Any) -> Row | None:
+    """The row with its earlier turns, then the beginning of its problem left away; None if even that does not fit."""
+    row = replace(row, context=())
+    while (excess := n_tokens(row) - room) > 0:
+        offsets = tokenizer(row.problem, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+        if not row.problem:
+            return None
+        cut = offsets[excess][0] if excess < len(offsets) else len(row.problem)
+        row = replace(row, problem=row.problem[max(1, cut) :])
+    return row
+
+
+def _too_long_error(affected: Mapping[str, str], max_length: int) -> TooLongError:
+    listed = "\n".join(f"  {name}: {reason.split(';')[0]}" for name, reason in list(affected.items())[:10])
+    more = f"\n  … and {len(affected) - 10} more" if len(affected) > 10 else ""
+    return TooLongError(
+        f"OneShotInfluence: {len(affected)} rows do not fit a context of {max_length} tokens:\n{listed}{more}\n"
+        "Set too_long: drop (they get no score), or too_long: truncate_problem (their problem is cut on the left)."
+    )

@@ -1,0 +1,25 @@
+"""Stages of a run in their order, each resumable, in one directory."""
+
+from __future__ import annotations
+
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
+from qads.run.estimate import StageEstimate, estimate_run
+from qads.run.pipeline import STAGES, Observer, RunResult, SilentObserver, run_pipeline
+from qads.run.status import RunStatus, StageStatus, read_status
+
+__all__ = [
+    "STAGES",
+    "Manifest",
+    "Observer",
+    "RunDirectory",
+    "RunResult",
+    "RunStatus",
+    "SilentObserver",
+    "StageDirectory",
+    "StageEstimate",
+    "StagePlan",
+    "StageStatus",
+    "estimate_run",
+    "read_status",
+    "run_pipeline",
+]

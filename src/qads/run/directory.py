@@ -1,0 +1,255 @@
+"""The run directory: a folder a stage, its manifest written last.
+
+A stage is complete when its `manifest.json` exists, and only then. Before it starts, `plan.json` says what it is
+meant to be, so that shards left by a killed run are used again only for the very same computation. Every file is
+written under a temporary name, flushed, and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float
+
+from qads.datasets import atomic_path
+from qads.errors import CorruptError, DriftError, LockedError, RunError
+
+__all__ = ["DiskShards", "Manifest", "RunDirectory", "StageDirectory", "StagePlan", "file_sha256", "read_json", "write_json"]
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1
+"""Changes when a stage's files change their meaning, so that old directories are not taken for new ones."""
+_PACKAGES = ("numpy", "numba", "pyarrow", "scikit-learn", "sentence-transformers", "torch", "transformers")
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a stage is meant to compute, known before anything runs."""
+
+    name: str
+    settings: Mapping[str, Any]
+    """Everything that changes the result."""
+    inputs: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Fingerprints of what it reads."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of stage, settings and inputs."""
+        return hashlib.sha256(_canonical(self._content()).encode()).hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan with its fingerprint."""
+        return {"fingerprint": self.fingerprint, **self._content()}
+
+    def _content(self) -> dict[str, Any]:
+        return {"format": _FORMAT, "stage": self.name, "settings": dict(self.settings), "inputs": dict(self.inputs)}
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A directory that holds the stages of one run."""
+
+    root: Path
+
+    def stage(self, plan: StagePlan) -> StageDirectory:
+        """The folder of a stage."""
+        return StageDirectory(self.root / plan.name, plan)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps every other run out of the directory while the block runs; a killed run leaves no lock behind.
+
+        Raises:
+            LockedError: another run is in it.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.root / ".lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            owner = (self.root / ".owner").read_text().strip() if (self.root / ".owner").exists() else "unknown"
+            raise LockedError(
+                f"{self.root}: another run is using this directory (process {owner}). Wait for it, or give another one."
+            ) from None
+        except OSError as error:
+            raise RunError(f"{self.root}: cannot be used as a run directory: {error.strerror}.") from error
+        try:
+            (self.root / ".owner").write_text(f"{os.getpid()}\n")
+            yield
+        finally:
+            (self.root / ".owner").unlink(missing_ok=True)
+            lock.release()
+
+
+@dataclass(frozen=True)
+class StageDirectory:
+    """The folder of one stage."""
+
+    path: Path
+    plan: StagePlan
+
+    def manifest(self) -> Manifest | None:
+        """The manifest if the stage is complete."""
+        return read_json(self.path / "manifest.json")
+
+    def check_drift(self) -> None:
+        """Refuse to mix this plan with what was computed for another.
+
+        Raises:
+            DriftError: names the settings and inputs that are different now.
+        """
+        before = self.manifest() or read_json(self.path / "plan.json")
+        if before is None or before["fingerprint"] == self.plan.fingerprint:
+            return
+        changed = list(_differences(before, self.plan.as_json()))
+        raise DriftError(
+            f"stage {self.plan.name!r} in {self.path.parent} was made with other settings or inputs:\n"
+            + "\n".join(f"  {line}" for line in changed[:12])
+            + f"\nTo compute it and all that follows again: --redo {self.plan.name}; to keep it, use another directory."
+        )
+
+    def check_files(self) -> None:
+        """Refuse files that are not what the manifest says.
+
+        Raises:
+            CorruptError: one is missing or has other bytes.
+        """
+        manifest = self.manifest() or {"files": {}}
+        for name, facts in manifest["files"].items():
+            path = self.path / name
+            found = file_sha256(path) if path.exists() else "nothing"
+            if found != facts["sha256"]:
+                raise CorruptError(
+                    f"{path}: has SHA-256 {found}, but the manifest says {facts['sha256']}; the file was changed or damaged "
+                    f"after it was written. Compute it again: --redo {self.plan.name}"
+                )
+
+    def begin(self) -> None:
+        """Make ready for work; shards of the same plan stay."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for partial in self.path.rglob(".*.partial"):
+            partial.unlink()
+        write_json(self.path / "plan.json", self.plan.as_json())
+
+    def finish(self, *, seconds: float, facts: Mapping[str, Any]) -> Manifest:
+        """Write the manifest: from now on the stage is complete."""
+        shutil.rmtree(self.path / "shards", ignore_errors=True)
+        files = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name not in ("plan.json", "manifest.json"))
+        manifest = self.plan.as_json() | {
+            "code": importlib.metadata.version("qads"),
+            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "seconds": round(seconds, 3),
+            **facts,
+            "files": {
+                str(p.relative_to(self.path)): {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in files
+            },
+        }
+        write_json(self.path / "manifest.json", manifest)
+        return manifest
+
+    def remove(self) -> None:
+        """Throw the stage away; the manifest goes first, so that a kill leaves no complete-looking rest."""
+        (self.path / "manifest.json").unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def shards(self) -> DiskShards:
+        """Where the stage keeps the shards it has finished."""
+        return DiskShards(self.path)
+
+
+@dataclass(frozen=True)
+class DiskShards:
+    """Finished shards as Parquet files in `shards/`."""
+
+    path: Path
+
+    def get(self, index: int) -> pa.Table | None:
+        """Shard `index` if it is finished and whole; one that cannot be read is computed again."""
+        file = self._file(index)
+        if not file.exists():
+            return None
+        try:
+            return pq.read_table(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            logger.warning("%s is damaged and will be computed again: %s", file, error)
+            file.unlink()
+            return None
+
+    def put(self, index: int, table: pa.Table) -> None:
+        """Keep shard `index`."""
+        with atomic_path(self._file(index)) as temporary:
+            pq.write_table(table, temporary, compression="none")
+
+    def array(self, shape: tuple[int, int]) -> Float[np.ndarray, "n d"]:
+        """A float32 array on disk, `joined.npy.partial`, for the caller to rename."""
+        return np.lib.format.open_memmap(self.path / "joined.npy.partial", mode="w+", dtype=np.float32, shape=shape)
+
+    def count(self) -> int:
+        """How many shards are finished."""
+        return len(list((self.path / "shards").glob("*.parquet")))
+
+    def _file(self, index: int) -> Path:
+        return self.path / "shards" / f"{index:05d}.parquet"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is no file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise CorruptError(f"{path}: not valid JSON ({error}); the file was changed or damaged.") from error
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Lines `path: was …, now …` for what differs between two plans."""
+    before, now = json.loads(_canonical(before)), json.loads(_canonical(now))
+    for key in dict.fromkeys([*before, *now]):
+        here = f"{path}.{key}".removeprefix(".settings.").removeprefix(".")
+        old, new = before.get(key), now.get(key)
+        if path == "" and key not in ("format", "settings", "inputs") or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{path}.{key}")
+        else:
+            yield f"{here}: was {_short(old)}, now {_short(new)}"
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,143 @@
+"""Run the stages of a configuration in one directory, each once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from qads.config import RunConfig
+from qads.errors import ConfigError
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, write_json
+from qads.run.plan import local_sources, plan_stages, stage_names
+from qads.run.stages import STAGE_FUNCTIONS, StageContext
+
+__all__ = ["STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
+
+STAGES = (*STAGE_FUNCTIONS, "report")
+"""Every stage there is, in order. `report` is written by whoever shows the run."""
+
+
+class Observer(Protocol):
+    """Hears what a run does."""
+
+    def stage_started(self, name: str, number: int, n_stages: int) -> None:
+        """Stage `name` starts to compute."""
+        ...
+
+    def progress(self, done: int, total: int) -> None:
+        """The stage has done `done` of `total` (−1: unknown)."""
+        ...
+
+    def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
+        """Stage `name` is complete, now or since an earlier run."""
+        ...
+
+
+class SilentObserver:
+    """Hears and says nothing."""
+
+    def stage_started(self, name: str, number: int, n_stages: int) -> None:
+        """Nothing."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Nothing."""
+
+    def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind."""
+
+    directory: Path
+    manifests: dict[str, Manifest]
+
+    @property
+    def train_file(self) -> Path:
+        """The file for the trainer."""
+        return self.directory / "mixture" / self.manifests["mixture"]["train_file"]
+
+
+def run_pipeline(
+    config: RunConfig,
+    directory: str | Path,
+    *,
+    until: str | None = None,
+    redo: Sequence[str] = (),
+    observer: Observer | None = None,
+) -> RunResult:
+    """Compute the stages that the directory does not hold yet.
+
+    Args:
+        config: what to compute.
+        directory: where; made if it is not there. A complete stage of the same fingerprint is used as it is.
+        until: last stage to compute; all of them by default.
+        redo: stages to compute again, with all that follows them.
+        observer: hears of progress.
+
+    Raises:
+        DriftError: a stage in the directory was made with other settings or inputs.
+        LockedError: another run is in the directory.
+        CorruptError: a file of a finished stage is not what its manifest says.
+        InputError: configuration or data cannot be used.
+    """
+    observer = observer or SilentObserver()
+    names = [name for name in stage_names(config) if name in STAGE_FUNCTIONS]
+    for name in (*redo, *([until] if until else [])):
+        if name not in names:
+            raise ConfigError(f"unknown stage {name!r}; this run has {', '.join(names)}.")
+    root = Path(directory)
+    wanted = names[: names.index(until) + 1] if until else names
+    with RunDirectory(root).lock():
+        if "pool" in redo:
+            (root / "input" / "stdin.jsonl").unlink(missing_ok=True)
+        stages, context = _prepare(config, root, observer)
+        if redo:
+            first = min(names.index(name) for name in redo)
+            for name in reversed([*names[first:], "report"]):
+                stages[name].remove()
+        for name in wanted:
+            stages[name].check_drift()
+        write_json(root / "config.json", dataclasses.asdict(config))
+        manifests = {
+            name: _complete(name, number, len(wanted), stages[name], context, observer)
+            for number, name in enumerate(wanted, 1)
+        }
+    return RunResult(root, manifests)
+
+
+def _prepare(config: RunConfig, root: Path, observer: Observer) -> tuple[dict[str, StageDirectory], StageContext]:
+    sources = local_sources(config.pool.sources, root, "pool.sources")
+    anchor_sources = local_sources(config.anchors.sources, root, "anchors.sources")
+    directory = RunDirectory(root)
+    stages = {name: directory.stage(plan) for name, plan in plan_stages(config, sources, anchor_sources).items()}
+    return stages, StageContext(config, stages, observer.progress, sources, anchor_sources)
+
+
+def _complete(
+    name: str, number: int, n_stages: int, stage: StageDirectory, context: StageContext, observer: Observer
+) -> Manifest:
+    if (manifest := stage.manifest()) is not None:
+        stage.check_files()
+        observer.stage_finished(name, manifest, reused=True)
+        return manifest
+    observer.stage_started(name, number, n_stages)
+    started = time.monotonic()
+    stage.begin()
+    try:
+        facts = STAGE_FUNCTIONS[name](context, stage)
+    except Exception:
+        # A stage that failed before it finished any shard leaves nothing behind.
+        if stage.shards.count() == 0:
+            with contextlib.suppress(OSError):
+                stage.remove()
+        raise
+    manifest = stage.finish(seconds=time.monotonic() - started, facts=facts | {"seed": context.config.seed})
+    observer.stage_finished(name, manifest, reused=False)
+    return manifest

@@ -1,0 +1,63 @@
+"""What a run directory holds, whether its run is alive or dead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qads.errors import RunError
+from qads.run.directory import read_json
+from qads.run.pipeline import STAGES
+
+__all__ = ["RunStatus", "StageStatus", "read_status"]
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage on disk."""
+
+    name: str
+    state: str
+    """``done``, ``partial``, or ``to do``."""
+    rows: int | None
+    seconds: float | None
+    shards: int
+    """Finished shards of a stage that is not complete."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run directory."""
+
+    directory: Path
+    running: str | None
+    """Process that is using it now, or None."""
+    stages: tuple[StageStatus, ...]
+
+
+def read_status(directory: str | Path) -> RunStatus:
+    """Which stages of a run directory are complete.
+
+    Raises:
+        RunError: the directory is not one of a run.
+    """
+    root = Path(directory)
+    config = read_json(root / "config.json")
+    if config is None:
+        raise RunError(f"{root}: is not a run directory (it has no config.json). Runs are made by qads run or qads select.")
+    skipped = () if config["quality"] else ("anchors", "influence", "quality")
+    stages = tuple(_stage_status(root / name) for name in STAGES if name not in skipped)
+    owner = root / ".owner"
+    pid = owner.read_text().strip() if owner.exists() else ""
+    return RunStatus(root, pid if pid and Path(f"/proc/{pid}").exists() else None, stages)
+
+
+def _stage_status(path: Path) -> StageStatus:
+    manifest: dict[str, Any] | None = read_json(path / "manifest.json")
+    if manifest is not None:
+        return StageStatus(path.name, "done", manifest.get("rows"), manifest.get("seconds"), 0)
+    if path.name == "report" and (path / "report.html").exists():
+        return StageStatus(path.name, "done", None, None, 0)
+    shards = len(list((path / "shards").glob("*.parquet")))
+    return StageStatus(path.name, "partial" if path.exists() else "to do", None, None, shards)

@@ -1,0 +1,11 @@
+"""Which rows to keep: one file a family. `Selector` is the union of them and the registry of the config."""
+
+from __future__ import annotations
+
+from qads.selection.baselines import RandomSelection, TopQuality
+from qads.selection.kcenter import KCenterGreedy
+
+__all__ = ["KCenterGreedy", "RandomSelection", "Selector", "TopQuality"]
+
+Selector = KCenterGreedy | RandomSelection | TopQuality
+"""Every selector: `selector(embeddings, quality, budget=k) -> Selection`."""

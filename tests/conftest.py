@@ -1,0 +1,49 @@
+"""What every test shares: annotations of `qads` that are checked, a quiet machine, the real data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import pytest
+from beartype import beartype
+from beartype.roar import BeartypeDecorHintException
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # Threads that spin while they wait take the other core.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).parents[1]
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with every annotation checked at each call: shapes by jaxtyping, types by beartype.
+
+    What beartype cannot check at run time (a Protocol that is not ``runtime_checkable``) stays unchecked.
+    """
+    try:
+        return beartype(function)
+    except BeartypeDecorHintException:
+        return function
+
+
+jaxtyping.install_import_hook("qads", f"{__name__}.checked")
+
+
+@pytest.fixture
+def no_shape_checks() -> Iterator[None]:
+    """For tests of our own errors about shapes, which the checks would otherwise come before."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real datasets; a test that asks for it is skipped where there is none."""
+    folder = Path(os.environ.get("QADS_TEST_DATA", ROOT.parent / "shared" / "data")).expanduser()
+    if not (folder / "pool").is_dir():
+        pytest.skip(f"no real data at {folder}; QADS_TEST_DATA names the folder that has it")
+    return folder

@@ -1,0 +1,139 @@
+"""Slow, obvious oracles: the definitions, written out, that the fast code is judged by.
+
+Nothing here is imported from `qads` and nothing is clever. One section an algorithm.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from typing import NamedTuple
+
+import numpy as np
+
+# ---------------------------------------------------------------------------------------------------------
+# Selection: K-center Greedy with quality, float64, direct distances.
+# ---------------------------------------------------------------------------------------------------------
+
+
+class Picks(NamedTuple):
+    """What greedy selection chose, step 0 first."""
+
+    indices: np.ndarray
+    gains: np.ndarray
+    distances: np.ndarray
+    nearest: np.ndarray
+
+
+def distances_from(x: np.ndarray, row: int, metric: str = "euclidean") -> np.ndarray:
+    """Distance of every row to one row.
+
+    For the cosine, 1 − ⟨u, v⟩ = |u − v|²/2 of the unit vectors; the right side gives 0 for equal rows and the
+    left side only nearly so.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if metric == "cosine":
+        unit = x / np.sqrt((x * x).sum(axis=1, keepdims=True))
+        return ((unit - unit[row]) ** 2).sum(axis=1) / 2
+    return np.sqrt(((x - x[row]) ** 2).sum(axis=1))
+
+
+def nearest_pick(
+    x: np.ndarray, picks: Sequence[int], metric: str = "euclidean"
+) -> tuple[np.ndarray, np.ndarray]:
+    """For every row the distance to the nearest pick, and the step of that pick (the earliest of equals)."""
+    if len(picks) == 0:
+        return np.full(len(x), np.inf), np.full(len(x), -1)
+    to_each = np.stack([distances_from(x, row, metric) for row in picks])
+    return to_each.min(axis=0), to_each.argmin(axis=0)
+
+
+def scaled(quality: Sequence[float] | np.ndarray, scale: str) -> np.ndarray:
+    """Quality on [0, 1]. The rank of a value is the mean of the places that its equals take."""
+    values = [float(value) for value in quality]
+    if scale == "rank":
+        below = [sum(other < value for other in values) for value in values]
+        equal = [values.count(value) for value in values]
+        return np.array([(b + (e + 1) / 2) / len(values) for b, e in zip(below, equal, strict=True)])
+    if scale == "minmax":
+        low, high = min(values), max(values)
+        return np.array([1.0 if high == low else (value - low) / (high - low) for value in values])
+    return np.array(values)
+
+
+def kcenter_scores(
+    x: np.ndarray,
+    q: np.ndarray,
+    picks: Sequence[int],
+    *,
+    combine: str = "product",
+    alpha: float = 1.0,
+    w: float = 0.5,
+    metric: str = "euclidean",
+) -> np.ndarray:
+    """Score of every row after the picks so far; −inf for the picks themselves.
+
+    The sum is rounded as ((1 − w) / d_max) · d + w · q, which is part of its definition: rows of different
+    distance and quality can tie in it exactly.
+    """
+    d, _ = nearest_pick(x, picks, metric)
+    if combine == "product":
+        score = q**alpha * d
+    else:
+        d_max = distances_from(x, picks[0], metric).max()
+        score = (1 - w) / (d_max if d_max > 0 else 1.0) * d + w * q
+    score[list(picks)] = -np.inf
+    return score
+
+
+def kcenter_greedy(
+    x: np.ndarray,
+    quality: Sequence[float] | np.ndarray | None = None,
+    *,
+    budget: int,
+    scale: str = "rank",
+    start: str = "quality",
+    n_start: int = 1,
+    seed: int = 0,
+    metric: str = "euclidean",
+    **rule: float | str,
+) -> Picks:
+    """Greedy selection: always the row of highest score, the lowest row of equals."""
+    n = len(x)
+    q = np.ones(n) if quality is None else scaled(quality, scale)
+    if start == "quality":
+        first = [min(row for row in range(n) if q[row] == max(q))]
+    else:
+        first = [int(row) for row in np.random.default_rng(seed).choice(n, n_start, replace=False)]
+    picks: list[int] = []
+    gains, distances, nearest = np.full(budget, np.nan), np.empty(budget), np.empty(budget, dtype=np.int64)
+    for step in range(budget):
+        d, at = nearest_pick(x, picks, metric)
+        if step < len(first):
+            row = first[step]
+            gains[step] = q[row] if start == "quality" else np.nan
+        else:
+            score = kcenter_scores(x, q, picks, metric=metric, **rule)  # type: ignore[arg-type]
+            row = min(i for i in range(n) if score[i] == score.max())
+            gains[step] = score[row]
+        distances[step], nearest[step] = d[row], at[row]
+        picks.append(row)
+    return Picks(np.array(picks), gains, distances, nearest)
+
+
+def covering_radius(x: np.ndarray, picks: Sequence[int]) -> float:
+    """The largest distance of any row to its nearest pick."""
+    return float(nearest_pick(x, picks)[0].max())
+
+
+def smallest_covering_radius(x: np.ndarray, k: int) -> float:
+    """The smallest covering radius that k rows can have, by trying all sets of k."""
+    return min(covering_radius(x, picks) for picks in itertools.combinations(range(len(x)), k))
+
+
+def rounded_half_up(fraction: str, n_rows: int) -> int:
+    """The count that a decimal fraction of the rows comes to, as on paper."""
+    with localcontext() as context:
+        context.prec = 400
+        return int((Decimal(fraction) * n_rows).to_integral_value(ROUND_HALF_UP))

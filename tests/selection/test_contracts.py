@@ -1,0 +1,239 @@
+"""What every selector promises; a class that joins the `Selector` union is tested here with no more ado."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import Field, TypeAdapter, ValidationError
+
+from qads.selection import RandomSelection, Selector, TopQuality
+
+SELECTORS: tuple[type[Any], ...] = get_args(Selector)
+COLUMNS = ("indices", "gains", "distances", "nearest", "quality")
+READER = TypeAdapter[Any](Annotated[Selector, Field(discriminator="kind")])
+
+every_selector = pytest.mark.parametrize("selector", SELECTORS, ids=lambda c: c.__name__)
+laws = settings(deadline=None, max_examples=25)
+SEEDS = st.integers(0, 10_000)
+
+
+def rows(seed: int, n: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(-2, 3, size=(n, 3)).astype(np.float32), rng.integers(0, 5, size=n) / 4
+
+
+def kinds() -> list[str]:
+    return [c().kind for c in SELECTORS]
+
+
+# As a result.
+
+
+@every_selector
+@laws
+@given(seed=SEEDS, budget=st.integers(1, 20) | st.sampled_from((0.05, 0.29, 0.5, 1.0)))
+def test_it_gives_exactly_the_budget_of_distinct_rows(
+    selector: type[Any], seed: int, budget: int | float
+) -> None:
+    x, quality = rows(seed)
+    sel = selector()(x, quality, budget=budget)
+    assert len(sel) == (budget if isinstance(budget, int) else {0.05: 1, 0.29: 6, 0.5: 10, 1.0: 20}[budget])
+    assert len(set(sel.indices.tolist())) == len(sel)
+    assert sel.indices.min() >= 0 and sel.indices.max() < 20
+
+
+@every_selector
+@laws
+@given(seed=SEEDS, k=st.integers(1, 20))
+def test_its_columns_are_aligned_and_typed(selector: type[Any], seed: int, k: int) -> None:
+    x, quality = rows(seed)
+    sel = selector()(x, quality, budget=k)
+    for name in COLUMNS:
+        column = getattr(sel, name)
+        assert column.shape == (k,)
+        assert column.dtype == (np.int64 if name in ("indices", "nearest") else np.float64)
+    assert (sel.n_rows, sel.method) == (20, selector().kind)
+    np.testing.assert_array_equal(sel.quality, quality[sel.indices])
+    assert (sel.nearest < np.arange(k)).all() and (sel.nearest >= -1).all()
+
+
+@every_selector
+@laws
+@given(seed=SEEDS, k=st.integers(1, 20))
+def test_a_smaller_budget_is_a_prefix_where_it_says_so(selector: type[Any], seed: int, k: int) -> None:
+    x, quality = rows(seed)
+    whole, part = selector()(x, quality, budget=20), selector()(x, quality, budget=k)
+    assert whole.prefix_closed == part.prefix_closed
+    if whole.prefix_closed:
+        for name in COLUMNS:
+            np.testing.assert_array_equal(getattr(whole.head(k), name), getattr(part, name))
+
+
+@every_selector
+def test_it_is_deterministic_and_needs_no_global_state(selector: type[Any]) -> None:
+    x, quality = rows(0)
+    state = np.random.get_state()[1].tolist()  # noqa: NPY002 (that it is left alone is what is tested)
+    first, second = (selector()(x, quality, budget=11) for _ in range(2))
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert np.random.get_state()[1].tolist() == state  # noqa: NPY002
+
+
+@every_selector
+def test_it_leaves_its_inputs_as_they_were(selector: type[Any]) -> None:
+    x, quality = rows(0)
+    before = x.copy(), quality.copy()
+    x.flags.writeable = quality.flags.writeable = False
+    sel = selector()(x, quality, budget=20)
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(quality, before[1])
+    assert not any(np.shares_memory(getattr(sel, name), given) for name in COLUMNS for given in (x, quality))
+
+
+@every_selector
+@pytest.mark.parametrize("budget", [1, 7, 20])
+def test_progress_rises_and_reaches_the_budget(selector: type[Any], budget: int) -> None:
+    seen: list[tuple[int, int]] = []
+    x, quality = rows(0)
+    selector()(x, quality, budget=budget, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (budget, budget)
+    assert {total for _, total in seen} == {budget}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+@every_selector
+def test_one_row_is_a_pool_too(selector: type[Any]) -> None:
+    assert selector()([[1.0, 2.0]], [0.5], budget=1).indices.tolist() == [0]
+
+
+# As a class.
+
+
+@every_selector
+def test_it_is_a_frozen_dataclass_of_keyword_only_fields(selector: type[Any]) -> None:
+    assert dataclasses.is_dataclass(selector)
+    assert all(field.kw_only for field in dataclasses.fields(selector))
+    assert all(
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        for field in dataclasses.fields(selector)
+    )
+    method = selector()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        method.kind = "other"
+    assert selector() == method and hash(selector()) == hash(method)
+
+
+@every_selector
+def test_its_kind_is_a_literal_of_its_own(selector: type[Any]) -> None:
+    kind = get_type_hints(selector)["kind"]
+    assert get_origin(kind) is Literal
+    assert get_args(kind) == (selector().kind,)
+    assert kinds().count(selector().kind) == 1
+
+
+@every_selector
+def test_every_field_has_a_docstring_under_it(selector: type[Any]) -> None:
+    tree = ast.parse(inspect.getsource(inspect.getmodule(selector)))
+    body = next(
+        node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == selector.__name__
+    )
+    documented = {
+        field.target.id
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+    assert {field.name for field in dataclasses.fields(selector)} <= documented
+
+
+@every_selector
+def test_it_is_called_like_all_others(selector: type[Any]) -> None:
+    parameters = inspect.signature(selector.__call__).parameters
+    assert list(parameters) == ["self", "embeddings", "quality", "budget", "progress"]
+    assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in ("budget", "progress"))
+    assert parameters["budget"].default is inspect.Parameter.empty
+    assert inspect.getdoc(selector) and inspect.getdoc(selector.__call__)
+
+
+# As a setting.
+
+
+@every_selector
+def test_a_configuration_builds_it(selector: type[Any]) -> None:
+    assert READER.validate_python({"kind": selector().kind}) == selector()
+    assert READER.validate_json(READER.dump_json(selector())) == selector()
+
+
+@every_selector
+def test_a_configuration_with_an_unknown_key_is_refused(selector: type[Any]) -> None:
+    with pytest.raises(ValidationError, match=r"no_such_key\s+(Unexpected keyword|Extra inputs)"):
+        READER.validate_python({"kind": selector().kind, "no_such_key": 1})
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValidationError, match="no-such-kind"):
+        READER.validate_python({"kind": "no-such-kind"})
+
+
+# Of the baselines.
+
+
+@laws
+@given(seed=SEEDS, k=st.integers(1, 20))
+def test_random_selection_looks_at_neither_rows_nor_quality(seed: int, k: int) -> None:
+    x, quality = rows(seed)
+    order = np.random.default_rng(seed).permutation(20)
+    method = RandomSelection(seed=seed)
+    sel, moved, bare = (
+        method(x, quality, budget=k),
+        method(x[order], quality[order], budget=k),
+        method(np.zeros((20, 1)), budget=k),
+    )
+    np.testing.assert_array_equal(moved.indices, sel.indices)
+    np.testing.assert_array_equal(bare.indices, sel.indices)
+
+
+def test_every_row_is_as_likely_in_a_random_selection() -> None:
+    x = np.zeros((10, 1))
+    picked = np.concatenate([RandomSelection(seed=seed)(x, budget=3).indices for seed in range(2000)])
+    # 600 expected of each row; the seeds are fixed, so this either holds always or never.
+    assert np.abs(np.bincount(picked, minlength=10) - 600).max() < 5 * np.sqrt(2000 * 0.3 * 0.7)
+
+
+def test_another_seed_is_another_random_selection() -> None:
+    x, _ = rows(0)
+    orders = {tuple(RandomSelection(seed=seed)(x, budget=10).indices.tolist()) for seed in range(20)}
+    assert len(orders) == 20
+
+
+@laws
+@given(seed=SEEDS, k=st.integers(1, 20))
+def test_top_quality_is_sorted_with_ties_to_the_lowest_row(seed: int, k: int) -> None:
+    x, quality = rows(seed)
+    sel = TopQuality()(x, quality, budget=k)
+    assert sel.indices.tolist() == sorted(range(20), key=lambda row: (-quality[row], row))[:k]
+    np.testing.assert_array_equal(sel.gains, quality[sel.indices])
+
+
+def test_top_quality_without_quality_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"TopQuality: quality is None; .*Give one number a row"):
+        TopQuality()(rows(0)[0], budget=3)
+
+
+def test_baselines_claim_no_distance() -> None:
+    x, quality = rows(0)
+    for method in (RandomSelection(), TopQuality()):
+        sel = method(x, quality, budget=5)
+        assert np.isnan(sel.distances).all() and (sel.nearest == -1).all()
+    assert np.isnan(RandomSelection()(x, quality, budget=5).gains).all()

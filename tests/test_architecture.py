@@ -1,0 +1,98 @@
+"""Imports go down the layers only, and nothing heavy loads before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "qads"
+LAYERS = [
+    {"cli", "__main__"},
+    {"report"},
+    {"compare"},
+    {"run"},
+    {"config"},
+    {"clean", "embed", "quality", "selection", "mixture", "train", "evaluate", "analyze"},
+    {"models", "datasets", "cluster", "sandbox", "demo"},
+    {"kernels", "prompts", "answers"},
+    {"pool"},
+    {"errors"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+HEAVY = {"torch", "transformers", "sentence_transformers", "trl", "ray", "datasets"}
+MAY_LOAD_HEAVY = {"models.py", "embed.py", "kernels/likelihood.py", "train.py", "cluster.py", "run/estimate.py"}
+
+
+def modules() -> Iterator[tuple[str, str, ast.Module]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        relative = path.relative_to(SOURCE)
+        yield str(relative), relative.parts[0].removesuffix(".py"), ast.parse(path.read_text())
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute, so that this test can read them"
+        return [node.module or ""]
+    return []
+
+
+def test_every_module_has_a_layer():
+    assert {part for _, part, _ in modules()} - {"__init__"} <= set(LEVEL)
+
+
+def test_imports_go_down_only():
+    wrong = [
+        f"{file}: {part} imports {name}"
+        for file, part, tree in modules()
+        if part != "__init__"
+        for node in ast.walk(tree)
+        for name in imported(node)
+        if name.startswith("qads.") and (other := name.split(".")[1]) != part and LEVEL[other] <= LEVEL[part]
+    ]
+    assert wrong == []
+
+
+def test_heavy_libraries_load_at_the_top_of_few_modules():
+    wrong = [
+        f"{file}: {name}"
+        for file, _, tree in modules()
+        if file not in MAY_LOAD_HEAVY
+        for node in tree.body
+        for name in imported(node)
+        if name.split(".")[0] in HEAVY
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import qads",
+        "import qads; qads.load_pool; qads.Pool; qads.KCenterGreedy; qads.check_pool",
+        "from qads.cli import app; from typer.testing import CliRunner; CliRunner().invoke(app, ['--help'])",
+        "from qads.cli import app; from typer.testing import CliRunner; CliRunner().invoke(app, ['select', '--help'])",
+    ],
+)
+def test_light_uses_load_no_heavy_library(code: str):
+    probe = f"{code}\nimport sys; print(sorted({HEAVY!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert found.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_importing_a_module_by_itself_works():
+    # A cycle shows only when one starts at the wrong end.
+    names = [
+        "qads." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for file, part, _ in modules()
+        if part not in ("__init__", "__main__")
+    ]
+    script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    for name in names[:: max(1, len(names) // 6)]:
+        subprocess.run([sys.executable, "-c", script, name], check=True)

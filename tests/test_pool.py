@@ -1,0 +1,237 @@
+"""A pool is one table with a fingerprint; a selection is rows of it in the order chosen."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import jaxtyping
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qads.errors import AlignmentError, InputError, PoolError
+from qads.pool import COLUMNS, Pool, Row, Selection, problem_key, to_json
+
+
+def row(name: str, **fields: object) -> Row:
+    return Row(
+        **({"id": name, "source": "made", "problem": f"What is {name}?", "solution": "It is 3."} | fields)
+    )  # type: ignore[arg-type]
+
+
+def selection(n: int, **fields: object) -> Selection:
+    columns = dict(
+        indices=np.arange(n),
+        gains=np.linspace(1, 0, n),
+        distances=np.ones(n),
+        nearest=np.arange(n) - 1,
+        quality=np.ones(n),
+        n_rows=10,
+        method="test",
+    )
+    return Selection(**(columns | fields))  # type: ignore[arg-type]
+
+
+def test_annotations_are_checked_under_tests() -> None:
+    with pytest.raises(jaxtyping.TypeCheckError):
+        selection(3, gains=np.ones(3, dtype=np.int64))
+
+
+def test_a_row_comes_out_as_it_went_in() -> None:
+    rows = [
+        row("a"),
+        row("b", answer="3", kind="cot", meta={"level": 2, "nested": {"x": [None, 1.5]}}),
+        row("c", context=({"role": "system", "content": "Be brief."},), kind="answer-only"),
+    ]
+    pool = Pool.from_rows(rows)
+    assert list(pool) == rows
+    assert pool[-1] == rows[-1]
+    assert len(pool) == 3
+
+
+@pytest.mark.parametrize("index", [3, -4])
+def test_a_row_outside_the_pool_is_an_index_error(index: int) -> None:
+    pool = Pool.from_rows([row("a"), row("b"), row("c")])
+    with pytest.raises(IndexError, match=f"row {index} of a pool of 3"):
+        pool[index]
+
+
+def test_take_keeps_the_order_that_was_asked_for() -> None:
+    pool = Pool.from_rows([row("a"), row("b"), row("c")])
+    assert pool.take([2, 0]).strings("id") == ["c", "a"]
+    assert pool.take(np.array([1])).strings("id") == ["b"]
+    assert len(pool.take([])) == 0
+
+
+def test_equal_rows_have_equal_fingerprints_however_the_table_is_cut() -> None:
+    rows = [row(str(number), answer=None if number % 3 else "3") for number in range(10)]
+    whole = Pool.from_rows(rows)
+    pieces = Pool(pa.concat_tables([whole.table.slice(0, 3), whole.table.slice(3, 1), whole.table.slice(4)]))
+    assert pieces.fingerprint == whole.fingerprint
+    assert whole.take(list(range(10))).fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"problem": "What is b?"},
+        {"answer": ""},
+        {"answer": "3"},
+        {"kind": "cot"},
+        {"meta": {"x": None}},
+        {"context": ({"role": "user", "content": ""},)},
+        {"problem": "What is a?It is 3.", "solution": ""},
+    ],
+)
+def test_any_difference_changes_the_fingerprint(other: dict[str, object]) -> None:
+    assert Pool.from_rows([row("a")]).fingerprint != Pool.from_rows([row("a", **other)]).fingerprint
+
+
+def test_the_order_of_rows_changes_the_fingerprint() -> None:
+    pool = Pool.from_rows([row("a"), row("b")])
+    assert pool.fingerprint != pool.take([1, 0]).fingerprint
+
+
+def test_the_order_of_meta_keys_does_not_change_the_fingerprint() -> None:
+    one = Pool.from_rows([row("a", meta={"x": 1, "y": {"p": 1, "q": 2}})])
+    other = Pool.from_rows([row("a", meta={"y": {"q": 2, "p": 1}, "x": 1})])
+    assert one.fingerprint == other.fingerprint
+
+
+def test_sources_come_in_order_of_first_appearance_with_their_rows() -> None:
+    names = ["b", "a", "b", "c", "a"]
+    pool = Pool.from_rows(row(str(number), source=name) for number, name in enumerate(names))
+    pool = Pool(pa.concat_tables([pool.table.slice(0, 2), pool.table.slice(2)]))
+    assert pool.sources == ["b", "a", "c"]
+    assert pool.source_codes.tolist() == [0, 1, 0, 2, 1]
+    assert {name: rows.tolist() for name, rows in pool.rows_by_source().items()} == {
+        "b": [0, 2],
+        "a": [1, 4],
+        "c": [3],
+    }
+
+
+def test_an_empty_pool_is_a_pool() -> None:
+    pool = Pool.from_rows([])
+    assert (len(pool), pool.sources, list(pool), pool.source_codes.tolist()) == (0, [], [], [])
+    assert len(pool.fingerprint) == 64
+
+
+def test_a_repeated_id_is_an_error_that_names_it() -> None:
+    with pytest.raises(PoolError, match="the id 'b' occurs more than once"):
+        Pool.from_rows([row("a"), row("b"), row("b")])
+
+
+def test_an_empty_id_that_repeats_is_an_error_too() -> None:
+    with pytest.raises(PoolError, match="the id '' occurs more than once"):
+        Pool.from_rows([row(""), row("")])
+
+
+def test_an_unknown_kind_is_an_error_that_lists_the_known_ones() -> None:
+    table = Pool.from_rows([row("a")]).table
+    table = table.set_column(COLUMNS.index("kind"), "kind", pa.array(["proof"], pa.large_string()))
+    with pytest.raises(
+        PoolError, match="unknown kind 'proof'; a kind is one of cot, pot, general, answer-only"
+    ):
+        Pool(table)
+
+
+def test_a_null_where_none_may_be_is_an_error_that_names_the_column() -> None:
+    table = Pool.from_rows([row("a")]).table
+    table = table.set_column(COLUMNS.index("problem"), "problem", pa.array([None], pa.large_string()))
+    with pytest.raises(PoolError, match="column 'problem' holds 1 nulls"):
+        Pool(table)
+
+
+def test_a_table_of_another_schema_is_an_error_that_shows_both() -> None:
+    with pytest.raises(PoolError, match=r"\['q'\].*'string'.*must have.*'solution'"):
+        Pool(pa.table({"q": ["1+1?"]}))
+
+
+def test_a_lone_surrogate_is_an_error_of_ours() -> None:
+    with pytest.raises(PoolError, match="lone surrogate"):
+        Pool.from_rows([row("a", solution="half a pair: \ud83d")])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan"), np.array([1.0, np.inf])])
+def test_meta_never_becomes_invalid_json(value: object) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = to_json({"deep": [{"value": value}], "beside": 1.5})
+    assert json.loads(text, parse_constant=refuse)["beside"] == 1.5
+    assert Pool.from_rows([row("a", meta={"value": math.nan})])[0].meta == {"value": None}
+
+
+def test_numbers_of_numpy_stay_numbers_in_json() -> None:
+    assert to_json({"a": np.float32(0.5), "b": np.int64(7), "c": np.arange(2)}) == '{"a":0.5,"b":7,"c":[0,1]}'
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is  2 + 2 ?", "what is 2+2?"),
+        ("A 3-page letter", "a 3 page letter"),
+        ("½ of x", "1⁄2 of x"),
+        ("Solve: x − 1 = 0", "solve x - 1 = 0"),
+        ("snake_case", "snakecase"),
+    ],
+)
+def test_problems_that_differ_in_layout_have_one_key(one: str, other: str) -> None:
+    assert problem_key(one) == problem_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2 + 2", "2 * 2"),
+        ("1.5 apples", "15 apples"),
+        ("3 - 4", "3 4"),
+        ("x < y", "x > y"),
+        ("2^3", "23"),
+        ("-5", "5"),
+    ],
+)
+def test_problems_that_differ_in_meaning_have_two_keys(one: str, other: str) -> None:
+    assert problem_key(one) != problem_key(other)
+
+
+@given(st.text(alphabet="a1.-_ \n+é²", max_size=30))
+def test_the_key_of_a_key_is_the_key(text: str) -> None:
+    assert problem_key(problem_key(text)) == problem_key(text)
+
+
+def test_a_key_takes_linear_time() -> None:
+    started = time.perf_counter()
+    for filler in (" ", "-", "\n-", "1."):
+        problem_key("x" + filler * 500_000 + "!")
+    assert time.perf_counter() - started < 10
+
+
+@pytest.mark.parametrize("k", [0, 1, 5])
+def test_the_head_of_a_selection_is_its_first_picks(k: int) -> None:
+    head = selection(5).head(k)
+    assert len(head) == k
+    assert head.indices.tolist() == list(range(k))
+    assert (head.n_rows, head.method) == (10, "test")
+
+
+@pytest.mark.parametrize("k", [-1, 6])
+def test_a_head_longer_than_the_selection_is_an_error(k: int) -> None:
+    with pytest.raises(InputError, match=f"asked for {k} picks of a selection of 5"):
+        selection(5).head(k)
+
+
+def test_a_selection_that_is_not_prefix_closed_has_no_head() -> None:
+    with pytest.raises(InputError, match="run it again with k=2"):
+        selection(5, prefix_closed=False).head(2)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_columns_of_different_lengths_are_no_selection() -> None:
+    with pytest.raises(AlignmentError, match=r"different lengths \[4, 5\]"):
+        selection(5, gains=np.ones(4))
