@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal, localcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -137,3 +137,29 @@ def rounded_half_up(fraction: str, n_rows: int) -> int:
     with localcontext() as context:
         context.prec = 400
         return int((Decimal(fraction) * n_rows).to_integral_value(ROUND_HALF_UP))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Likelihood: every pair by itself, one plain forward pass over the whole sequence.
+# ---------------------------------------------------------------------------------------------------------
+
+
+def mean_answer_log_likelihood(model: Any, tokenizer: Any, blocks: Sequence[str], solution: str) -> float:
+    """Mean log-probability (nats a token) of the tokens of `solution`, which ends the last of `blocks`.
+
+    The sequence is the tokenizer's BOS, if it has one, and the tokens of every block, each tokenised by itself.
+    """
+    import torch
+
+    opening = tokenizer("")["input_ids"]
+    ids = list(opening[:1]) if opening and opening[0] == tokenizer.bos_token_id else []
+    for block in blocks[:-1]:
+        ids += tokenizer(block, add_special_tokens=False)["input_ids"]
+    last = tokenizer(blocks[-1], add_special_tokens=False, return_offsets_mapping=True)
+    first_character = len(blocks[-1]) - len(solution)
+    scored = [len(ids) + i for i, (_, end) in enumerate(last["offset_mapping"]) if end > first_character]
+    ids += last["input_ids"]
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0]
+    log_probs = torch.log_softmax(logits[[position - 1 for position in scored]].double(), dim=-1)
+    return float(np.mean([log_probs[row, ids[position]].item() for row, position in enumerate(scored)]))

@@ -12,7 +12,8 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "qads"
 LAYERS = [
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"report"},
     {"compare"},
     {"run"},
@@ -25,7 +26,14 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "transformers", "sentence_transformers", "trl", "ray", "datasets"}
-MAY_LOAD_HEAVY = {"models.py", "embed.py", "kernels/likelihood.py", "train.py", "cluster.py", "run/estimate.py"}
+MAY_LOAD_HEAVY = {
+    "models.py",
+    "embed.py",
+    "kernels/likelihood.py",
+    "train.py",
+    "cluster.py",
+    "run/estimate.py",
+}
 
 
 def modules() -> Iterator[tuple[str, str, ast.Module]]:

@@ -18,9 +18,7 @@ from qads.pool import COLUMNS, Pool, Row, Selection, problem_key, to_json
 
 
 def row(name: str, **fields: object) -> Row:
-    return Row(
-        **({"id": name, "source": "made", "problem": f"What is {name}?", "solution": "It is 3."} | fields)
-    )  # type: ignore[arg-type]
+    return Row(**({"id": name, "source": "made", "problem": f"What is {name}?", "solution": "It is 3."} | fields))  # type: ignore[arg-type]
 
 
 def selection(n: int, **fields: object) -> Selection:
@@ -134,9 +132,7 @@ def test_an_empty_id_that_repeats_is_an_error_too() -> None:
 def test_an_unknown_kind_is_an_error_that_lists_the_known_ones() -> None:
     table = Pool.from_rows([row("a")]).table
     table = table.set_column(COLUMNS.index("kind"), "kind", pa.array(["proof"], pa.large_string()))
-    with pytest.raises(
-        PoolError, match="unknown kind 'proof'; a kind is one of cot, pot, general, answer-only"
-    ):
+    with pytest.raises(PoolError, match="unknown kind 'proof'; a kind is one of cot, pot, general, answer-only"):
         Pool(table)
 
 
@@ -201,8 +197,8 @@ def test_problems_that_differ_in_meaning_have_two_keys(one: str, other: str) -> 
 
 
 @given(st.text(alphabet="a1.-_ \n+é²", max_size=30))
-def test_the_key_of_a_key_is_the_key(text: str) -> None:
-    assert problem_key(problem_key(text)) == problem_key(text)
+def test_wider_spaces_do_not_change_the_key(text: str) -> None:
+    assert problem_key(text.replace(" ", " \n ")) == problem_key(text)
 
 
 def test_a_key_takes_linear_time() -> None:

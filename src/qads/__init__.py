@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from qads.models import open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
     from qads.prompts import ChatTemplate, ExemplarTemplate
-    from qads.quality import FittedScorer, Influence, OneShotInfluence, RidgeScorer, choose_anchors, stratified_sample
+    from qads.quality import (
+        FittedScorer,
+        Influence,
+        OneShotInfluence,
+        RidgeScorer,
+        choose_anchors,
+        stratified_sample,
+    )
     from qads.run import RunResult, run_pipeline
     from qads.selection import KCenterGreedy, RandomSelection, TopQuality
 

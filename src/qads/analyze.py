@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import nearest_distances
 
 __all__ = ["SelectionSummary", "summarize_selection"]
@@ -45,10 +46,27 @@ def summarize_selection(
         embeddings: of the pool.
         quality: of the pool.
         labels: the group of every row of the pool, such as its source.
+
+    Raises:
+        AlignmentError: quality or labels are not of the rows that the embeddings describe.
+        InputError: nothing was picked, or a pick is no row of the pool.
     """
+    n_rows = len(embeddings)
+    if len(labels) != n_rows or (quality is not None and len(quality) != n_rows):
+        raise AlignmentError(
+            f"summarize_selection: {n_rows} embeddings, {len(labels)} labels and "
+            f"{'no' if quality is None else len(quality)} qualities; all must describe the same rows."
+        )
+    if len(indices) == 0 or indices.min() < 0 or indices.max() >= n_rows:
+        raise InputError(
+            f"summarize_selection: the {len(indices)} picks must be positions in 0..{n_rows - 1}, and one at "
+            "least."
+        )
     distances = nearest_distances(np.asarray(embeddings), np.asarray(indices, np.int64))
     groups = np.asarray(labels, dtype=object)
     picked = groups[indices]
     counts = {str(group): int((picked == group).sum()) for group in dict.fromkeys(labels)}
     mean_quality = None if quality is None else float(np.mean(quality[indices]))
-    return SelectionSummary(name, len(indices), float(distances.max()), float(distances.mean()), mean_quality, counts)
+    return SelectionSummary(
+        name, len(indices), float(distances.max()), float(distances.mean()), mean_quality, counts
+    )

@@ -11,7 +11,7 @@ _MARKED = re.compile(r"^####(?!#)(?P<answer>.*)", re.MULTILINE)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|(?P<token>[^\s{}$\\]+))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _STATED = re.compile(
-    r"\b(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b\s*:?|:|=)\s*(?P<answer>[^\n]+)", re.IGNORECASE
+    r"\b(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b(?:\s*:)?|:|=)\s*(?P<answer>[^\n]+)", re.IGNORECASE
 )
 _NEXT_SENTENCE = re.compile(r"\.\s+(?=[A-Z])")
 

@@ -1,7 +1,9 @@
 """What should not be in a pool: problems that repeat, and problems of the evaluation.
 
-Two problems are the same here when their `qads.pool.problem_key` is: NFKC, case, spacing and punctuation do not
-count, numbers and operators do.
+Two problems are the same here when their `qads.pool.problem_key` is: NFKC, case, spacing and punctuation do
+not count, numbers and operators do. A problem of punctuation alone, whose key is empty, is the same as its
+equals only; and two rows repeat each other only if the earlier turns of their conversations are equal too,
+since "Continue." asks something else every time.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ def check_pool(pool: Pool, evaluation: Pool | None = None) -> PoolFindings:
     >>> check_pool(pool).n_duplicate_rows
     1
     """
-    keys = pool.problem_keys
+    keys = _keys(pool)
     kinds = pool.strings("kind")
     return PoolFindings(
         n_rows=len(pool),
@@ -80,10 +82,14 @@ def check_pool(pool: Pool, evaluation: Pool | None = None) -> PoolFindings:
     )
 
 
+def _keys(pool: Pool) -> list[str]:
+    return [key or text for key, text in zip(pool.problem_keys, pool.strings("problem"), strict=True)]
+
+
 def _duplicates(pool: Pool, keys: list[str]) -> list[DuplicateGroup]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for position, key in enumerate(keys):
-        groups[key].append(position)
+    groups: dict[tuple[str | None, str], list[int]] = defaultdict(list)
+    for position, found in enumerate(zip(pool.table["context"].to_pylist(), keys, strict=True)):
+        groups[found].append(position)
     ids, sources = pool.strings("id"), pool.strings("source")
     problems, solutions = pool.strings("problem"), pool.strings("solution")
     return [
@@ -100,7 +106,7 @@ def _duplicates(pool: Pool, keys: list[str]) -> list[DuplicateGroup]:
 
 def _contamination(pool: Pool, keys: list[str], evaluation: Pool) -> list[Contamination]:
     first: dict[str, int] = {}
-    for position, key in enumerate(evaluation.problem_keys):
+    for position, key in enumerate(_keys(evaluation)):
         first.setdefault(key, position)
     ids, sources, problems = pool.strings("id"), pool.strings("source"), pool.strings("problem")
     found: list[Contamination] = []
@@ -108,6 +114,8 @@ def _contamination(pool: Pool, keys: list[str], evaluation: Pool) -> list[Contam
         if (match := first.get(key)) is not None:
             row = evaluation[match]
             found.append(
-                Contamination(ids[position], sources[position], row.id, row.source, problems[position], row.problem)
+                Contamination(
+                    ids[position], sources[position], row.id, row.source, problems[position], row.problem
+                )
             )
     return found

@@ -1,7 +1,7 @@
 """Map a function over shards, and remember the shards that are done.
 
-A shard is a range of rows. Its result depends on its rows alone, so a run that was killed computes the missing
-shards and ends with the same bytes, and the engine that maps them is a matter of speed only.
+A shard is a range of rows. Its result depends on its rows alone, so a run that was killed computes the
+missing shards and ends with the same bytes, and the engine that maps them is a matter of speed only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from qads.errors import InputError
 from qads.pool import Progress
 
 __all__ = ["Execution", "MemoryShards", "ShardStore", "map_shards"]
@@ -24,14 +25,21 @@ class Execution:
     """How fast, never what: no field here changes a result beyond floating-point rounding."""
 
     kind: Literal["local"] = "local"
-    device: Literal["auto", "cpu", "cuda", "mps"] | str = "auto"
-    """Where models run; ``auto`` takes CUDA, then MPS, then the CPU."""
+    device: str = "auto"
+    """Where models run, as torch names it; ``auto`` takes CUDA, then MPS, then the CPU."""
     max_tokens_per_batch: int = 2048
-    """Padded tokens in one forward pass of a model; bounds its memory. 2048 is best on CPUs; give a GPU 32768 or more."""
+    """Padded tokens in one forward pass of a model; bounds its memory. 2048 is best on CPUs; a GPU wants
+    32768 or more."""
     trust_remote_code: bool = False
     """Run Python code that comes with a model. Only for models you trust as you trust their authors."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if self.max_tokens_per_batch < 1:
+            raise InputError(
+                f"execution.max_tokens_per_batch is {self.max_tokens_per_batch}; it must be 1 at least."
+            )
 
 
 class ShardStore(Protocol):

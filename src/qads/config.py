@@ -1,20 +1,25 @@
 """One run, as YAML.
 
-The configuration is the methods themselves: a section is a dataclass, its keys are the fields of that dataclass,
-and `kind` picks the class where there are several. Unknown keys are errors that name the nearest known one.
+The configuration is the methods themselves: a section is a dataclass, its keys are the fields of that
+dataclass, and `kind` picks the class where there are several. Unknown keys are errors that name the nearest
+known one. Nothing in a configuration names a place that is written to: the run directory is the caller's to
+choose.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from qads.cluster import Execution
 from qads.embed import Embedder, SentenceEmbedder
@@ -23,7 +28,15 @@ from qads.pool import Kind
 from qads.quality import OneShotInfluence, RidgeScorer
 from qads.selection import KCenterGreedy, Selector
 
-__all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "QualityConfig", "RunConfig", "load_config", "parse_budget"]
+__all__ = [
+    "AnchorsConfig",
+    "OutputConfig",
+    "PoolConfig",
+    "QualityConfig",
+    "RunConfig",
+    "load_config",
+    "parse_budget",
+]
 
 Sources = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 """One source or several."""
@@ -37,15 +50,25 @@ def parse_budget(value: object) -> int | float:
     (0.1, 0.1, 1000)
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither a count of 1 at least nor a fraction in (0, 1].
     """
     text = str(value).strip().replace("_", "")
     try:
         if text.endswith("%"):
-            return float(text[:-1]) / 100
-        return int(text) if text.lstrip("+-").isdigit() else float(text)
-    except ValueError:
+            # In decimal, since 14.3 / 100 is not the double nearest to 0.143.
+            budget: int | float = float(Decimal(text[:-1]) / 100)
+        else:
+            budget = int(text) if text.lstrip("+-").isdigit() else float(text)
+    except (ValueError, InvalidOperation):
         raise ConfigError(f"budget: {value!r} is neither a count (1000) nor a fraction (0.1, 10%).") from None
+    if isinstance(budget, int) and budget < 1:
+        raise ConfigError(f"budget: {value!r} is no number of rows; a count must be 1 at least.")
+    if isinstance(budget, float) and not 0 < budget <= 1:
+        raise ConfigError(
+            f"budget: {value!r} is no share of a pool; a fraction must lie in (0, 1] (or (0%, 100%]), and a "
+            "count must be a whole number (1000)."
+        )
+    return budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +85,12 @@ class PoolConfig:
     """What a line that cannot be read does."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not self.sources or not all(self.sources):
+            raise InputError(
+                f"pool.sources is {list(self.sources)}; it must name files, folders, - or hf://owner/name."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +164,14 @@ class RunConfig:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; it must be a whole number ≥ 0.")
+        if "-" in self.pool.sources and "-" in self.anchors.sources:
+            raise InputError(
+                "pool.sources and anchors.sources both read standard input; only one of them can."
+            )
+
 
 _ADAPTER = TypeAdapter(RunConfig)
 
@@ -149,52 +186,88 @@ def load_config(source: Path | Mapping[str, Any], overrides: Sequence[str] = ())
     Raises:
         ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
     """
-    raw = _read_yaml(source) if isinstance(source, Path) else _copy(source)
+    try:
+        raw = _copied(_read_yaml(source) if isinstance(source, Path) else source)
+    except RecursionError:
+        raise ConfigError(f"{source}: is nested without end; an alias holds itself.") from None
     for override in overrides:
         _override(raw, override)
-    _fill_kinds(RunConfig, raw)
+    _prepare_section(RunConfig, raw)
     try:
         return _ADAPTER.validate_python(raw)
     except ValidationError as error:
+        lines = [_explain(raw, found) for found in error.errors()]
         where = f"{source}: " if isinstance(source, Path) else ""
-        raise ConfigError(where + "\n".join(_explain(raw, found) for found in error.errors())) from None
+        raise ConfigError((where if len(lines) == 1 else where and f"{where}\n") + "\n".join(lines)) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, of which YAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        found: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in found:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands here a second time", key.start_mark
+                )
+            found.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, where: str) -> object:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(text, _Loader)  # _Loader is a SafeLoader.
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError(f"{where}{place}: not valid YAML: {what}.") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: such as the date 2024-99-99.
+        raise ConfigError(f"{where}: not valid YAML: {str(error).splitlines()[0]}.") from None
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}).") from error
+    raw = _parse_yaml(text, str(path))
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: a mapping was expected at the top, found {type(raw).__name__}.")
+        found = "nothing" if raw is None else f"a {type(raw).__name__}"
+        keys = ", ".join(_names(RunConfig))
+        raise ConfigError(f"{path}: a mapping of {keys} was expected at the top, found {found}.")
     return cast(dict[str, Any], raw)
 
 
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _copy(v) for k, v in cast(Mapping[Any, Any], value).items()}
-    return value
+def _copied(raw: Mapping[Any, Any]) -> dict[str, Any]:
+    """A copy in which nothing is shared, as YAML aliases would be, and every key is text."""
+    return {
+        str(key): _copied(cast(Mapping[Any, Any], value)) if isinstance(value, Mapping) else value
+        for key, value in raw.items()
+    }
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise ConfigError(f"--set {override}: expected PATH=VALUE, as in --set selection.alpha=0.5")
     *parents, last = path.split(".")
+    if not equals or not all((*parents, last)):
+        raise ConfigError(f"--set {override}: expected PATH=VALUE, as in --set selection.alpha=0.5")
     section = raw
     for name in parents:
         if not isinstance(section.get(name), dict):
             section[name] = {}
         section = section[name]
-    try:
-        section[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from error
+    section |= _copied({last: _parse_yaml(text, f"--set {override}")})
 
 
-def _section_classes(hint: Any) -> list[type]:
+def _names(cls: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def _section_classes(hint: object) -> list[type]:
     """The dataclasses that a field may hold, the default first."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
@@ -203,41 +276,98 @@ def _section_classes(hint: Any) -> list[type]:
 
 
 def _kind_of(cls: type) -> str | None:
-    return next((f.default for f in dataclasses.fields(cls) if f.name == "kind" and isinstance(f.default, str)), None)
+    fields = dataclasses.fields(cls)
+    return next((f.default for f in fields if f.name == "kind" and isinstance(f.default, str)), None)
 
 
-def _chosen_class(hint: Any, section: Mapping[str, Any]) -> type | None:
+def _chosen_class(hint: object, section: Mapping[str, Any]) -> type | None:
     classes = _section_classes(hint)
-    return next((c for c in classes if _kind_of(c) == section.get("kind")), classes[0] if classes else None)
+    chosen = next((c for c in classes if _kind_of(c) == section.get("kind")), None)
+    return chosen or next(iter(classes), None)
 
 
-def _fill_kinds(cls: type, section: dict[str, Any]) -> None:
-    """Write the default `kind` where a section has none, so that `selection: {alpha: 0.5}` is enough."""
+def _prepare_section(cls: type, section: dict[str, Any], path: tuple[str, ...] = ()) -> None:
+    """Write the default `kind` where a section has none, so that `selection: {alpha: 0.5}` is enough.
+
+    Raises:
+        ConfigError: a yes or no stands where a number must; Python would count it as 1 or 0.
+    """
     hints = get_type_hints(cls, include_extras=True)
     for name, value in section.items():
-        if name in hints and isinstance(value, dict) and _section_classes(hints[name]):
+        hint = hints.get(name)
+        if isinstance(value, bool) and hint is not None and hint is not bool:
+            raise ConfigError(f"{'.'.join((*path, name))}: {str(value).lower()} is not a value for it.")
+        if isinstance(value, dict) and (classes := _section_classes(hint)):
             inner = cast(dict[str, Any], value)
-            default = _kind_of(_section_classes(hints[name])[0])
-            if default is not None:
+            if (default := _kind_of(classes[0])) is not None:
                 inner.setdefault("kind", default)
-            _fill_kinds(_chosen_class(hints[name], inner) or cls, inner)
+            _prepare_section(_chosen_class(hint, inner) or cls, inner, (*path, name))
 
 
-def _explain(raw: Mapping[str, Any], found: Any) -> str:
+def _explain(raw: Mapping[str, Any], found: ErrorDetails) -> str:
     """One line for one pydantic error: dotted path, what was wrong, what is possible."""
     cls, section, path = cast("type | None", RunConfig), cast(Any, raw), list[str]()
-    for part in found["loc"]:
-        if cls is not None and part not in (names := [f.name for f in dataclasses.fields(cls)]):
-            if isinstance(section, Mapping) and part in section:
-                near = difflib.get_close_matches(str(part), names, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}."
-                return f"{'.'.join([*path, str(part)])}: unknown key; {hint}"
+    unknown = found["type"] == "unexpected_keyword_argument"
+    for part in found["loc"][: -1 if unknown else None]:
+        if cls is not None and part not in _names(cls):
             continue  # A tag that pydantic puts into the path of a union.
         path.append(str(part))
         hint = get_type_hints(cls, include_extras=True)[part] if cls is not None else None
-        section = section.get(part, {}) if isinstance(section, Mapping) else {}
+        section = cast(Any, section.get(part, {}) if isinstance(section, Mapping) else {})
         cls = _chosen_class(hint, section) if isinstance(section, Mapping) else None
-    message = found["msg"].removeprefix("Value error, ")
-    given = "" if found["type"] in ("missing", "value_error") else f" (found {found['input']!r})"
-    where = ".".join(path)
-    return f"{message}{given}" if message.startswith(where) else f"{where}: {message}{given}"
+    if unknown and cls is not None:
+        known = f"known{f' with kind {kind}' if (kind := _kind_of(cls)) else ''}: {', '.join(_names(cls))}."
+        name = str(found["loc"][-1])
+        return f"{'.'.join([*path, name])}: unknown key; {_nearest(name, _names(cls)) or known}"
+    if found["type"] == "value_error":
+        message, where = found["msg"].removeprefix("Value error, "), ".".join(path)
+        return message if not where or message.startswith(where) else f"{where}: {message}"
+    if found["type"].startswith("union_tag"):
+        path.append("kind")
+    return f"{'.'.join(path)}: {_complaint(found)}"
+
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "string": "a text",
+    "bool": "true or false",
+    "tuple": "a list",
+    "dict": "a mapping of names to values",
+    "dataclass": "a section: a mapping of settings",
+    "model": "a section: a mapping of settings",
+}
+"""What a value must be, by the beginning of pydantic's name for the error."""
+
+
+def _complaint(found: ErrorDetails) -> str:
+    """What is wrong with a value, in our words."""
+    kind, value = str(found["type"]), found["input"]
+    if kind == "missing":
+        return "is missing; it must be given."
+    if kind in ("literal_error", "union_tag_invalid"):
+        context = found["ctx"]
+        value = context.get("tag", value)
+        choices = [
+            text.strip("'")
+            for text in re.split(", | or ", context.get("expected") or context["expected_tags"])
+        ]
+        near = _nearest(str(value), choices)
+        return f"{_short(value)} is none of {', '.join(choices)}{f'; {near}' if near else '.'}"
+    expected = _EXPECTED.get(kind.split("_")[0])
+    return (
+        f"must be {expected}, found {_short(value)}."
+        if expected
+        else f"{found['msg']}, found {_short(value)}."
+    )
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

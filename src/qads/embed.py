@@ -104,12 +104,20 @@ class SentenceEmbedder:
             limit = int(model.max_seq_length or 2**31 - 1)
 
             def embed_texts(texts: list[str]) -> _Embedded:
-                lengths = [len(ids) for ids in cast(list[list[int]], model.tokenizer(texts, truncation=False, verbose=False)["input_ids"])]
+                lengths = [
+                    len(ids)
+                    for ids in cast(
+                        list[list[int]], model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+                    )
+                ]
                 read = [min(length, limit) for length in lengths]
                 vectors: list[Any] = [None] * len(texts)
                 for batch in batches_by_length(read, execution.max_tokens_per_batch):
                     found = model.encode(
-                        [texts[i] for i in batch], batch_size=len(batch), convert_to_tensor=True, show_progress_bar=False
+                        [texts[i] for i in batch],
+                        batch_size=len(batch),
+                        convert_to_tensor=True,
+                        show_progress_bar=False,
                     )
                     for i, vector in zip(batch, found.float().cpu(), strict=True):
                         vectors[i] = vector
@@ -122,7 +130,10 @@ class SentenceEmbedder:
 
     def identity(self, device: str) -> dict[str, str]:
         """What `model` and `dtype` stand for on a device; part of the fingerprint."""
-        return {"model": find_model(self.model, revision=self.revision).identity, "dtype": resolve_dtype(self.dtype, device)}
+        return {
+            "model": find_model(self.model, revision=self.revision).identity,
+            "dtype": resolve_dtype(self.dtype, device),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +195,10 @@ class LMEmbedder:
 
     def identity(self, device: str) -> dict[str, str]:
         """What `model` and `dtype` stand for on a device; part of the fingerprint."""
-        return {"model": find_model(self.model, revision=self.revision).identity, "dtype": resolve_dtype(self.dtype, device)}
+        return {
+            "model": find_model(self.model, revision=self.revision).identity,
+            "dtype": resolve_dtype(self.dtype, device),
+        }
 
 
 Embedder = SentenceEmbedder | LMEmbedder

@@ -7,19 +7,18 @@ id. Weights are read from safetensors only (or GGUF, which holds tensors and no 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import platformdirs
 import torch
@@ -33,7 +32,16 @@ from sentence_transformers import SentenceTransformer
 from qads.errors import ModelError
 from qads.pool import Turn
 
-__all__ = ["ALIASES", "CausalLM", "Dtype", "Encoder", "ModelSource", "find_model", "open_causal_lm", "open_encoder"]
+__all__ = [
+    "ALIASES",
+    "CausalLM",
+    "Dtype",
+    "Encoder",
+    "ModelSource",
+    "find_model",
+    "open_causal_lm",
+    "open_encoder",
+]
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -148,7 +156,7 @@ def open_causal_lm(
     options: dict[str, Any] = {"revision": source.revision, "trust_remote_code": trust_remote_code}
     with _opening(source), _quiet_loading():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, resolve_dtype(dtype, device)), use_safetensors=True, **options
         )
     if not tokenizer.is_fast:
@@ -202,7 +210,7 @@ def resolve_dtype(dtype: Dtype, device: str) -> str:
         hardware = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         # No public name in torch says this yet.
-        hardware = kind == "cpu" and cast(bool, torch.cpu._is_avx512_bf16_supported())  # pyright: ignore[reportPrivateUsage]
+        hardware = kind == "cpu" and torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
     return "bfloat16" if hardware else "float32"
 
 
@@ -310,7 +318,9 @@ def _convert_gguf(path: Path, folder: Path) -> None:
     config.pop("quantization_config", None)
     config["architectures"] = [type(model).__name__]
     (folder / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
-    tied: set[str] = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
+    tied: set[str] = (
+        set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
+    )
     tensors = {name: t.detach().contiguous() for name, t in model.state_dict().items() if name not in tied}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with safe_open(folder / "model.safetensors", framework="pt") as written:
@@ -318,15 +328,15 @@ def _convert_gguf(path: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _opening(source: ModelSource) -> Any:
+def _opening(source: ModelSource) -> Generator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except Exception as error:  # Readers of damaged files raise whatever their authors thought of.
         raise ModelError(f"{source.name}: cannot be opened from {source.location}: {error}") from error
 
 
 @contextmanager
-def _quiet_loading() -> Any:
+def _quiet_loading() -> Generator[None]:
     """No progress bars of the libraries between our own lines."""
     before = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()

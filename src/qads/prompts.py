@@ -37,9 +37,15 @@ class Target:
 class Renderer(Protocol):
     """Renders rows into the three blocks."""
 
-    header: str
-    """Text before everything else; the model's BOS comes before it where `add_bos` says so."""
-    add_bos: bool
+    @property
+    def header(self) -> str:
+        """Text before everything else; the model's BOS comes before it where `add_bos` says so."""
+        ...
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether the tokenizer's BOS comes first."""
+        ...
 
     def example(self, row: Row) -> str:
         """A candidate as a worked example."""
@@ -148,10 +154,14 @@ class _ChatRenderer:
 
 
 def _exchange(row: Row) -> list[Turn]:
-    """The row as turns; a system message of its own joins the turn after it, since only a conversation's head has one."""
+    """The row as turns; its own system message joins the turn after it, since only a conversation's head has one."""
     turns: list[Turn] = []
     system = ""
-    for turn in (*row.context, Turn(role="user", content=row.problem), Turn(role="assistant", content=row.solution)):
+    for turn in (
+        *row.context,
+        Turn(role="user", content=row.problem),
+        Turn(role="assistant", content=row.solution),
+    ):
         if turn["role"] == "system":
             system += f"{turn['content']}\n\n"
         else:

@@ -48,9 +48,7 @@ def grids(draw: st.DrawFn) -> np.ndarray:
 def clouds(draw: st.DrawFn) -> np.ndarray:
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     n, d = draw(st.integers(1, 24)), draw(st.sampled_from(DIMS))
-    x = rng.normal(size=(n, d)) * draw(st.sampled_from((1e-4, 1.0, 1e4))) + draw(
-        st.sampled_from((0.0, 1000.0))
-    )
+    x = rng.normal(size=(n, d)) * draw(st.sampled_from((1e-4, 1.0, 1e4))) + draw(st.sampled_from((0.0, 1000.0)))
     x = rng.permutation(np.repeat(x, draw(st.sampled_from((1, 2, 5))), axis=0))
     return x.astype(draw(st.sampled_from((np.float32, np.float64))))
 
@@ -69,9 +67,7 @@ WEIGHTS = st.sampled_from(("ones", "zeros", "few", "any"))
 SHARES = st.sampled_from((None, 0.0, 0.25, 0.5, 1.0))
 
 
-def oracle(
-    x: np.ndarray, q: np.ndarray, *, k: int, share: float | None, metric: str = "euclidean"
-) -> reference.Picks:
+def oracle(x: np.ndarray, q: np.ndarray, *, k: int, share: float | None, metric: str = "euclidean") -> reference.Picks:
     rule = {"combine": "product"} if share is None else {"combine": "sum", "w": 1 - share}
     return reference.kcenter_greedy(x, q, budget=k, scale="none", metric=metric, **rule)
 
@@ -97,9 +93,7 @@ def test_the_scan_is_the_definition_to_the_bit_on_grids(
 
 @laws
 @given(x=clouds(), kind=WEIGHTS, share=SHARES)
-def test_the_scan_is_the_definition_on_clouds_with_duplicates(
-    x: np.ndarray, kind: str, share: float | None
-) -> None:
+def test_the_scan_is_the_definition_on_clouds_with_duplicates(x: np.ndarray, kind: str, share: float | None) -> None:
     q = weights(len(x), kind)
     weight = q if share is None else (1 - share) * q
     picks = scan(x, weight, k=len(x), start=first_of(q), distance_share=share)

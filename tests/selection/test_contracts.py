@@ -80,7 +80,7 @@ def test_a_smaller_budget_is_a_prefix_where_it_says_so(selector: type[Any], seed
 @every_selector
 def test_it_is_deterministic_and_needs_no_global_state(selector: type[Any]) -> None:
     x, quality = rows(0)
-    state = np.random.get_state()[1].tolist()  # noqa: NPY002 (that it is left alone is what is tested)
+    state = np.random.get_state()[1].tolist()  # noqa: NPY002
     first, second = (selector()(x, quality, budget=11) for _ in range(2))
     for name in COLUMNS:
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))

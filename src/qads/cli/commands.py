@@ -7,20 +7,40 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
-# Threads that spin while they wait make two processes on a small machine several times slower; must be set before
-# the libraries load.
+# Threads that spin while they wait make two processes on a small machine several times slower; must be set
+# before the libraries load.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import typer
 
+from qads.cli.options import (
+    Anchors,
+    AsJson,
+    Budget,
+    Columns,
+    Device,
+    DryRun,
+    ManyValues,
+    Model,
+    OnBadRow,
+    Redo,
+    RunDir,
+    Sample,
+    Settings,
+    Sources,
+    check_out,
+    columns_from_flags,
+    config_from_flags,
+)
 from qads.errors import QadsError
 
 if TYPE_CHECKING:
-    from qads.config import RunConfig
     from qads.cli.terminal import Terminal
+    from qads.config import RunConfig
+    from qads.run import RunResult
 
 __all__ = ["app", "main"]
 
@@ -29,30 +49,12 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="qads",
     help="Decide which fine-tuning data is worth training on: quality-aware diverse selection (QaDS).",
+    epilog="An error is one readable block; with --debug, after any command, it shows where it came from.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Sources = Annotated[list[str], typer.Argument(metavar="POOL...", help="Files, globs, folders, - or hf://owner/name.")]
-Budget = Annotated[str, typer.Option("--budget", "-b", help="Rows to select: 1000, 0.1 or 10%.")]
-Anchors = Annotated[
-    list[str] | None,
-    typer.Option("--anchors", "-a", help="The target skill: file(s) of your own samples. Or a number: choose so many from the pool."),
-]
-Columns = Annotated[
-    list[str] | None, typer.Option("--column", help="Map a column: problem=NAME, solution=NAME; id= makes ids anew. Repeatable.")
-]
-OnBadRow = Annotated[Literal["error", "skip"], typer.Option(help="A line that cannot be read: stop, or set it aside.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Any setting of the configuration: selection.alpha=0.5. Repeatable.")]
-Redo = Annotated[list[str] | None, typer.Option("--redo", metavar="STAGE", help="Compute a stage and all that follows again. Repeatable.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show stages, rows, estimated tokens and time; compute nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-Model = Annotated[str | None, typer.Option(help="Causal model that scores: alias, folder, GGUF file or hub id.")]
-Sample = Annotated[int | None, typer.Option(help="Rows that are really scored; the rest is predicted.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
-RunDir = Annotated[Path, typer.Option("--out", "-o", help="Run directory.")]
 
 
 @app.command(epilog="Example:  qads demo --out demo-run")
@@ -61,6 +63,7 @@ def demo(
     rows: Annotated[int, typer.Option(min=50, help="Rows of the generated pool.")] = 2000,
     budget: Budget = "10%",
     seed: Annotated[int, typer.Option(help="Seed of the generated pool.")] = 0,
+    redo: Redo = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline on a generated pool with planted flaws, and show what QaDS kept."""
@@ -68,21 +71,33 @@ def demo(
 
     terminal = _terminal(as_json)
     config = prepare_demo(out, n_rows=rows, budget=budget, seed=seed)
-    result = _run(config, out, terminal, label_key="flaw")
+    result = _run(config, out, terminal, redo=redo, label_key="flaw")
     show_demo(result, terminal)
 
 
-@app.command(epilog="Example:  qads select data/*.jsonl.gz --budget 10% --anchors gsm8k_dev.jsonl -o picked.jsonl")
+@app.command(
+    cls=ManyValues,
+    epilog="Example:  qads select data/*.jsonl.gz --budget 10% --anchors gsm8k_dev.jsonl -o picked.jsonl",
+)
 def select(
     pool: Sources,
     budget: Budget,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File for the selected rows: .jsonl, .json or .parquet.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File for the selected rows: .jsonl, .json or .parquet.")
+    ],
     anchors: Anchors = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")] = None,
-    format: Annotated[str | None, typer.Option(help="jsonl, parquet, alpaca, messages or sharegpt; by default by OUT's ending.")] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="jsonl, parquet, alpaca, messages or sharegpt; by default by OUT's ending."),
+    ] = None,
     model: Model = None,
     sample: Sample = None,
-    no_quality: Annotated[bool, typer.Option("--no-quality", help="Diversity alone: plain K-center Greedy.")] = False,
+    no_quality: Annotated[
+        bool, typer.Option("--no-quality", help="Diversity alone: plain K-center Greedy.")
+    ] = False,
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
@@ -93,24 +108,27 @@ def select(
 ) -> None:
     """From files to a selected file, with a reason for every row."""
     shape = format or ("parquet" if out.suffix == ".parquet" else "jsonl")
-    config = _config_from_flags(
+    config = config_from_flags(
         pool, budget, anchors=anchors, model=model, sample=sample, no_quality=no_quality, column=column,
-        on_bad_row=on_bad_row, device=device, settings=[*(settings or []), f"output.format={shape}"],
+        on_bad_row=on_bad_row, device=device, settings=[f"output.format={shape}", *(settings or [])],
     )  # fmt: skip
+    check_out(out, config)
     directory = run_dir or out.with_name(out.name + ".qads")
     terminal = _terminal(as_json)
     if dry_run:
         _show_estimate(config, directory, terminal)
         return
     result = _run(config, directory, terminal, redo=redo)
-    copy_file(result.train_file, out)
+    _copy_rows(result.train_file, out)
     terminal.run_finished(result, out)
 
 
 @app.command(name="run", epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5")
 def run_command(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")
+    ] = None,
     settings: Settings = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
     redo: Redo = None,
@@ -136,21 +154,26 @@ def embed(
     settings: Settings = None, redo: Redo = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Embed a pool: OUT/embed/embeddings.npy."""
-    config = _config_from_flags(pool, "1", column=column, on_bad_row=on_bad_row, device=device, settings=settings)
+    config = config_from_flags(
+        pool, "1", column=column, on_bad_row=on_bad_row, device=device, settings=settings
+    )
     terminal = _terminal(as_json)
     terminal.run_finished(_run(config, out, terminal, redo=redo, until="embed"))
 
 
-@app.command(epilog="Example:  qads score data/*.jsonl --anchors target.jsonl --sample 500 --out runs/mine")
+@app.command(
+    cls=ManyValues,
+    epilog="Example:  qads score data/*.jsonl --anchors target.jsonl --sample 500 --out runs/mine",
+)
 def score(
     pool: Sources, out: RunDir, anchors: Anchors = None, model: Model = None, sample: Sample = None,
     column: Columns = None, on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
     redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
-    config = _config_from_flags(
-        pool, "1", anchors=anchors, model=model, sample=sample, column=column, on_bad_row=on_bad_row, device=device,
-        settings=settings,
+    config = config_from_flags(
+        pool, "1", anchors=anchors, model=model, sample=sample, column=column, on_bad_row=on_bad_row,
+        device=device, settings=settings,
     )  # fmt: skip
     terminal = _terminal(as_json)
     if dry_run:
@@ -159,22 +182,29 @@ def score(
     terminal.run_finished(_run(config, out, terminal, redo=redo, until="quality"))
 
 
-@app.command(epilog="Example:  qads check data/*.jsonl --against gsm8k_test.jsonl math500.jsonl")
+@app.command(
+    cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k_test.jsonl math500.jsonl"
+)
 def check(
     pool: Sources,
-    against: Annotated[list[str] | None, typer.Option(help="Evaluation sets that must not be in the pool. Repeatable; takes globs.")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Evaluation sets that must not be in the pool: files, globs, folders."),
+    ] = None,
     show: Annotated[int, typer.Option(min=0, help="Findings of each sort to print.")] = 5,
     column: Columns = None,
     on_bad_row: OnBadRow = "skip",
     as_json: AsJson = False,
 ) -> None:
-    """Look for unusable rows, repeated problems and evaluation problems in a pool. Exit code 1 if there are any."""
+    """Look for unusable rows, repeated problems and evaluation problems; exit 1 if there are any."""
     from qads.clean import check_pool
     from qads.datasets import load_pool
 
     terminal = _terminal(as_json)
     with terminal.reading() as progress:
-        candidates = load_pool(pool, columns=_columns(column), on_bad_row=on_bad_row, progress=progress)
+        candidates = load_pool(
+            pool, columns=columns_from_flags(column), on_bad_row=on_bad_row, progress=progress
+        )
         evaluation = load_pool(against, require_solution=False, progress=progress) if against else None
     findings = check_pool(candidates, evaluation)
     terminal.findings(findings, show=show)
@@ -200,33 +230,59 @@ def report(directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run di
     _terminal(as_json=False).line(f"Report: {write_report(directory)}")
 
 
+_NOISY = (
+    "httpx", "httpcore", "urllib3", "filelock", "numba", "sentence_transformers", "fsspec", "asyncio",
+)  # fmt: skip
+"""Loggers of libraries that would drown our own in --debug."""
+
+
 def main() -> None:
     """Run the command line; errors become one readable block and the exit code 2."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "httpcore", "urllib3", "filelock", "numba", "sentence_transformers", "fsspec", "asyncio"):
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app()
     except SystemExit as stop:
         if stop.code == 130:
-            typer.echo("\ninterrupted; what was finished is kept: the same command goes on from there.", err=True)
+            typer.echo(
+                "\ninterrupted; what was finished is kept: the same command goes on from there.", err=True
+            )
         raise
-    except QadsError as error:
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has seen enough. What is buffered has nowhere to go any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (QadsError, OSError) as error:
         if debug:
             raise
-        typer.echo(f"error: {error}", err=True)
+        from qads.cli.terminal import inert
+
+        typer.echo(f"error: {inert(str(error))}", err=True)
         sys.exit(2)
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a finished file, whole or not at all."""
+def _copy_rows(source: Path, target: Path) -> None:
+    """Copy the selected rows, whole or not at all; JSON Lines become one array in a file named .json."""
     from qads.datasets import atomic_path
 
     with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
+        if target.suffix != ".json":
+            shutil.copyfile(source, temporary)
+            return
+        with (
+            source.open(encoding="utf-8", newline="\n") as rows,
+            temporary.open("w", encoding="utf-8") as file,
+        ):
+            file.write("[\n")
+            for number, row in enumerate(rows):
+                file.write((",\n" if number else "") + row.rstrip("\n"))
+            file.write("\n]\n")
 
 
 def _terminal(as_json: bool) -> Terminal:
@@ -243,7 +299,7 @@ def _run(
     redo: list[str] | None = None,
     until: str | None = None,
     label_key: str | None = None,
-) -> Any:
+) -> RunResult:
     from qads.report import write_report
     from qads.run import run_pipeline
 
@@ -258,45 +314,3 @@ def _show_estimate(config: RunConfig, directory: Path, terminal: Terminal) -> No
     from qads.run import estimate_run
 
     terminal.estimate(estimate_run(config, directory))
-
-
-def _columns(column: list[str] | None) -> dict[str, str]:
-    pairs = [text.partition("=") for text in column or []]
-    for name, equals, _ in pairs:
-        if not equals:
-            raise typer.BadParameter(f"--column {name}: expected FIELD=COLUMN, as in --column problem=question")
-    return {name: value for name, _, value in pairs}
-
-
-def _config_from_flags(
-    pool: list[str],
-    budget: str,
-    *,
-    anchors: list[str] | None = None,
-    model: str | None = None,
-    sample: int | None = None,
-    no_quality: bool = False,
-    column: list[str] | None = None,
-    on_bad_row: str = "error",
-    device: str | None = None,
-    settings: list[str] | None = None,
-) -> RunConfig:
-    from qads.config import load_config
-
-    raw: dict[str, Any] = {
-        "pool": {"sources": tuple(pool), "columns": _columns(column), "on_bad_row": on_bad_row},
-        "budget": budget,
-    }
-    if anchors and len(anchors) == 1 and anchors[0].isdigit():
-        raw["anchors"] = {"n": int(anchors[0])}
-    elif anchors:
-        raw["anchors"] = {"sources": tuple(anchors)}
-    if device:
-        raw["execution"] = {"device": device}
-    raw["quality"] = None if no_quality else ({"sample": sample} if sample is not None else {})
-    if model and no_quality:
-        raise typer.BadParameter("--model and --no-quality exclude each other: without quality no model scores")
-    if model:
-        raw["quality"] = (raw["quality"] or {}) | {"influence": {"model": model}}
-    return load_config(raw, settings or [])
-

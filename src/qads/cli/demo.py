@@ -64,15 +64,23 @@ def show_demo(result: RunResult, terminal: Terminal) -> None:
         kept = summary("QaDS", picked, labels).counts
         by_chance = [summary("random", rows, labels).counts for rows in random]
         rows = [
-            (name, labels.count(name), kept[name], round(float(np.mean([c[name] for c in by_chance])), 1)) for name in kept
+            (name, labels.count(name), kept[name], round(float(np.mean([c[name] for c in by_chance])), 1))
+            for name in kept
         ]
         terminal.table(title, columns, rows)
-    mean = {name: float(np.mean([getattr(s, name) for s in random_summaries])) for name in ("coverage_radius", "mean_quality")}
+    mean = {
+        name: float(np.mean([getattr(s, name) for s in random_summaries]))
+        for name in ("coverage_radius", "mean_quality")
+    }
     terminal.table(
         "Measured on the selection",
         ("", "QaDS", f"random (mean of {_RANDOM_SEEDS})"),
         [
             ("coverage radius (smaller covers more)", qads_summary.coverage_radius, mean["coverage_radius"]),
-            ("mean quality (nats a token, mostly predicted)", qads_summary.mean_quality, mean["mean_quality"]),
+            (
+                "mean quality (nats a token, mostly predicted)",
+                qads_summary.mean_quality,
+                mean["mean_quality"],
+            ),
         ],
     )

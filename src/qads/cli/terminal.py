@@ -1,4 +1,8 @@
-"""What the command line prints: tables and bars on a terminal, plain lines elsewhere, one JSON object with --json."""
+"""What the command line prints: tables and bars on a terminal, plain lines elsewhere, JSON with --json.
+
+Names and texts come from files that others wrote: they are shown as they are, never read as markup, and
+control characters in them are written out, so that they cannot steer the terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,32 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
-from qads.clean import PoolFindings
 from qads.pool import Progress as ProgressCallback
-from qads.run import Manifest, RunResult, RunStatus, StageEstimate
+from qads.pool import to_json
 
-__all__ = ["RunDisplay", "Terminal"]
+if TYPE_CHECKING:
+    from qads.clean import PoolFindings
+    from qads.run import Manifest, RunResult, RunStatus, StageEstimate
+
+__all__ = ["RunDisplay", "Terminal", "inert"]
 
 _PLAIN_SECONDS = 15.0
 """How often a run that is not on a terminal says how far it is."""
@@ -35,12 +50,12 @@ class Terminal:
         self.err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
     def line(self, text: str) -> None:
-        """One line of result; text of the pool is shown as it is, never read as markup."""
-        self.out.print(escape(text))
+        """One line of result."""
+        self.out.print(inert(text))
 
     def emit(self, value: object) -> None:
-        """The result as JSON."""
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+        """The result as JSON; what JSON lacks (NaN, infinities) becomes null."""
+        sys.stdout.write(json.dumps(json.loads(to_json(value)), indent=2, ensure_ascii=False) + "\n")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table; columns of numbers to the right."""
@@ -48,20 +63,22 @@ class Terminal:
         cells = [[_shown(value) for value in row] for row in rows]
         if not self.out.is_terminal:
             widths = [max(len(r[c]) for r in [list(columns), *cells]) for c in range(len(columns))]
-            self.out.print(escape(title))
+            self.out.print(inert(title))
             for row in [list(columns), *cells]:
-                aligned = [v.rjust(w) if n else v.ljust(w) for v, w, n in zip(row, widths, numeric, strict=True)]
-                self.out.print(escape("  " + "  ".join(aligned).rstrip()), soft_wrap=True)
+                aligned = [
+                    v.rjust(w) if n else v.ljust(w) for v, w, n in zip(row, widths, numeric, strict=True)
+                ]
+                self.out.print(inert("  " + "  ".join(aligned).rstrip()), soft_wrap=True)
             return
-        table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+        table = Table(title=inert(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
         for name, right in zip(columns, numeric, strict=True):
-            table.add_column(escape(name), justify="right" if right else "left", overflow="fold")
+            table.add_column(inert(name), justify="right" if right else "left", overflow="fold")
         for row in cells:
-            table.add_row(*map(escape, row))
+            table.add_row(*map(inert, row))
         self.out.print(table)
 
     @contextmanager
-    def running(self) -> Iterator[RunDisplay]:
+    def running(self) -> Generator[RunDisplay]:
         """Shows the progress of a run while the block runs."""
         display = RunDisplay(self.err, quiet=self.as_json)
         try:
@@ -70,7 +87,7 @@ class Terminal:
             display.close()
 
     @contextmanager
-    def reading(self) -> Iterator[ProgressCallback]:
+    def reading(self) -> Generator[ProgressCallback]:
         """Shows how many rows were read."""
         with self.running() as display:
             display.stage_started("reading", 1, 1)
@@ -90,21 +107,25 @@ class Terminal:
             self.line(_agreement_sentence(manifests["quality"]))
         if "select" in manifests:
             total, picked = manifests["pool"]["sources"], manifests["select"]["sources"]
-            rows = [(name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()]
+            rows = [
+                (name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()
+            ]
             self.table("Rows chosen", ("source", "pool", "chosen", "%"), rows)
         if "mixture" in manifests:
-            self.line(f"Selected rows: {out or result.train_file}  ({manifests['mixture']['rows']} rows, each with its reason)")
+            n_rows = manifests["mixture"]["rows"]
+            self.line(f"Selected rows: {out or result.train_file}  ({n_rows} rows, each with its reason)")
             self.line(f"Report:        {result.directory / 'report' / 'report.html'}")
 
     def _rejected(self, manifest: Manifest, directory: Path) -> None:
         if manifest["rejected"]:
             reasons = ", ".join(f"{n} × {reason}" for reason, n in manifest["rejected_reasons"].items())
-            self.line(f"Set aside: {manifest['rejected']} rows ({reasons}); see {directory / 'pool' / 'rejected.jsonl'}")
+            listed = directory / "pool" / "rejected.jsonl"
+            self.line(f"Set aside: {manifest['rejected']} rows ({reasons}); see {listed}")
 
     def estimate(self, stages: Sequence[StageEstimate]) -> None:
         """What a run would do."""
         if self.as_json:
-            self.emit([dataclasses.asdict(stage) for stage in stages])
+            self.emit({"stages": [dataclasses.asdict(stage) for stage in stages]})
             return
         rows = [(s.name, s.status, s.rows, s.tokens, s.seconds) for s in stages]
         self.table(
@@ -131,14 +152,16 @@ class Terminal:
         self.table("Rows", ("source", "rows"), list(findings.n_by_source.items()))
         self.table("Kinds", ("kind", "rows"), list(findings.n_by_kind.items()))
         self.line(
-            f"{findings.n_rows} usable rows; {len(findings.rejected)} set aside, {findings.n_duplicate_rows} repeat a "
-            f"problem, {len(findings.contamination)} are problems of the evaluation."
+            f"{findings.n_rows} usable rows; {len(findings.rejected)} set aside, "
+            f"{findings.n_duplicate_rows} repeat a problem, "
+            f"{len(findings.contamination)} are problems of the evaluation."
         )
         for row in findings.rejected[:show]:
             self.line(f"  set aside: {row.where}: {row.reason}")
         for group in sorted(findings.duplicates, key=lambda g: -len(g.ids))[:show]:
             same = "same solution" if group.same_solution else "different solutions"
-            self.line(f"  {len(group.ids)} × one problem ({same}): {', '.join(group.ids[:4])}: {_cut(group.problem)}")
+            ids = ", ".join(group.ids[:4])
+            self.line(f"  {len(group.ids)} × one problem ({same}): {ids}: {_cut(group.problem)}")
         for match in findings.contamination[:show]:
             self.line(f"  in the evaluation: {match.id} = {match.evaluation_id}: {_cut(match.problem)}")
 
@@ -162,13 +185,19 @@ class RunDisplay:
             return
         if self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                TextColumn("left"), TimeRemainingColumn(), console=self._console, transient=True,
-            )  # fmt: skip
-            self._task = self._bar.add_task(escape(self._name), total=None)
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._name, total=None)
             self._bar.start()
         else:
-            self._console.print(escape(f"{self._name} …"))
+            self._console.print(inert(f"{self._name} …"))
 
     def progress(self, done: int, total: int) -> None:
         """The stage has done `done` of `total`."""
@@ -176,15 +205,19 @@ class RunDisplay:
             self._bar.update(self._task, completed=done, total=total if total >= 0 else None)
         elif not self._quiet and time.monotonic() - self._said > _PLAIN_SECONDS:
             self._said = time.monotonic()
-            left = f", about {_duration((self._said - self._started) * (total - done) / done)} left" if done and total > 0 else ""
-            self._console.print(escape(f"{self._name}: {done}{f' of {total}' if total >= 0 else ''}{left}"))
+            left = (
+                f", about {_duration((self._said - self._started) * (total - done) / done)} left"
+                if done and total > 0
+                else ""
+            )
+            self._console.print(inert(f"{self._name}: {done}{f' of {total}' if total >= 0 else ''}{left}"))
 
     def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
         """Stage `name` is complete."""
         self.close()
         if not self._quiet:
             how = "done before" if reused else f"{_duration(manifest['seconds'])}"
-            self._console.print(escape(f"✓ {name:<10} {manifest.get('rows', ''):>8} rows  {how}"))
+            self._console.print(inert(f"✓ {name:<10} {manifest.get('rows', ''):>8} rows  {how}"))
 
     def close(self) -> None:
         """Take the bar away."""
@@ -193,13 +226,18 @@ class RunDisplay:
         self._bar = self._task = None
 
 
+def inert(text: str) -> Text:
+    """Text that a terminal shows and does not obey: no markup, control characters as Python writes them."""
+    return Text("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text))
+
+
 def _agreement_sentence(manifest: Mapping[str, Any]) -> str:
     found = manifest["agreement"]
     low, high = _shown(found["pearson_low"]), _shown(found["pearson_high"])
     return (
-        f"Quality: {manifest['real']} rows really scored, {manifest['predicted']} predicted. Prediction against real, out of "
-        f"fold: r = {_shown(found['pearson'])} [{low}, {high}]; within sources {_shown(found['within_source'])}; "
-        f"a source's mean alone gives {_shown(found['source_mean'])}."
+        f"Quality: {manifest['real']} rows really scored, {manifest['predicted']} predicted. Prediction "
+        f"against real, out of fold: r = {_shown(found['pearson'])} [{low}, {high}]; within sources "
+        f"{_shown(found['within_source'])}; a source's mean alone gives {_shown(found['source_mean'])}."
     )
 
 
@@ -222,5 +260,5 @@ def _duration(seconds: float) -> str:
 
 
 def _cut(text: str, length: int = 100) -> str:
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    flat = " ".join(text.split())
     return flat if len(flat) <= length else flat[: length - 1] + "…"

@@ -91,7 +91,7 @@ def load_pool(
     if (repeated := first_repeated(table["id"])) is not None:
         raise PoolError(
             f"{' and '.join(reader.places(repeated, files))}: the id {repeated!r} occurs more than once; "
-            "ids must be unique over all sources. To have ids made from source and row number instead: --column id="
+            "ids must be unique over all sources. To have them made from source and row number: --column id="
         )
     return Pool(table, rejected=tuple(reader.rejected))
 
@@ -112,7 +112,7 @@ class _Reader:
         return (row for _, row in self._placed_rows(file))
 
     def places(self, identifier: str, files: Sequence[SourceFile]) -> list[str]:
-        """Where the first rows of that id are; read again, so that good files need no index of their lines."""
+        """Where the first rows of that id are: read again, so that good files need no index of lines."""
         again = _Reader(columns=self.columns, kind=None, skip_bad=True, progress=None)
         readable = (file for file in files if file.location != "-")
         placed = (pair for file in readable for pair in again._placed_rows(file))

@@ -105,7 +105,7 @@ def _names(locations: list[str]) -> list[str]:
     parts = [_name_parts(location) for location in locations]
     twins = {mine for mine, count in Counter(parts).items() if count > 1}  # train.csv beside train.jsonl
     parts = [
-        (*mine[:-1], Path(loc).name) if mine in twins else mine
+        (*mine[:-1], _whole_name(loc)) if mine in twins else mine
         for mine, loc in zip(parts, locations, strict=True)
     ]
     tails = Counter(mine[-depth:] for mine in parts for depth in range(1, len(mine) + 1))
@@ -120,7 +120,7 @@ def _name_parts(location: str) -> tuple[str, ...]:
     if location == "-":
         return ("stdin",)
     if match := HUB.match(location):
-        return (*match["repo"].split("/"), *filter(None, (match["config"], match["split"])))
+        return tuple(match["repo"].split("/"))
     path = Path(location)
     stem = path.name
     for suffix in reversed(path.suffixes):
@@ -128,6 +128,11 @@ def _name_parts(location: str) -> tuple[str, ...]:
             break
         stem = stem[: -len(suffix)]
     return (*path.parts[:-1], stem or path.name)
+
+
+def _whole_name(location: str) -> str:
+    """The last part of a location with all that `_name_parts` leaves out: endings, revision and split."""
+    return location.split("/", 3)[-1] if HUB.match(location) else Path(location).name
 
 
 def _known_format(path: Path) -> str | None:

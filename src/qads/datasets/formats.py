@@ -14,6 +14,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 from qads.answers import extract_answer
@@ -83,10 +84,15 @@ def read_record(fields: Fields, columns: Mapping[str, str], *, default: Row) -> 
 
 
 def _recognised(fields: Fields) -> Sequence[Draft | Reject]:
-    for candidate in FORMATS:
-        if all(column in fields for column in candidate.needs):
-            return candidate.read(fields)
-    raise UnknownShapeError(f"no recognised columns among {sorted(fields)}; {_nearest_format(fields)}")
+    shape = _format_with(tuple(fields))
+    if shape is None:
+        raise UnknownShapeError(f"no recognised columns among {sorted(fields)}; {_nearest_format(fields)}")
+    return shape.read(fields)
+
+
+@lru_cache(maxsize=1024)
+def _format_with(columns: tuple[str, ...]) -> Format | None:
+    return next((candidate for candidate in FORMATS if set(candidate.needs) <= set(columns)), None)
 
 
 def _mapped(fields: Fields, columns: Mapping[str, str]) -> Sequence[Draft]:
@@ -165,8 +171,12 @@ def _meta(fields: Fields, draft: Draft, used: set[str]) -> dict[str, Any]:
     """The columns no one used; a `meta` or `context` column that is not ours is a column like any other."""
     nested = _from_json(fields.get("meta"))
     rest = {name: value for name, value in fields.items() if name not in used}
-    if isinstance(nested, dict) and rest.keys().isdisjoint(nested):
-        rest |= cast(dict[str, Any], nested)
+    if isinstance(nested, dict):
+        inner = cast(dict[str, Any], nested)
+        taken = inner.keys() & rest.keys()
+        rest = inner | rest
+        if taken:  # What a column of its own name hides stays where it was.
+            rest["meta"] = {name: inner[name] for name in inner if name in taken | {"meta"}}
     elif fields.get("meta") is not None:
         rest["meta"] = fields["meta"]
     is_ours = not draft.context and _context(fields.get("context"))
@@ -211,27 +221,27 @@ def _aqua(fields: Fields) -> Sequence[Draft]:
     lines = "\n".join(map(str, options)) if isinstance(options, list) else str(options)
     problem = f"{fields['question']}\nAnswer Choices:\n{lines}"
     extra = {"question": fields["question"], "options": options}
-    return [
-        Draft(
-            problem,
-            fields["rationale"],
-            ("question", "options", "rationale", "correct"),
-            fields["correct"],
-            extra=extra,
-        )
-    ]
+    used = ("question", "options", "rationale", "correct")
+    return [Draft(problem, fields["rationale"], used, fields["correct"], extra=extra)]
 
 
-def _self_instruct(fields: Fields) -> Sequence[Draft]:
-    return [
-        Draft(
-            _with_input(fields["instruction"], instance.get("input")),
-            instance.get("output"),
-            ("instruction", "instances"),
-            extra={"input": _text(instance["input"], "input")} if instance.get("input") else {},
-        )
-        for instance in fields["instances"]
-    ]
+def _self_instruct(fields: Fields) -> Sequence[Draft | Reject]:
+    instances = _from_json(fields["instances"])
+    if not isinstance(instances, list) or not all(isinstance(instance, dict) for instance in instances):
+        raise UnknownShapeError("'instances' must be a list of objects with 'output'")
+    return (
+        [Reject("no instances")]
+        if not instances
+        else [
+            Draft(
+                _with_input(fields["instruction"], instance.get("input")),
+                instance.get("output"),
+                ("instruction", "instances"),
+                extra={"input": _text(instance["input"], "input")} if instance.get("input") else {},
+            )
+            for instance in instances
+        ]
+    )
 
 
 def _instruction(solution: str, added: str | None = None) -> Callable[[Fields], Sequence[Draft]]:
@@ -258,15 +268,8 @@ def _svamp(fields: Fields) -> Sequence[Draft]:
     body = str(fields["Body"]).strip()
     problem = f"{body if body.endswith(('.', '?', '!')) else body + '.'} {fields['Question']}"
     extra = {"Body": fields["Body"], "Question": fields["Question"]}
-    return [
-        Draft(
-            problem,
-            fields["Equation"],
-            ("Body", "Question", "Equation", "Answer"),
-            fields["Answer"],
-            extra=extra,
-        )
-    ]
+    used = ("Body", "Question", "Equation", "Answer")
+    return [Draft(problem, fields["Equation"], used, fields["Answer"], extra=extra)]
 
 
 def _pair(problem: str, solution: str, answer: str | None = None) -> Callable[[Fields], Sequence[Draft]]:
@@ -368,7 +371,7 @@ def strip_calculator(solution: str) -> str:
 
 def detect_kind(problem: str, solution: str, answer: str | None) -> Kind:
     """What sort of solution this is: a program, a bare answer, mathematical reasoning, or anything else."""
-    if any(char.isdigit() for char in problem) and _is_program(solution):
+    if _is_program(solution) and re.search(r"\d", problem):
         return "pot"
     bare = _STATEMENT.sub("", solution).strip(" .$()\n").casefold()
     if len(bare.split()) <= 6 and (

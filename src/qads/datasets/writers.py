@@ -63,8 +63,8 @@ def write_pool(
         path: where to.
         format: ``parquet``, ``jsonl``, ``alpaca``, ``messages`` or ``sharegpt`` (all but the first as JSON
             Lines, or as one array where the path ends in ``.json``); by default told by the ending.
-        extra: one mapping a row that is written under the column ``qads`` (the reasons of a selection), in
-            place of a column of that name in ``meta``.
+        extra: one mapping a row that is written under the column ``qads`` (the reasons of a selection); an
+            earlier column of that name moves to ``meta``.
 
     Raises:
         InputError: the format is unknown, or the ending belongs to another one.
@@ -108,12 +108,14 @@ def _write_json(
         file.write("[\n" if array else "")
         for number, row in enumerate(pool):
             record = shape(row)
-            rest = dict(row.meta) if extra is None else dict(row.meta) | {"qads": dict(extra[number])}
+            reasons = {} if extra is None else {"qads": dict(extra[number])}
+            rest = dict(row.meta)
             if record.get("input") and record["input"] == rest.get("input"):
                 del rest["input"]  # It stands in the record, and reading puts it back into meta.
             # A column of the source that has the name of one of ours is kept, nested, under "meta".
-            columns = {key: value for key, value in rest.items() if key not in _RESERVED}
-            nested = {key: value for key, value in rest.items() if key in _RESERVED}
+            taken = _RESERVED | reasons.keys()
+            columns = {key: value for key, value in rest.items() if key not in taken} | reasons
+            nested = {key: value for key, value in rest.items() if key in taken}
             line = to_json(record | columns | ({"meta": nested} if nested else {}))
             file.write(f",\n{line}" if array and number else line if array else f"{line}\n")
         file.write("\n]\n" if array else "")

@@ -59,9 +59,7 @@ def greedy_scan(
     nearest_squared = np.full(len(x), np.inf)
     nearest_step = np.full(len(x), -1, dtype=np.int64)
     taken = np.zeros(len(x), dtype=np.bool_)
-    picks = GreedyPicks(
-        np.empty(k, np.int64), np.full(k, np.nan), np.full(k, np.inf), np.full(k, -1, dtype=np.int64)
-    )
+    picks = GreedyPicks(np.empty(k, np.int64), np.full(k, np.nan), np.full(k, np.inf), np.full(k, -1, dtype=np.int64))
     d_max = 1.0
     for step, forced in enumerate(_padded(start, k)):
         row, gain = forced, np.nan

@@ -58,7 +58,7 @@ class AnswerLikelihood:
         return self._model.base_model(input_ids=ids, use_cache=True).past_key_values
 
     def _batches(self, n_prefix: int, targets: Sequence[TokenTarget]) -> Iterator[list[int]]:
-        """Targets of near lengths together; the order is a law of the lengths, so results do not depend on the caller's."""
+        """Targets of near lengths together, in an order of their own, so that the caller's order changes nothing."""
         order = sorted(range(len(targets)), key=lambda i: (len(targets[i].ids), targets[i].ids), reverse=True)
         batch: list[int] = []
         for i in order:
@@ -83,7 +83,10 @@ class AnswerLikelihood:
             shared = copy.deepcopy(cache)  # A forward pass appends to the cache it is given.
             shared.batch_repeat_interleave(len(batch))
         hidden = self._model.base_model(
-            input_ids=ids.to(device), attention_mask=mask.to(device), past_key_values=shared, use_cache=shared is not None
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            past_key_values=shared,
+            use_cache=shared is not None,
         ).last_hidden_state
         counts = [t.answer_end - t.answer_start for t in batch]
         # The state at p − 1 predicts token p.
@@ -109,7 +112,9 @@ class _Head:
         """Log-probability [p] of each token [p] under the state [p, h] before it."""
         step = max(1, _HEAD_ELEMENTS // self._weight.shape[0])
         parts = [
-            -torch.nn.functional.cross_entropy(self._logits(states[i : i + step]), tokens[i : i + step], reduction="none")
+            -torch.nn.functional.cross_entropy(
+                self._logits(states[i : i + step]), tokens[i : i + step], reduction="none"
+            )
             for i in range(0, len(tokens), step)
         ]
         return torch.cat(parts)

@@ -139,7 +139,9 @@ class OneShotInfluence:
 
     def __post_init__(self) -> None:
         if self.aggregate not in AGGREGATES:
-            raise InputError(f"OneShotInfluence: aggregate is {self.aggregate!r}; it must be one of {', '.join(AGGREGATES)}.")
+            raise InputError(
+                f"OneShotInfluence: aggregate is {self.aggregate!r}; it must be one of {', '.join(AGGREGATES)}."
+            )
 
     def __call__(
         self,
@@ -188,7 +190,10 @@ class OneShotInfluence:
 
     def identity(self, device: str) -> dict[str, str]:
         """What `model` and `dtype` stand for on a device; part of the fingerprint."""
-        return {"model": find_model(self.model, revision=self.revision).identity, "dtype": resolve_dtype(self.dtype, device)}
+        return {
+            "model": find_model(self.model, revision=self.revision).identity,
+            "dtype": resolve_dtype(self.dtype, device),
+        }
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,9 @@ class _Scorer:
         length = min(method.max_length or lm.max_length, lm.max_length)
         texts = fit_texts(lm.tokenizer, renderer, candidates, anchors, length, method.too_long)
         own = np.array(candidates.problem_keys)[:, None] == np.array(anchors.problem_keys)[None, :]
-        fits = np.array([e is not None for e in texts.examples])[:, None] & np.array([t is not None for t in texts.targets])
+        fits = np.array([e is not None for e in texts.examples])[:, None] & np.array(
+            [t is not None for t in texts.targets]
+        )
         return cls(texts, fits & ~own, AnswerLikelihood(lm.model, max_tokens_per_batch=max_tokens))
 
     def zero_shot(self) -> pa.Table:

@@ -38,13 +38,13 @@ def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: 
             f"anchors: {n_anchors} asked for, but the pool has {sum(map(len, distinct))} distinct worked solutions "
             "(kind cot). Give the target skill's own samples: --anchors FILE"
         )
-    chosen = [
-        _cell_medoids(embeddings, rows, share) for rows, share in zip(distinct, shares, strict=True) if share
-    ]
+    chosen = [_cell_medoids(embeddings, rows, share) for rows, share in zip(distinct, shares, strict=True) if share]
     return np.sort(np.concatenate(chosen))
 
 
-def stratified_sample(pool: Pool, n_rows: int, *, exclude: Collection[int] = (), seed: int = 0) -> Int[np.ndarray, " k"]:
+def stratified_sample(
+    pool: Pool, n_rows: int, *, exclude: Collection[int] = (), seed: int = 0
+) -> Int[np.ndarray, " k"]:
     """Rows drawn evenly over the sources: each gives the same number, small ones all they have.
 
     Returns:

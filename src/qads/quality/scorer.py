@@ -56,7 +56,7 @@ class FittedScorer:
         """Predicted quality of every row of `pool`, float32 [n]; memory maps are read in blocks."""
         if len(embeddings) != len(pool):
             raise AlignmentError(
-                f"RidgeScorer: {len(embeddings)} embeddings for a pool of {len(pool)} rows; both must describe the same "
+                f"RidgeScorer: {len(embeddings)} embeddings for a pool of {len(pool)} rows; they must be of the same "
                 "rows. Recompute: qads run … --redo embed"
             )
         blocks = [
@@ -106,11 +106,18 @@ class RidgeScorer:
             raise InputError(f"RidgeScorer: {len(scored)} scored rows; it needs 10 at least. Raise quality.sample.")
         rows = candidates.take(scored)
         groups = tuple(dict.fromkeys([*(f"source {s}" for s in rows.sources), *(f"kind {k}" for k in KINDS)]))
-        x, y = _features(rows, np.asarray(embeddings)[scored], groups), np.asarray(quality, np.float64)[scored]
-        model = RidgeCV(alphas=_PENALTIES).fit(x, y)
+        x, y = (
+            _features(rows, np.asarray(embeddings)[scored], groups),
+            np.asarray(quality, np.float64)[scored],
+        )
+        model: Any = RidgeCV(alphas=_PENALTIES).fit(x, y)
         agreement = self._agreement(x, y, rows.source_codes)
         return FittedScorer(
-            np.asarray(model.coef_, np.float64), float(model.intercept_), float(model.alpha_), groups, agreement
+            np.asarray(model.coef_, np.float64),
+            float(model.intercept_),
+            float(model.alpha_),
+            groups,
+            agreement,
         )
 
     def _agreement(
@@ -129,9 +136,7 @@ class RidgeScorer:
         return Agreement(pearson(predicted, y), float(low), float(high), within, pearson(trivial, y), len(y))
 
 
-def _features(
-    pool: Pool, embeddings: Float[np.ndarray, "n d"], groups: tuple[str, ...]
-) -> Float[np.ndarray, "n p"]:
+def _features(pool: Pool, embeddings: Float[np.ndarray, "n d"], groups: tuple[str, ...]) -> Float[np.ndarray, "n p"]:
     """Embedding and indicators, both of length about 1, so that one penalty suits both."""
     position = {name: column for column, name in enumerate(groups)}
     indicators = np.zeros((len(pool), len(groups)))

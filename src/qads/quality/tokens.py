@@ -89,7 +89,9 @@ def _cut_problem(row: Row, room: int, n_tokens: Callable[[Row], int], tokenizer:
     """The row with its earlier turns, then the beginning of its problem left away; None if even that does not fit."""
     row = replace(row, context=())
     while (excess := n_tokens(row) - room) > 0:
-        offsets = tokenizer(row.problem, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+        offsets = tokenizer(row.problem, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[
+            "offset_mapping"
+        ]
         if not row.problem:
             return None
         cut = offsets[excess][0] if excess < len(offsets) else len(row.problem)

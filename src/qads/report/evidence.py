@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
@@ -19,9 +18,21 @@ from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
 from qads.run import STAGES, Manifest, RunDirectory, StagePlan
 
-__all__ = ["FinishedRun", "open_run"]
+__all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
 
+_ON = "quality on "
 _QUALITY_STAGES = ("anchors", "influence", "quality")
+
+
+@dataclass(frozen=True, eq=False)
+class RealQuality:
+    """What influence measured; NaN where no anchor could score the row."""
+
+    sources: Sequence[str]
+    """Of every candidate."""
+    quality: Float[np.ndarray, " k"]
+    on_anchors: Mapping[str, Float[np.ndarray, " k"]]
+    """Anchor source -> quality on its anchors alone."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +66,28 @@ class FinishedRun:
         return np.load(self.root / "quality" / "quality.npy") if self.has_quality else None
 
     @cached_property
-    def real(self) -> pa.Table | None:
-        """Real quality of the sample, a row a candidate."""
-        return pq.read_table(self.root / "influence" / "quality_real.parquet") if self.has_quality else None
+    def real(self) -> RealQuality | None:
+        """Real quality of the sample."""
+        if not self.has_quality:
+            return None
+        table: Any = pq.read_table(self.root / "influence" / "quality_real.parquet")
+        groups = {name.removeprefix(_ON): name for name in table.column_names if name.startswith(_ON)}
+        return RealQuality(
+            sources=table["source"].to_pylist(),
+            quality=floats(table["quality"].to_pylist()),
+            on_anchors={group: floats(table[name].to_pylist()) for group, name in groups.items()},
+        )
 
     @cached_property
-    def selection(self) -> pa.Table:
-        """A row a pick, in order."""
-        return pq.read_table(self.root / "select" / "selection.parquet")
+    def reasons(self) -> Mapping[str, Sequence[Any]]:
+        """Columns of the selection, a value a pick, in order; None where nothing was measured."""
+        table: Any = pq.read_table(self.root / "select" / "selection.parquet")
+        return {name: table[name].to_pylist() for name in table.column_names}
 
     @cached_property
     def picks(self) -> Int[np.ndarray, " k"]:
         """Position in the pool of every pick, in order."""
-        return self.selection["row"].to_numpy().astype(np.int64)
+        return np.array(self.reasons["row"], np.int64)
 
     def rejected(self, n_rows: int) -> list[RejectedRow]:
         """The first rows that were set aside."""
@@ -79,7 +99,7 @@ def open_run(root: Path) -> FinishedRun:
     """Open a run directory.
 
     Raises:
-        RunError: it is none, a stage is missing, or a stage was made from another one than the one that is there.
+        RunError: it is none, a stage is missing, or a stage was made from another than the one that is there.
         CorruptError: a file is not what its manifest says.
     """
     config = _read_config(root)
@@ -90,9 +110,9 @@ def open_run(root: Path) -> FinishedRun:
     manifests = {name: found for name, stage in stages.items() if (found := stage.manifest()) is not None}
     if missing := [name for name in names if name not in manifests]:
         raise RunError(
-            f"{root}: the stage {missing[0]!r} is missing or not complete (all that are: {', '.join(missing)}), and a "
-            "report shows finished runs only. Compute the rest: run the same configuration in this directory again with "
-            "qads run; what is finished is kept."
+            f"{root}: the stage {missing[0]!r} is missing or not complete (in all: {', '.join(missing)}); a "
+            "report shows finished runs only. Compute the rest: run the same configuration in this directory "
+            "again with qads run; what is finished is kept."
         )
     _check_lineage(root, manifests)
     for stage in stages.values():
@@ -106,13 +126,13 @@ def _read_config(root: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(
-            f"{root}: not a run directory: its config.json cannot be read ({error.strerror}). Give the directory that "
-            "qads run wrote to."
+            f"{root}: not a run directory: its config.json cannot be read ({error.strerror}). Give the "
+            "directory that qads run wrote to."
         ) from error
     except ValueError as error:
         raise CorruptError(f"{path}: not valid JSON ({error}); the file was changed or damaged.") from error
     if not isinstance(config, dict):
-        raise CorruptError(f"{path}: a mapping was expected, found {type(config).__name__}; the file was changed.")
+        raise CorruptError(f"{path}: found a {type(config).__name__} where a mapping was expected.")
     return cast(dict[str, Any], config)
 
 
@@ -122,9 +142,14 @@ def _check_lineage(root: Path, manifests: Mapping[str, Manifest]) -> None:
         for before, fingerprint in manifest["inputs"].items():
             if before not in STAGES:
                 continue  # A file of the user's.
-            found = manifests[before]["fingerprint"] if before in manifests else "not part of config.json"
-            if found != fingerprint:
+            found = manifests[before]["fingerprint"][:12] if before in manifests else "not part of config.json"
+            if found != fingerprint[:12]:
                 raise RunError(
-                    f"{root}: the stage {name!r} was made from the stage {before!r} {fingerprint[:12]}, but the one there "
-                    f"now is {found[:12] if before in manifests else found}. Compute it again: qads run … --redo {name}"
+                    f"{root}: the stage {name!r} was made from the stage {before!r} {fingerprint[:12]}, "
+                    f"but the one there now is {found}. Compute it again: qads run … --redo {name}"
                 )
+
+
+def floats(values: Sequence[float | None]) -> Float[np.ndarray, " k"]:
+    """Numbers with what is null as NaN."""
+    return np.array([np.nan if value is None else value for value in values], np.float64)

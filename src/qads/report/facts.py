@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from qads.analyze import SelectionSummary, summarize_selection
-from qads.errors import InputError
-from qads.pool import Pool
+from qads.report.comparison import Comparison, compare_with_random
 from qads.report.curves import Curve, binned_means, running_mean
-from qads.report.evidence import FinishedRun, open_run
-from qads.selection import RandomSelection
+from qads.report.evidence import FinishedRun, RealQuality, floats, open_run
+from qads.report.passages import Passage, beginning, line
 
-__all__ = ["Passage", "PickFacts", "RunFacts", "SourceFacts", "read_facts"]
+__all__ = ["AnchorGroups", "AsideFacts", "PickFacts", "RunFacts", "SourceFacts", "read_facts"]
 
-_RANDOM_SEEDS = (0, 1, 2)
 _FIRST_PICKS, _LAST_PICKS = 50, 10
 _FIRST_ASIDE = 20
-_MOST_LABELS = 20
-_TEXT, _LINE = 400, 120
-"""Characters of a text, and of a name or reason, that are shown."""
-
-
-@dataclass(frozen=True)
-class Passage:
-    """The beginning of a text."""
-
-    text: str
-    length: int
-    """Characters of the whole text."""
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether there is more."""
-        return len(self.text) < self.length
 
 
 @dataclass(frozen=True)
@@ -72,40 +51,17 @@ class SourceFacts:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """One number over several random selections."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number of this selection and of random ones."""
-
-    name: str
-    chosen: float
-    random: Spread
-
-
-@dataclass(frozen=True)
-class LabelFacts:
-    """The rows of one label."""
-
-    name: Passage
-    rows: int
-    picks: int
-    random: Spread
-
-
-@dataclass(frozen=True)
 class AnchorGroups:
     """Mean quality of candidate sources on the anchors of each source."""
 
     anchor_sources: tuple[Passage, ...]
     rows: tuple[tuple[Passage, int, tuple[float | None, ...]], ...]
     """Candidate source, its scored rows, a mean for each of `anchor_sources`."""
+
+    @property
+    def greatest(self) -> float:
+        """The mean farthest from 0."""
+        return max((abs(mean) for _, _, means in self.rows for mean in means if mean is not None), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -157,16 +113,15 @@ class RunFacts:
     n_rows: int
     n_picks: int
     sources: tuple[SourceFacts, ...]
-    measures: tuple[Measure, ...]
-    n_random: int
-    label_key: str | None
-    labels: tuple[LabelFacts, ...]
+    comparison: Comparison
     distances: Curve | None
     """Distance of each pick to its nearest earlier pick, along the budget."""
     qualities: Curve | None
     """Mean quality of the picks so far, along the budget."""
     mean_quality: float | None
     """Of the pool."""
+    mean_real_quality: float | None
+    """Of the rows that were really scored."""
     agreement: Mapping[str, float | None] | None
     """Of predicted with real quality."""
     anchor_groups: AnchorGroups | None
@@ -189,9 +144,7 @@ def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
         InputError: no row has `label_key`.
     """
     run = open_run(directory)
-    n_picks, table = len(run.picks), run.selection
-    labels = _labels(run.pool, label_key)
-    chosen, random = _summaries(run, labels)
+    n_picks = len(run.picks)
     first = range(min(n_picks, _FIRST_PICKS))
     last = range(max(len(first), n_picks - _LAST_PICKS), n_picks)
     return RunFacts(
@@ -201,13 +154,11 @@ def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
         n_rows=len(run.pool),
         n_picks=n_picks,
         sources=_sources(run),
-        measures=_measures(chosen, random),
-        n_random=len(random),
-        label_key=label_key,
-        labels=_label_facts(labels, chosen, random) if label_key else (),
-        distances=binned_means(_floats(table["distance"])),
-        qualities=running_mean(_floats(table["quality"])) if run.has_quality else None,
+        comparison=compare_with_random(run, label_key),
+        distances=binned_means(floats(run.reasons["distance"])),
+        qualities=running_mean(floats(run.reasons["quality"])) if run.has_quality else None,
         mean_quality=None if run.quality is None else float(run.quality.mean(dtype=np.float64)),
+        mean_real_quality=None if run.real is None else _mean(_scored(run.real.quality)),
         agreement=run.manifests["quality"]["agreement"] if run.has_quality else None,
         anchor_groups=None if run.real is None else _anchor_groups(run.real),
         first_picks=_picks(run, first),
@@ -226,10 +177,12 @@ def _sources(run: FinishedRun) -> tuple[SourceFacts, ...]:
     for (name, rows), n_picks in zip(run.pool.rows_by_source().items(), counts.tolist(), strict=True):
         quality = None if run.quality is None else run.quality[rows].astype(np.float64)
         real = scored.get(name, np.empty(0))
-        least, low, median, high, most = np.zeros(5) if quality is None else np.quantile(quality, [0, 0.25, 0.5, 0.75, 1])
+        least, low, median, high, most = (
+            np.zeros(5) if quality is None else np.quantile(quality, [0, 0.25, 0.5, 0.75, 1])
+        )
         found.append(
             SourceFacts(
-                name=_line(name),
+                name=line(name),
                 rows=len(rows),
                 share=len(rows) / len(run.pool),
                 picks=n_picks,
@@ -239,125 +192,76 @@ def _sources(run: FinishedRun) -> tuple[SourceFacts, ...]:
                 pick_quality=None if quality is None else _mean(quality[taken[rows]]),
                 real_quality=_mean(real),
                 n_real=len(real),
-                quartiles=None if quality is None else (float(least), float(low), float(median), float(high), float(most)),
+                quartiles=None
+                if quality is None
+                else (float(least), float(low), float(median), float(high), float(most)),
             )
         )
     return tuple(sorted(found, key=lambda source: (-source.picks, -source.rows)))
 
 
-def _real_by_source(real: pa.Table | None) -> dict[str, Float[np.ndarray, " k"]]:
+def _real_by_source(real: RealQuality | None) -> dict[str, Float[np.ndarray, " k"]]:
     if real is None:
         return {}
-    names, quality = np.array(real["source"].to_pylist(), dtype=object), _floats(real["quality"])
-    scored = np.isfinite(quality)
-    return {str(name): quality[scored & (names == name)] for name in dict.fromkeys(names)}
+    sources = np.array(real.sources, dtype=object)
+    return {name: _scored(real.quality[sources == name]) for name in dict.fromkeys(real.sources)}
 
 
-def _summaries(run: FinishedRun, labels: Sequence[str]) -> tuple[SelectionSummary, list[SelectionSummary]]:
-    """This selection and random ones of the same budget."""
-
-    def summary(name: str, indices: Int[np.ndarray, " k"]) -> SelectionSummary:
-        return summarize_selection(name, indices, embeddings=run.embeddings, quality=run.quality, labels=labels)
-
-    draws = [RandomSelection(seed=seed)(run.embeddings, budget=len(run.picks)) for seed in _RANDOM_SEEDS]
-    return summary("chosen", run.picks), [summary("random", draw.indices) for draw in draws]
-
-
-def _measures(chosen: SelectionSummary, random: Sequence[SelectionSummary]) -> tuple[Measure, ...]:
-    names = ("n_rows", "coverage_radius", "mean_distance", *(() if chosen.mean_quality is None else ("mean_quality",)))
-    return tuple(Measure(name, getattr(chosen, name), _spread([getattr(s, name) for s in random])) for name in names)
-
-
-def _labels(pool: Pool, key: str | None) -> list[str]:
-    if key is None:
-        return [""] * len(pool)
-    metas = [row.meta for row in pool]
-    if not any(key in meta for meta in metas):
-        raise InputError(f"label_key: no row of the pool has {key!r} in its meta; name a column that the sources have.")
-    return ["clean" if (label := meta.get(key)) is None else str(label) for meta in metas]
-
-
-def _label_facts(
-    labels: Sequence[str], chosen: SelectionSummary, random: Sequence[SelectionSummary]
-) -> tuple[LabelFacts, ...]:
-    names, counts = np.unique(np.array(labels, dtype=object), return_counts=True)
-    ordered = [(str(names[i]), int(counts[i])) for i in np.argsort(-counts, kind="stable")]
-    found = [
-        LabelFacts(_line(name), rows, chosen.counts[name], _spread([s.counts[name] for s in random]))
-        for name, rows in ordered[:_MOST_LABELS]
-    ]
-    if rest := ordered[_MOST_LABELS:]:
-        sums = [sum(s.counts[name] for name, _ in rest) for s in (chosen, *random)]
-        name = _line(f"{len(rest)} other labels")
-        found.append(LabelFacts(name, sum(rows for _, rows in rest), sums[0], _spread(sums[1:])))
-    return tuple(found)
-
-
-def _anchor_groups(real: pa.Table) -> AnchorGroups:
-    columns = [name for name in real.column_names if name.startswith("quality on ")]
-    values = np.stack([_floats(real[name]) for name in columns], axis=1)
-    names = np.array(real["source"].to_pylist(), dtype=object)
-    rows = []
-    for name in dict.fromkeys(names):
-        of_source = values[names == name]
-        means = tuple(_mean(column[np.isfinite(column)]) for column in of_source.T)
-        rows.append((_line(str(name)), len(of_source), means))
-    return AnchorGroups(tuple(_line(name.removeprefix("quality on ")) for name in columns), tuple(rows))
+def _anchor_groups(real: RealQuality) -> AnchorGroups:
+    """Sources that help most first."""
+    sources = np.array(real.sources, dtype=object)
+    order = {name: -(_mean(quality) or 0.0) for name, quality in _real_by_source(real).items()}
+    rows = tuple(
+        (
+            line(name),
+            len(_scored(real.quality[sources == name])),
+            tuple(_mean(_scored(values[sources == name])) for values in real.on_anchors.values()),
+        )
+        for name in sorted(order, key=lambda name: order[name])
+    )
+    return AnchorGroups(tuple(line(name) for name in real.on_anchors), rows)
 
 
 def _picks(run: FinishedRun, steps: range) -> tuple[PickFacts, ...]:
-    reasons = run.selection.slice(steps.start, len(steps)).to_pylist()
+    reasons = run.reasons
     rows = run.pool.take(run.picks[steps.start : steps.stop])
     return tuple(
         PickFacts(
-            number=reason["step"] + 1,
-            id=_line(row.id),
-            source=_line(row.source),
+            number=step + 1,
+            id=line(row.id),
+            source=line(row.source),
             kind=row.kind,
-            gain=reason["gain"],
-            distance=reason["distance"],
-            nearest=None if reason["nearest"] is None else _line(reason["nearest"]),
-            quality=reason["quality"],
-            origin=reason["quality_origin"],
+            gain=reasons["gain"][step],
+            distance=reasons["distance"][step],
+            nearest=None if (nearest := reasons["nearest"][step]) is None else line(nearest),
+            quality=reasons["quality"][step],
+            origin=reasons["quality_origin"][step],
             n_turns=len(row.context),
-            problem=_text(row.problem),
-            solution=_text(row.solution),
+            problem=beginning(row.problem),
+            solution=beginning(row.solution),
         )
-        for reason, row in zip(reasons, rows, strict=True)
+        for step, row in zip(steps, rows, strict=True)
     )
 
 
 def _aside(run: FinishedRun) -> AsideFacts:
     reasons = sorted(run.manifests["pool"]["rejected_reasons"].items(), key=lambda item: -item[1])
-    affected = run.manifests["influence"]["affected_rows"] if run.has_quality else {}
+    affected: dict[str, str] = run.manifests["influence"]["affected_rows"] if run.has_quality else {}
     return AsideFacts(
         n_rejected=run.manifests["pool"]["rejected"],
         n_anchors_rejected=run.manifests["anchors"]["anchors_rejected"] if run.has_quality else 0,
-        reasons=tuple((_line(reason), count) for reason, count in reasons[:_FIRST_ASIDE]),
+        reasons=tuple((line(reason), count) for reason, count in reasons[:_FIRST_ASIDE]),
         n_reasons=len(reasons),
-        rejected=tuple((_line(r.where), _line(r.reason), _text(r.content)) for r in run.rejected(_FIRST_ASIDE)),
+        rejected=tuple((line(r.where), line(r.reason), beginning(r.content)) for r in run.rejected(_FIRST_ASIDE)),
         n_affected=len(affected),
-        affected=tuple((_line(name), _line(why)) for name, why in list(affected.items())[:_FIRST_ASIDE]),
+        affected=tuple((line(name), line(why)) for name, why in list(affected.items())[:_FIRST_ASIDE]),
         n_truncated=run.manifests["embed"]["truncated"],
     )
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    return Spread(float(np.mean(values)), float(min(values)), float(max(values)))
-
-
-def _floats(column: pa.ChunkedArray) -> Float[np.ndarray, " k"]:
-    """A column with its nulls as NaN."""
-    return np.array([np.nan if value is None else value for value in column.to_pylist()], np.float64)
+def _scored(quality: Float[np.ndarray, " k"]) -> Float[np.ndarray, " s"]:
+    return quality[np.isfinite(quality)]
 
 
 def _mean(values: Float[np.ndarray, " k"] | None) -> float | None:
     return None if values is None or len(values) == 0 else float(values.mean())
-
-
-def _line(text: str) -> Passage:
-    return Passage(text[:_LINE], len(text))
-
-
-def _text(text: str) -> Passage:
-    return Passage(text[:_TEXT], len(text))

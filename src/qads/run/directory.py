@@ -1,8 +1,8 @@
 """The run directory: a folder a stage, its manifest written last.
 
-A stage is complete when its `manifest.json` exists, and only then. Before it starts, `plan.json` says what it is
-meant to be, so that shards left by a killed run are used again only for the very same computation. Every file is
-written under a temporary name, flushed, and renamed.
+A stage is complete when its `manifest.json` exists, and only then. Before it starts, `plan.json` says what it
+is meant to be, so that shards left by a killed run are used again only for the very same computation. Every
+file is written under a temporary name, flushed, and renamed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import filelock
 import numpy as np
@@ -29,13 +29,24 @@ from jaxtyping import Float
 from qads.datasets import atomic_path
 from qads.errors import CorruptError, DriftError, LockedError, RunError
 
-__all__ = ["DiskShards", "Manifest", "RunDirectory", "StageDirectory", "StagePlan", "file_sha256", "read_json", "write_json"]
+__all__ = [
+    "DiskShards",
+    "Manifest",
+    "RunDirectory",
+    "StageDirectory",
+    "StagePlan",
+    "file_sha256",
+    "read_json",
+    "write_json",
+]
 
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 """Changes when a stage's files change their meaning, so that old directories are not taken for new ones."""
 _PACKAGES = ("numpy", "numba", "pyarrow", "scikit-learn", "sentence-transformers", "torch", "transformers")
+_BOOKKEEPING = {".lock", ".owner", "config.json", "input"}
+"""What is in a run directory before a stage has left anything."""
 Manifest = dict[str, Any]
 
 
@@ -59,7 +70,12 @@ class StagePlan:
         return {"fingerprint": self.fingerprint, **self._content()}
 
     def _content(self) -> dict[str, Any]:
-        return {"format": _FORMAT, "stage": self.name, "settings": dict(self.settings), "inputs": dict(self.inputs)}
+        return {
+            "format": _FORMAT,
+            "stage": self.name,
+            "settings": dict(self.settings),
+            "inputs": dict(self.inputs),
+        }
 
 
 @dataclass(frozen=True)
@@ -72,27 +88,51 @@ class RunDirectory:
         """The folder of a stage."""
         return StageDirectory(self.root / plan.name, plan)
 
+    @property
+    def owner(self) -> str | None:
+        """Process that uses the directory now, as far as can be told without locking it."""
+        try:
+            pid = int((self.root / ".owner").read_text())
+            os.kill(pid, 0)
+        except PermissionError:
+            return "of another user"
+        except (OSError, ValueError, OverflowError):
+            return None
+        return str(pid)
+
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keeps every other run out of the directory while the block runs; a killed run leaves no lock behind.
+    def lock(self) -> Generator[None]:
+        """Keep every other run out of the directory while the block runs; a killed run leaves no lock behind.
+
+        A block that fails before any stage has left something takes the directory, if it made it, with it.
 
         Raises:
             LockedError: another run is in it.
+            RunError: the directory cannot be made or written to.
         """
+        made = not self.root.exists()
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.root / ".lock", timeout=0)
             lock.acquire()
         except filelock.Timeout:
-            owner = (self.root / ".owner").read_text().strip() if (self.root / ".owner").exists() else "unknown"
             raise LockedError(
-                f"{self.root}: another run is using this directory (process {owner}). Wait for it, or give another one."
+                f"{self.root}: another run is using this directory (process {self.owner or 'unknown'}). "
+                "Wait for it, or give another one."
             ) from None
         except OSError as error:
-            raise RunError(f"{self.root}: cannot be used as a run directory: {error.strerror}.") from error
+            raise RunError(
+                f"{self.root}: cannot be used as a run directory: {error.strerror}. Give another one."
+            ) from error
         try:
             (self.root / ".owner").write_text(f"{os.getpid()}\n")
+            for folder in (self.root, self.root / "input"):
+                _remove_partial(folder.glob(".*.partial"))
             yield
+        except BaseException:
+            if made and {path.name for path in self.root.iterdir()} <= _BOOKKEEPING:
+                shutil.rmtree(self.root)
+            raise
         finally:
             (self.root / ".owner").unlink(missing_ok=True)
             lock.release()
@@ -109,20 +149,25 @@ class StageDirectory:
         """The manifest if the stage is complete."""
         return read_json(self.path / "manifest.json")
 
+    def begun(self) -> dict[str, Any] | None:
+        """The plan of what is in the folder: from the manifest, or of a stage that is not complete."""
+        return self.manifest() or read_json(self.path / "plan.json")
+
     def check_drift(self) -> None:
         """Refuse to mix this plan with what was computed for another.
 
         Raises:
             DriftError: names the settings and inputs that are different now.
         """
-        before = self.manifest() or read_json(self.path / "plan.json")
-        if before is None or before["fingerprint"] == self.plan.fingerprint:
+        before = self.begun()
+        if before is None or before.get("fingerprint") == self.plan.fingerprint:
             return
         changed = list(_differences(before, self.plan.as_json()))
         raise DriftError(
             f"stage {self.plan.name!r} in {self.path.parent} was made with other settings or inputs:\n"
             + "\n".join(f"  {line}" for line in changed[:12])
-            + f"\nTo compute it and all that follows again: --redo {self.plan.name}; to keep it, use another directory."
+            + f"\nTo compute it and all that follows again: --redo {self.plan.name}; to keep it, use another "
+            "directory."
         )
 
     def check_files(self) -> None:
@@ -137,37 +182,47 @@ class StageDirectory:
             found = file_sha256(path) if path.exists() else "nothing"
             if found != facts["sha256"]:
                 raise CorruptError(
-                    f"{path}: has SHA-256 {found}, but the manifest says {facts['sha256']}; the file was changed or damaged "
-                    f"after it was written. Compute it again: --redo {self.plan.name}"
+                    f"{path}: has SHA-256 {found}, but the manifest says {facts['sha256']}; the file was "
+                    f"changed or damaged after it was written. Compute it again: --redo {self.plan.name}"
                 )
 
     def begin(self) -> None:
         """Make ready for work; shards of the same plan stay."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for partial in self.path.rglob(".*.partial"):
-            partial.unlink()
+        _remove_partial(self.path.rglob(".*.partial"))
         write_json(self.path / "plan.json", self.plan.as_json())
 
     def finish(self, *, seconds: float, facts: Mapping[str, Any]) -> Manifest:
-        """Write the manifest: from now on the stage is complete."""
-        shutil.rmtree(self.path / "shards", ignore_errors=True)
-        files = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name not in ("plan.json", "manifest.json"))
+        """Write the manifest: from now on the stage is complete, and its shards are needed no more."""
         manifest = self.plan.as_json() | {
             "code": importlib.metadata.version("qads"),
             "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "seconds": round(seconds, 3),
             **facts,
             "files": {
-                str(p.relative_to(self.path)): {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in files
+                str(path.relative_to(self.path)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+                for path in self._files()
             },
         }
         write_json(self.path / "manifest.json", manifest)
+        self.remove_shards()
         return manifest
+
+    def remove_shards(self) -> None:
+        """Throw the shards away, those too that a run left which was killed between manifest and here."""
+        shutil.rmtree(self.path / "shards", ignore_errors=True)
 
     def remove(self) -> None:
         """Throw the stage away; the manifest goes first, so that a kill leaves no complete-looking rest."""
         (self.path / "manifest.json").unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        if self.path.exists():
+            shutil.rmtree(self.path)
+
+    def _files(self) -> list[Path]:
+        """What the stage has made."""
+        own = {self.path / "plan.json", self.path / "manifest.json"}
+        files = [path for path in self.path.rglob("*") if path.is_file() and path not in own]
+        return sorted(path for path in files if self.path / "shards" not in path.parents)
 
     @property
     def shards(self) -> DiskShards:
@@ -187,8 +242,8 @@ class DiskShards:
         if not file.exists():
             return None
         try:
-            return pq.read_table(file)
-        except (pa.ArrowInvalid, OSError) as error:
+            return pq.read_table(file, page_checksum_verification=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
             logger.warning("%s is damaged and will be computed again: %s", file, error)
             file.unlink()
             return None
@@ -196,11 +251,13 @@ class DiskShards:
     def put(self, index: int, table: pa.Table) -> None:
         """Keep shard `index`."""
         with atomic_path(self._file(index)) as temporary:
-            pq.write_table(table, temporary, compression="none")
+            pq.write_table(table, temporary, compression="none", write_page_checksum=True)
 
     def array(self, shape: tuple[int, int]) -> Float[np.ndarray, "n d"]:
         """A float32 array on disk, `joined.npy.partial`, for the caller to rename."""
-        return np.lib.format.open_memmap(self.path / "joined.npy.partial", mode="w+", dtype=np.float32, shape=shape)
+        return np.lib.format.open_memmap(
+            self.path / "joined.npy.partial", mode="w+", dtype=np.float32, shape=shape
+        )
 
     def count(self) -> int:
         """How many shards are finished."""
@@ -219,30 +276,48 @@ def file_sha256(path: Path) -> str:
 def write_json(path: Path, value: object) -> None:
     """Write JSON, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None where there is no file."""
+    """The JSON object in a file; None where there is no file.
+
+    Raises:
+        CorruptError: the file holds something else.
+        RunError: it cannot be read.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except json.JSONDecodeError as error:
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # No JSON, or no UTF-8.
         raise CorruptError(f"{path}: not valid JSON ({error}); the file was changed or damaged.") from error
+    if not isinstance(found, dict):
+        raise CorruptError(f"{path}: holds no JSON object; the file was changed or damaged.")
+    return cast(dict[str, Any], found)
+
+
+def _remove_partial(paths: Iterable[Path]) -> None:
+    """Throw away what a killed run had begun to write."""
+    for path in list(paths):
+        path.unlink()
 
 
 def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
     """Lines `path: was …, now …` for what differs between two plans."""
     before, now = json.loads(_canonical(before)), json.loads(_canonical(now))
     for key in dict.fromkeys([*before, *now]):
         here = f"{path}.{key}".removeprefix(".settings.").removeprefix(".")
         old, new = before.get(key), now.get(key)
-        if path == "" and key not in ("format", "settings", "inputs") or old == new:
+        if (path == "" and key not in ("format", "settings", "inputs")) or old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _differences(old, new, f"{path}.{key}")

@@ -1,11 +1,12 @@
 """What a run would cost: stages, rows, tokens and time, before it starts.
 
-Tokens are estimated from characters; time from the model's size and a matrix product timed on the spot. Both are
-estimates and are called so wherever they are shown.
+Tokens are estimated from characters; time from the model's size and a matrix product timed on the spot. Both
+are estimates and are called so wherever they are shown.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from gguf import GGUFReader
+from jaxtyping import Float
 from safetensors import safe_open
 
 from qads.config import RunConfig
 from qads.datasets import load_pool
 from qads.errors import ModelError
-from qads.models import find_model, resolve_device, resolve_dtype
+from qads.models import Dtype, find_model, resolve_device, resolve_dtype
 from qads.pool import Pool
 from qads.prompts import sample_text
-from qads.run.directory import RunDirectory
-from qads.run.plan import local_sources, plan_stages, stage_names
+from qads.run.directory import RunDirectory, StageDirectory
+from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.selection.inputs import resolve_budget
 
 __all__ = ["StageEstimate", "estimate_run"]
@@ -53,52 +55,65 @@ def estimate_run(config: RunConfig, directory: str | Path) -> list[StageEstimate
     Raises:
         InputError: configuration or data cannot be used.
     """
-    root = Path(directory)
-    sources = local_sources(config.pool.sources, root, "pool.sources")
-    anchor_sources = local_sources(config.anchors.sources, root, "anchors.sources")
-    pool = load_pool(
-        sources, columns=config.pool.columns, kind=config.pool.kind, on_bad_row=config.pool.on_bad_row
-    )
-    plans = plan_stages(config, sources, anchor_sources)
-    tokens = np.array([len(sample_text(row)) for row in pool]) / _CHARS_PER_TOKEN
-    rows, cost = _stage_sizes(config, pool, tokens, anchor_sources)
-    estimates: list[StageEstimate] = []
-    for name in stage_names(config):
-        stage = RunDirectory(root).stage(plans[name])
-        before = stage.manifest()
-        status = "to do" if not stage.path.exists() else "partial" if before is None else "done"
-        if before is not None and before["fingerprint"] != plans[name].fingerprint:
-            status = "drifted"
-        n_tokens, seconds = cost.get(name, (None, None))
-        estimates.append(StageEstimate(name, status, rows[name], n_tokens, seconds))
-    return estimates
+    run = RunDirectory(Path(directory))
+    with tempfile.TemporaryDirectory() as scratch:
+        stdin = spool_stdin(config, stdin_file(run.root), stdin_file(Path(scratch)), replace=True)
+        sources = local_sources(config.pool.sources, stdin)
+        anchor_sources = local_sources(config.anchors.sources, stdin)
+        settings = config.pool
+        pool = load_pool(
+            sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row
+        )
+        anchors = load_pool(anchor_sources, columns=config.anchors.columns) if anchor_sources else None
+        plans = plan_stages(config, sources, anchor_sources)
+    rows, cost = _stage_sizes(config, pool, anchors)
+    return [
+        StageEstimate(name, _status(run.stage(plans[name])), rows[name], *cost.get(name, (None, None)))
+        for name in stage_names(config)
+    ]
+
+
+def _status(stage: StageDirectory) -> str:
+    before = stage.begun()
+    if before is not None and before.get("fingerprint") != stage.plan.fingerprint:
+        return "drifted"
+    if stage.manifest() is not None or (stage.path / "report.html").exists():
+        return "done"
+    return "partial" if stage.path.exists() else "to do"
 
 
 def _stage_sizes(
-    config: RunConfig, pool: Pool, tokens: np.ndarray, anchor_sources: tuple[str, ...]
+    config: RunConfig, pool: Pool, anchors: Pool | None
 ) -> tuple[dict[str, int], dict[str, tuple[int, float | None]]]:
+    """Rows of every stage; tokens and seconds of those that run a model."""
     budget = resolve_budget(config.budget, len(pool), method="budget")
-    rows = dict.fromkeys(stage_names(config), len(pool)) | {"select": budget, "mixture": budget, "report": budget}
+    rows = dict.fromkeys(stage_names(config), len(pool))
+    rows |= dict.fromkeys(("select", "mixture", "report"), budget)
+    tokens = _tokens(pool)
     read = int(np.minimum(tokens, 256).sum())
     cost = {"embed": (read, _seconds(read, config.embedding.model, config.embedding.dtype, config))}
     if config.quality is not None:
-        anchors = load_pool(anchor_sources, columns=config.anchors.columns) if anchor_sources else None
-        n_anchors = len(anchors) if anchors else config.anchors.n
-        anchor_tokens = sum(len(sample_text(r)) for r in anchors) / _CHARS_PER_TOKEN if anchors else n_anchors * tokens.mean()
-        sample = min(config.quality.sample, len(pool))
-        scored = int(sample * (tokens.mean() + anchor_tokens) + anchor_tokens)
         influence = config.quality.influence
+        n_anchors = len(anchors) if anchors else config.anchors.n
+        anchor_tokens = _tokens(anchors).sum() if anchors else n_anchors * tokens.mean()
+        sample = min(config.quality.sample, len(pool) - (0 if anchors else n_anchors))
+        scored = int(sample * (tokens.mean() + anchor_tokens) + anchor_tokens)
         cost["influence"] = (scored, _seconds(scored, influence.model, influence.dtype, config))
         rows |= {"anchors": n_anchors, "influence": sample}
     return rows, cost
 
 
-def _seconds(n_tokens: int, model: str, dtype: str, config: RunConfig) -> float | None:
+def _tokens(pool: Pool) -> Float[np.ndarray, " n"]:
+    return np.array([len(sample_text(row)) for row in pool]) / _CHARS_PER_TOKEN
+
+
+def _seconds(n_tokens: int, model: str, dtype: Dtype, config: RunConfig) -> float | None:
     """Two floating-point operations a parameter and token, at a share of the measured peak."""
     n_parameters = _count_parameters(model)
     if n_parameters is None:
         return None
-    peak = _matmul_peak(config.execution.device, resolve_dtype(dtype, config.execution.device))  # pyright: ignore[reportArgumentType]
+    device = config.execution.device
+    peak = _matmul_peak(device, resolve_dtype(dtype, device))
     return 2 * n_parameters * n_tokens / (_UTILISATION * peak)
 
 
@@ -113,7 +128,7 @@ def _count_parameters(model: str) -> int | None:
     total = 0
     for file in location.glob("*.safetensors"):
         with safe_open(file, framework="np") as tensors:
-            total += sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())  # noqa: SIM118
+            total += sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())
     return total or None
 
 

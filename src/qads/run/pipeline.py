@@ -13,8 +13,17 @@ from typing import Protocol
 from qads.config import RunConfig
 from qads.errors import ConfigError
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, write_json
-from qads.run.plan import local_sources, plan_stages, stage_names
+from qads.run.plan import (
+    local_sources,
+    plan_stages,
+    refuse_own_output,
+    spool_stdin,
+    stage_names,
+    stdin_file,
+    stdin_stage,
+)
 from qads.run.stages import STAGE_FUNCTIONS, StageContext
+from qads.selection.inputs import resolve_budget
 
 __all__ = ["STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
 
@@ -92,31 +101,37 @@ def run_pipeline(
     for name in (*redo, *([until] if until else [])):
         if name not in names:
             raise ConfigError(f"unknown stage {name!r}; this run has {', '.join(names)}.")
-    root = Path(directory)
+    run = RunDirectory(Path(directory))
     wanted = names[: names.index(until) + 1] if until else names
-    with RunDirectory(root).lock():
-        if "pool" in redo:
-            (root / "input" / "stdin.jsonl").unlink(missing_ok=True)
-        stages, context = _prepare(config, root, observer)
-        if redo:
-            first = min(names.index(name) for name in redo)
-            for name in reversed([*names[first:], "report"]):
-                stages[name].remove()
+    own = (run.root / "pool" / "pool.parquet", run.root / "mixture" / "train.jsonl")
+    refuse_own_output((*config.pool.sources, *config.anchors.sources), own)
+    with run.lock():
+        stages, context = _prepare(config, run, redo, observer)
+        again = names[min(names.index(name) for name in redo) :] if redo else []
         for name in wanted:
-            stages[name].check_drift()
-        write_json(root / "config.json", dataclasses.asdict(config))
-        manifests = {
-            name: _complete(name, number, len(wanted), stages[name], context, observer)
-            for number, name in enumerate(wanted, 1)
-        }
-    return RunResult(root, manifests)
+            if name not in again:
+                stages[name].check_drift()
+        for name in reversed([*again, "report"] if again else []):
+            stages[name].remove()
+        write_json(run.root / "config.json", dataclasses.asdict(config))
+        manifests: dict[str, Manifest] = {}
+        for number, name in enumerate(wanted, 1):
+            manifests[name] = _complete(name, number, len(wanted), stages[name], context, observer)
+            if name == "pool" and "select" in wanted:
+                # Better now than after hours of scoring.
+                resolve_budget(config.budget, manifests["pool"]["rows"], method="budget")
+    return RunResult(run.root, manifests)
 
 
-def _prepare(config: RunConfig, root: Path, observer: Observer) -> tuple[dict[str, StageDirectory], StageContext]:
-    sources = local_sources(config.pool.sources, root, "pool.sources")
-    anchor_sources = local_sources(config.anchors.sources, root, "anchors.sources")
-    directory = RunDirectory(root)
-    stages = {name: directory.stage(plan) for name, plan in plan_stages(config, sources, anchor_sources).items()}
+def _prepare(
+    config: RunConfig, run: RunDirectory, redo: Sequence[str], observer: Observer
+) -> tuple[dict[str, StageDirectory], StageContext]:
+    kept, reader = stdin_file(run.root), stdin_stage(config) or ""
+    replace = reader in redo or not (run.root / reader / "manifest.json").exists()
+    stdin = spool_stdin(config, kept, kept, replace=replace)
+    sources = local_sources(config.pool.sources, stdin)
+    anchor_sources = local_sources(config.anchors.sources, stdin)
+    stages = {name: run.stage(plan) for name, plan in plan_stages(config, sources, anchor_sources).items()}
     return stages, StageContext(config, stages, observer.progress, sources, anchor_sources)
 
 
@@ -125,6 +140,7 @@ def _complete(
 ) -> Manifest:
     if (manifest := stage.manifest()) is not None:
         stage.check_files()
+        stage.remove_shards()
         observer.stage_finished(name, manifest, reused=True)
         return manifest
     observer.stage_started(name, number, n_stages)

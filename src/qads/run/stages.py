@@ -30,7 +30,7 @@ Facts = dict[str, Any]
 
 @dataclass
 class StageContext:
-    """What stages share: the configuration, the folders, and arrays that an earlier stage left, read when needed."""
+    """What stages share: configuration, folders, and arrays that an earlier stage left, read when needed."""
 
     config: RunConfig
     stages: Mapping[str, StageDirectory]
@@ -48,7 +48,9 @@ class StageContext:
         """Vectors of the pool, memory-mapped."""
         vectors = np.load(self.stages["embed"].path / "embeddings.npy", mmap_mode="r")
         if len(vectors) != len(self.pool):
-            raise AlignmentError(f"embeddings have {len(vectors)} rows but the pool {len(self.pool)}: --redo embed")
+            raise AlignmentError(
+                f"embeddings have {len(vectors)} rows but the pool {len(self.pool)}: --redo embed"
+            )
         return vectors
 
     @cached_property
@@ -70,7 +72,10 @@ def run_pool(context: StageContext, stage: StageDirectory) -> Facts:
         progress=context.progress,
     )  # fmt: skip
     _write_table(pool.table, stage.path / "pool.parquet")
-    with atomic_path(stage.path / "rejected.jsonl") as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        atomic_path(stage.path / "rejected.jsonl") as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
         for row in pool.rejected:
             file.write(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n")
     reasons: dict[str, int] = {}
@@ -129,7 +134,11 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
     method = context.config.quality.influence
     candidates = context.pool.take(context.candidates)
     found = method(
-        candidates, context.anchors, execution=context.config.execution, shards=stage.shards, progress=context.progress
+        candidates,
+        context.anchors,
+        execution=context.config.execution,
+        shards=stage.shards,
+        progress=context.progress,
     )
     _write_table(found.to_table(), stage.path / "influence.parquet")
     quality = found.quality(method.aggregate)
@@ -158,13 +167,17 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     real = pq.read_table(context.stages["influence"].path / "quality_real.parquet")["quality"]
     labels = np.array(real.to_pylist(), np.float64)
     sample = context.pool.take(context.candidates)
-    fitted = context.config.quality.scorer.fit(sample, labels, embeddings=context.embeddings[context.candidates])
+    fitted = context.config.quality.scorer.fit(
+        sample, labels, embeddings=context.embeddings[context.candidates]
+    )
     quality = fitted.predict(context.pool, context.embeddings)
     scored = context.candidates[np.isfinite(labels)]
     quality[scored] = labels[np.isfinite(labels)]
     origin = np.full(len(quality), "predicted", dtype=object)
     origin[scored] = "real"
-    table = pa.table({"id": context.pool.table["id"], "quality": quality, "origin": pa.array(origin, pa.string())})
+    table = pa.table(
+        {"id": context.pool.table["id"], "quality": quality, "origin": pa.array(origin, pa.string())}
+    )
     _write_table(table, stage.path / "quality.parquet")
     with atomic_path(stage.path / "quality.npy") as temporary, temporary.open("wb") as file:
         np.save(file, quality)
@@ -178,7 +191,9 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     """Embeddings and quality -> selection.parquet."""
     config = context.config
     quality = None if config.quality is None else np.load(context.stages["quality"].path / "quality.npy")
-    chosen: Selection = config.selection(context.embeddings, quality, budget=config.budget, progress=context.progress)
+    chosen: Selection = config.selection(
+        context.embeddings, quality, budget=config.budget, progress=context.progress
+    )
     origin = pa.nulls(len(chosen), pa.string())
     if config.quality is not None:
         table = pq.read_table(context.stages["quality"].path / "quality.parquet", columns=["origin"])
@@ -239,4 +254,3 @@ def _nullable(values: np.ndarray) -> pa.Array:
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
     """JSON has no NaN."""
     return {name: value if np.isfinite(value) else None for name, value in values.items()}
-

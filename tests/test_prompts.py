@@ -1,0 +1,77 @@
+"""The texts a model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+import qads
+from qads.errors import ModelError
+from qads.pool import Turn
+from qads.prompts import sample_text
+
+ROW = qads.Row(id="r", source="s", problem="What is 2 + 2?", solution="4, of course.")
+MULTI = qads.Row(
+    id="m", source="s", problem="And 3 + 3?", solution="6",
+    context=(Turn(role="system", content="Be brief."), Turn(role="user", content="2 + 2?"), Turn(role="assistant", content="4")),
+)  # fmt: skip
+
+
+def chatml(turns: Sequence[Turn]) -> str:
+    head = "" if turns[0]["role"] == "system" else "<|system|>default\n"
+    return head + "".join(f"<|{t['role']}|>{t['content'].strip()}\n" for t in turns)
+
+
+def test_plain_text_marks_the_solution_and_nothing_else():
+    target = qads.ExemplarTemplate().renderer(None).target(ROW)
+    assert target.text[target.answer_start : target.answer_end] == ROW.solution
+    assert target.text == "Question: What is 2 + 2?\nAnswer: 4, of course."
+
+
+def test_an_example_is_the_target_and_a_separator():
+    renderer = qads.ExemplarTemplate(separator="\n---\n").renderer(None)
+    assert renderer.example(MULTI) == renderer.target(MULTI).text + "\n---\n"
+
+
+def test_earlier_turns_come_before_the_problem():
+    text = qads.ExemplarTemplate().renderer(None).target(MULTI).text
+    assert text.index("Be brief.") < text.index("2 + 2?") < text.index("3 + 3?")
+
+
+@pytest.mark.parametrize("system", [None, "You are terse."])
+@pytest.mark.parametrize("row", [ROW, MULTI], ids=["single", "multi-turn"])
+def test_chat_blocks_put_together_are_the_rendered_conversation(system: str | None, row: qads.Row):
+    renderer = qads.ChatTemplate(system=system).renderer(chatml)
+    head = [] if system is None else [Turn(role="system", content=system)]
+    turns = [*head, Turn(role="user", content=ROW.problem), Turn(role="assistant", content=ROW.solution)]
+    target = renderer.target(row)
+    if row is ROW:
+        assert renderer.header + target.text == chatml(turns)
+        assert renderer.header + renderer.example(ROW) + target.text == chatml([*turns, *turns[len(head) :]])
+    assert target.text[target.answer_start : target.answer_end] == row.solution
+    assert "default" not in target.text and (row is ROW or "Be brief." in target.text)
+
+
+def test_the_solution_is_found_even_where_the_problem_repeats_it_and_the_template_strips_it():
+    row = qads.Row(id="r", source="s", problem="Say: yes", solution="  yes \n")
+    target = qads.ChatTemplate().renderer(chatml).target(row)
+    assert target.text[target.answer_start : target.answer_end] == "yes"
+    assert target.text[: target.answer_start].endswith("<|assistant|>")
+
+
+def test_a_chat_template_that_rewrites_earlier_turns_is_refused():
+    def forgetful(turns: Sequence[Turn]) -> str:
+        return (
+            chatml([*turns[:-2], *turns[-2:]]) if len(turns) <= 2 else chatml(turns[-2:]) + "(earlier turns left out)"
+        )
+
+    with pytest.raises(ModelError, match=r"use template \{kind: exemplar\}"):
+        qads.ChatTemplate().renderer(forgetful)
+    with pytest.raises(ModelError, match="has no chat template"):
+        qads.ChatTemplate().renderer(None)
+
+
+def test_an_embedder_sees_the_part_it_is_told():
+    assert sample_text(ROW) == f"{ROW.problem}\n{ROW.solution}"
+    assert (sample_text(ROW, "problem"), sample_text(ROW, "solution")) == (ROW.problem, ROW.solution)
