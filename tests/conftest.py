@@ -32,9 +32,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 def modules_with_shapes() -> list[str]:
     """The modules that state shapes; elsewhere a check at every call for every row would take minutes."""
     sources = ROOT / "src"
-    stated = (
-        path for path in (sources / "qads").rglob("*.py") if "from jaxtyping import" in path.read_text()
-    )
+    stated = (path for path in (sources / "qads").rglob("*.py") if "from jaxtyping import" in path.read_text())
     names = (".".join(path.relative_to(sources).with_suffix("").parts) for path in stated)
     return [name.removesuffix(".__init__") for name in names]
 

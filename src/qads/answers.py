@@ -32,10 +32,7 @@ def extract_answer(solution: str) -> str | None:
     if boxed := _last(_BOXED, solution):
         return boxed["token"] or _up_to_closing_brace(solution, boxed.end())
     if stated := _last(_STATED, solution):
-        return (
-            _NEXT_SENTENCE.split(stated["answer"], maxsplit=1)[0].strip().removesuffix(".").strip("$ ")
-            or None
-        )
+        return _NEXT_SENTENCE.split(stated["answer"], maxsplit=1)[0].strip().removesuffix(".").strip("$ ") or None
     return None
 
 

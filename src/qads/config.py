@@ -168,9 +168,7 @@ class RunConfig:
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; it must be a whole number ≥ 0.")
         if "-" in self.pool.sources and "-" in self.anchors.sources:
-            raise InputError(
-                "pool.sources and anchors.sources both read standard input; only one of them can."
-            )
+            raise InputError("pool.sources and anchors.sources both read standard input; only one of them can.")
 
 
 _ADAPTER = TypeAdapter(RunConfig)
@@ -312,7 +310,7 @@ def _explain(raw: Mapping[str, Any], found: ErrorDetails) -> str:
         if cls is not None and part not in _names(cls):
             continue  # A tag that pydantic puts into the path of a union.
         path.append(str(part))
-        hint = get_type_hints(cls, include_extras=True)[part] if cls is not None else None
+        hint = get_type_hints(cls, include_extras=True)[str(part)] if cls is not None else None
         section = cast(Any, section.get(part, {}) if isinstance(section, Mapping) else {})
         cls = _chosen_class(hint, section) if isinstance(section, Mapping) else None
     if unknown and cls is not None:
@@ -347,20 +345,13 @@ def _complaint(found: ErrorDetails) -> str:
     if kind == "missing":
         return "is missing; it must be given."
     if kind in ("literal_error", "union_tag_invalid"):
-        context = found["ctx"]
+        context = found.get("ctx", {})
         value = context.get("tag", value)
-        choices = [
-            text.strip("'")
-            for text in re.split(", | or ", context.get("expected") or context["expected_tags"])
-        ]
+        choices = [text.strip("'") for text in re.split(", | or ", context.get("expected") or context["expected_tags"])]
         near = _nearest(str(value), choices)
         return f"{_short(value)} is none of {', '.join(choices)}{f'; {near}' if near else '.'}"
     expected = _EXPECTED.get(kind.split("_")[0])
-    return (
-        f"must be {expected}, found {_short(value)}."
-        if expected
-        else f"{found['msg']}, found {_short(value)}."
-    )
+    return f"must be {expected}, found {_short(value)}." if expected else f"{found['msg']}, found {_short(value)}."
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

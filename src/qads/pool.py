@@ -114,16 +114,12 @@ class Pool:
             )
         for name in ("id", "source", "problem", "solution", "kind"):
             if self.table[name].null_count:
-                raise PoolError(
-                    f"Pool: column {name!r} holds {self.table[name].null_count} nulls; it may hold none."
-                )
+                raise PoolError(f"Pool: column {name!r} holds {self.table[name].null_count} nulls; it may hold none.")
         unknown = [k for k in self.table["kind"].unique().to_pylist() if k not in KINDS]
         if unknown:
             raise PoolError(f"Pool: unknown kind {unknown[0]!r}; a kind is one of {', '.join(KINDS)}.")
         if (repeated := first_repeated(self.table["id"])) is not None:
-            raise PoolError(
-                f"Pool: the id {repeated!r} occurs more than once; ids must be unique over all sources."
-            )
+            raise PoolError(f"Pool: the id {repeated!r} occurs more than once; ids must be unique over all sources.")
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row], *, rejected: Sequence[RejectedRow] = ()) -> Pool:
@@ -190,9 +186,7 @@ class Pool:
             # Fixed-size batches, so that how the table happens to be chunked in memory does not matter.
             for batch in self.table.select([name]).combine_chunks().to_batches(max_chunksize=65536):
                 column = batch.column(0)
-                lengths = (
-                    pc.call_function("binary_length", [column]).fill_null(-1).to_numpy(zero_copy_only=False)
-                )
+                lengths = pc.call_function("binary_length", [column]).fill_null(-1).to_numpy(zero_copy_only=False)
                 digest.update(np.ascontiguousarray(lengths, dtype="<i8").tobytes())
                 digest.update("".join(text for text in column.to_pylist() if text).encode())
         return digest.hexdigest()
@@ -243,9 +237,7 @@ class Selection:
             InputError: k is larger than this selection, or the method is not prefix-closed.
         """
         if not self.prefix_closed:
-            raise InputError(
-                f"{self.method}: a smaller budget is another selection here; run it again with k={k}."
-            )
+            raise InputError(f"{self.method}: a smaller budget is another selection here; run it again with k={k}.")
         if not 0 <= k <= len(self):
             raise InputError(f"Selection.head: asked for {k} picks of a selection of {len(self)}.")
         columns = (c[:k] for c in (self.indices, self.gains, self.distances, self.nearest, self.quality))
@@ -301,9 +293,7 @@ def _finite(value: object) -> object:
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {name: _finite(element) for name, element in cast(Mapping[str, Any], value).items()}
-    return (
-        [_finite(element) for element in cast(list[Any], value)] if isinstance(value, list | tuple) else value
-    )
+    return [_finite(element) for element in cast(list[Any], value)] if isinstance(value, list | tuple) else value
 
 
 def table_from_encoded(encoded: Iterable[EncodedRow], *, batch_rows: int = 8192) -> pa.Table:
@@ -316,9 +306,7 @@ def table_from_encoded(encoded: Iterable[EncodedRow], *, batch_rows: int = 8192)
         try:
             batches.append(pa.record_batch([pa.array(c, pa.large_string()) for c in columns], schema=SCHEMA))
         except UnicodeEncodeError as error:
-            raise PoolError(
-                f"Pool: {error.object!r} holds a lone surrogate, which is not a character."
-            ) from error
+            raise PoolError(f"Pool: {error.object!r} holds a lone surrogate, which is not a character.") from error
         pending.clear()
 
     for row in encoded:

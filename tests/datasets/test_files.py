@@ -79,9 +79,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("compression", COMPRESSORS)
 @pytest.mark.parametrize("name", ENCODERS)
-def test_every_format_reads_the_same_plain_and_compressed(
-    name: str, compression: str, tmp_path: Path
-) -> None:
+def test_every_format_reads_the_same_plain_and_compressed(name: str, compression: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}{compression}"
     path.write_bytes(COMPRESSORS[compression](ENCODERS[name](ROWS)))
     pool = load_pool(path)
@@ -178,9 +176,7 @@ def test_names_of_many_files_are_found_in_reasonable_time(tmp_path: Path) -> Non
 
 def read_stdin(content: bytes) -> subprocess.CompletedProcess[bytes]:
     script = "from qads.datasets import load_pool; p = load_pool('-'); print(len(p), p.sources, p[0].id)"
-    return subprocess.run(
-        [sys.executable, "-c", script], input=content, capture_output=True, timeout=60, check=False
-    )
+    return subprocess.run([sys.executable, "-c", script], input=content, capture_output=True, timeout=60, check=False)
 
 
 def test_standard_input_is_json_lines() -> None:

@@ -1,7 +1,5 @@
 """What a record means: every shape that is recognised, and what comes of its columns."""
 
-# One case a line reads better than one in ten.
-
 from __future__ import annotations
 
 import datetime as dt
@@ -26,8 +24,7 @@ TURNS = [
     {"role": "assistant", "content": "It is 4, since 2 + 2 = 4."},
 ]
 SHAREGPT = [
-    {"from": {"user": "human", "assistant": "gpt"}.get(t["role"], t["role"]), "value": t["content"]}
-    for t in TURNS
+    {"from": {"user": "human", "assistant": "gpt"}.get(t["role"], t["role"]), "value": t["content"]} for t in TURNS
 ]
 LAST = {
     "problem": "And 2+2?",
@@ -183,9 +180,7 @@ def test_columns_are_mapped_over_what_would_be_recognised(tmp_path: Path) -> Non
 
 
 def test_a_field_that_is_mapped_away_is_made_anew_and_its_column_kept(tmp_path: Path) -> None:
-    (row,) = read(
-        tmp_path, {"id": "twice", "question": "q", "solution": "s", "answer": "s"}, columns={"id": ""}
-    )
+    (row,) = read(tmp_path, {"id": "twice", "question": "q", "solution": "s", "answer": "s"}, columns={"id": ""})
     assert (row.id, row.meta) == ("x-0", {"id": "twice"})
 
 
@@ -265,9 +260,7 @@ def test_deep_nesting_within_reason_survives(tmp_path: Path) -> None:
 
 def test_a_meta_column_of_the_source_is_opened_unless_names_clash(tmp_path: Path) -> None:
     base = {"problem": "q", "solution": "s", "level": 1}
-    pool = read(
-        tmp_path, base | {"meta": {"topic": "t"}}, base | {"meta": {"level": 2}}, base | {"meta": "text"}
-    )
+    pool = read(tmp_path, base | {"meta": {"topic": "t"}}, base | {"meta": {"level": 2}}, base | {"meta": "text"})
     assert [row.meta for row in pool] == [
         {"level": 1, "topic": "t"},
         {"level": 1, "meta": {"level": 2}},
@@ -324,7 +317,13 @@ def test_a_row_of_a_megabyte_is_a_row(shape: str, tmp_path: Path) -> None:
 def test_arrow_types_without_a_json_form_survive_as_text(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     day = dt.date(2024, 2, 29)
-    pq.write_table(
-        pa.table({"problem": ["q"], "solution": ["s"], "day": [day], "score": [float("nan")]}), path
-    )
+    pq.write_table(pa.table({"problem": ["q"], "solution": ["s"], "day": [day], "score": [float("nan")]}), path)
     assert load_pool(path)[0].meta == {"day": "2024-02-29", "score": None}
+
+
+def test_an_evaluation_set_needs_no_solutions(tmp_path: Path) -> None:
+    path = tmp_path / "eval.jsonl"
+    path.write_text('{"instruction": "1 + 1?", "response": "", "answer": "2"}\n{"instruction": "", "response": "x"}\n')
+    pool = load_pool(path, require_solution=False)
+    assert [(row.problem, row.answer) for row in pool] == [("1 + 1?", "2")]
+    assert [row.reason for row in pool.rejected] == ["empty problem"]

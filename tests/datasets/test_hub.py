@@ -42,9 +42,7 @@ def test_a_location_has_its_parts(location: str, parts: tuple[str | None, ...]) 
     assert match.group("repo", "revision", "config", "split") == parts
 
 
-@pytest.mark.parametrize(
-    "location", ["hf://", "hf://name", "hf://a/b/c/d", "hf://a b/c", "hf://a/b@", "hf://a/b:"]
-)
+@pytest.mark.parametrize("location", ["hf://", "hf://name", "hf://a/b/c/d", "hf://a b/c", "hf://a/b@", "hf://a/b:"])
 def test_a_location_of_another_form_is_an_error_that_shows_the_form(location: str) -> None:
     with pytest.raises(PoolError, match=r"expected hf://owner/name\[@revision\]\[:config\]\[/split\]"):
         load_pool(location)

@@ -99,9 +99,7 @@ def test_a_benchmark_with_solutions_is_a_pool(name: str, test_data: Path) -> Non
 @pytest.mark.parametrize("name", EVAL_WITHOUT_SOLUTIONS)
 def test_a_benchmark_without_solutions_is_set_aside_row_by_row(name: str, test_data: Path) -> None:
     path = test_data / "eval" / f"{name}.jsonl.gz"
-    message = (
-        rf"none of the {EVAL_WITHOUT_SOLUTIONS[name]} rows can serve; the first: {path}:1: empty solution"
-    )
+    message = rf"none of the {EVAL_WITHOUT_SOLUTIONS[name]} rows can serve; the first: {path}:1: empty solution"
     with pytest.raises(PoolError, match=message):
         load_pool(path)
 

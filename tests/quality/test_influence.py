@@ -132,19 +132,19 @@ def test_chat_template_scores_the_answers_of_the_definition(model):
 
 def test_what_does_not_fit_is_an_error_that_lists_the_rows():
     with pytest.raises(
-        TooLongError, match=r"1 rows do not fit a context of 280 tokens:\n  c3: candidate of \d+ tokens"
+        TooLongError, match=r"1 rows do not fit a context of 200 tokens:\n  c3: candidate of \d+ tokens"
     ):
-        OneShotInfluence(max_length=280)(CANDIDATES, ANCHORS)
+        OneShotInfluence(max_length=200)(CANDIDATES, ANCHORS)
 
 
 def test_dropped_rows_are_listed_and_have_no_quality():
-    dropped = OneShotInfluence(max_length=280, too_long="drop")(CANDIDATES, ANCHORS)
+    dropped = OneShotInfluence(max_length=200, too_long="drop")(CANDIDATES, ANCHORS)
     assert list(dropped.affected) == ["c3"] and dropped.affected["c3"].endswith("dropped")
     assert np.isnan(dropped.quality()[3]) and np.isfinite(dropped.quality()[[0, 1, 2, 4]]).all()
 
 
 def test_a_cut_problem_is_listed_and_keeps_its_end(model):
-    cut = OneShotInfluence(max_length=280, too_long="truncate_problem", dtype="float32")(CANDIDATES, ANCHORS)
+    cut = OneShotInfluence(max_length=200, too_long="truncate_problem", dtype="float32")(CANDIDATES, ANCHORS)
     assert "problem cut on the left" in cut.affected["c3"]
     assert np.isfinite(cut.quality()[3])
 

@@ -81,3 +81,9 @@ def test_an_anchor_is_the_middle_of_its_cell_and_no_outlier():
     x = np.concatenate([rng.normal(0, 0.1, (20, 2)), rng.normal(9, 0.1, (20, 2)), [[9.0, 12.0]]]).astype(np.float32)
     found = qads.choose_anchors(pool_of({"a": 41}), x, 2)
     assert 40 not in found
+
+
+def test_the_longest_rows_of_a_source_are_no_anchors():
+    rows = [*pool_of({"a": 9}), qads.Row(id="long", source="a", problem="far", solution="word " * 500, kind="cot")]
+    x = np.eye(10, dtype=np.float32)
+    assert 9 not in qads.choose_anchors(qads.Pool.from_rows(rows), x, 9)

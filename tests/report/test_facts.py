@@ -53,6 +53,7 @@ def test_picks_by_source_are_those_of_the_selection(plain: RunFacts, plain_run: 
     assert {s.name.text: s.picks for s in plain.sources if s.picks} == {n[:120]: k for n, k in counted.items()}
 
 
+@pytest.mark.slow
 def test_qualities_by_source_are_means_over_its_rows(scored: RunFacts, scored_run: Path) -> None:
     rows = table(scored_run, "pool/pool.parquet")
     quality = [row["quality"] for row in table(scored_run, "quality/quality.parquet")]
@@ -74,6 +75,7 @@ def test_qualities_by_source_are_means_over_its_rows(scored: RunFacts, scored_ru
     assert sum(s.n_real for s in scored.sources) == 12
 
 
+@pytest.mark.slow
 def test_anchor_groups_are_means_over_the_scored_rows_of_a_source(scored: RunFacts, scored_run: Path) -> None:
     groups = scored.anchor_groups
     assert groups is not None

@@ -16,7 +16,7 @@ from qads.report import write_report
 from qads.report.facts import RunFacts, read_facts
 from qads.report.page import number, render
 
-RUNS = ("plain_run", "random_run", "scored_run")
+RUNS = ("plain_run", "random_run", pytest.param("scored_run", marks=pytest.mark.slow))
 WARNING = "Within sources the prediction tells next to nothing: read the ranking between sources, not inside them"
 
 
@@ -154,6 +154,7 @@ def test_without_distances_there_is_no_coverage_curve(random_run: Path, plain_ru
     assert 'id="distance-title"' in render(read_facts(plain_run))
 
 
+@pytest.mark.slow
 def test_the_head_says_how_well_quality_is_known(scored: RunFacts) -> None:
     known = {
         "pearson": 0.87,
@@ -169,6 +170,7 @@ def test_the_head_says_how_well_quality_is_known(scored: RunFacts) -> None:
 
 
 @pytest.mark.parametrize(("within", "warned"), [(None, True), (-0.5, True), (0.199, True), (0.2, False), (0.9, False)])
+@pytest.mark.slow
 def test_weak_evidence_within_sources_is_said_in_so_many_words(
     scored: RunFacts, within: float | None, warned: bool
 ) -> None:
@@ -177,6 +179,7 @@ def test_weak_evidence_within_sources_is_said_in_so_many_words(
     assert (WARNING in words(render(facts))) == warned
 
 
+@pytest.mark.slow
 def test_an_agreement_that_could_not_be_computed_is_a_dash(scored: RunFacts) -> None:
     nothing = dict.fromkeys(("pearson", "pearson_low", "pearson_high", "within_source", "source_mean"), None)
     html = render(dataclasses.replace(scored, agreement={**nothing, "n_rows": 12}))
@@ -184,16 +187,17 @@ def test_an_agreement_that_could_not_be_computed_is_a_dash(scored: RunFacts) -> 
     assert "nan" not in words(html).split() and "None" not in words(html).split()
 
 
+@pytest.mark.slow
 def test_picks_show_their_reasons_and_where_quality_comes_from(scored: RunFacts) -> None:
     text = words(render(scored))
     assert len(re.findall(r"quality, (?:real|predicted)", text)) == 12
     first = text.index("quality, ")
-    assert "distance –" in text[first - 60 : first]
+    assert "distance–" in text[first - 60 : first]
     assert "mixture/train.jsonl" in text
 
 
-def test_a_long_text_is_cut_and_says_how_long_it_was(html: str) -> None:
-    assert re.search(r"… first 400 of 1,\d{3} characters", html)
+def test_a_long_text_is_cut_and_says_how_long_it_was(plain_run: Path) -> None:
+    assert re.search(r"… first 400 of 1,\d{3} characters", render(read_facts(plain_run)))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def load_pool(
     columns: Mapping[str, str] | None = None,
     kind: Kind | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
+    require_solution: bool = True,
     progress: Progress | None = None,
 ) -> Pool:
     r"""Read candidate samples from files, globs, folders, standard input (``-``) or ``hf://owner/name``.
@@ -54,6 +55,7 @@ def load_pool(
             upstream they often name a problem, which several rows share.
         kind: sets ``kind`` for every row instead of detecting it.
         on_bad_row: ``"skip"`` sets lines that cannot be read aside, ``"error"`` stops at the first.
+        require_solution: whether a row without a solution is set aside; evaluation sets often have answers only.
         progress: called with (rows read, −1).
 
     Returns:
@@ -76,7 +78,9 @@ def load_pool(
     listed = [sources] if isinstance(sources, str | Path) else list(sources)
     if not listed:
         raise PoolError("load_pool: no source given.")
-    reader = _Reader(columns=mapping, kind=kind, skip_bad=on_bad_row == "skip", progress=progress)
+    reader = _Reader(
+        columns=mapping, kind=kind, skip_bad=on_bad_row == "skip", require_solution=require_solution, progress=progress
+    )
     files = expand_sources([str(source) for source in listed])
     table = table_from_encoded(row for file in files for row in reader.rows(file))
     if reader.unseen:
@@ -100,9 +104,16 @@ class _Reader:
     """Turns records into rows and keeps account of those it sets aside."""
 
     def __init__(
-        self, *, columns: Mapping[str, str], kind: Kind | None, skip_bad: bool, progress: Progress | None
+        self,
+        *,
+        columns: Mapping[str, str],
+        kind: Kind | None = None,
+        skip_bad: bool = True,
+        require_solution: bool = True,
+        progress: Progress | None = None,
     ) -> None:
         self.columns, self.kind, self.skip_bad, self.progress = columns, kind, skip_bad, progress
+        self.require_solution = require_solution
         self.rejected: list[RejectedRow] = []
         self.unseen = {column for column in columns.values() if column}
         """Mapped columns that no record had so far."""
@@ -113,7 +124,7 @@ class _Reader:
 
     def places(self, identifier: str, files: Sequence[SourceFile]) -> list[str]:
         """Where the first rows of that id are: read again, so that good files need no index of lines."""
-        again = _Reader(columns=self.columns, kind=None, skip_bad=True, progress=None)
+        again = _Reader(columns=self.columns, require_solution=self.require_solution)
         readable = (file for file in files if file.location != "-")
         placed = (pair for file in readable for pair in again._placed_rows(file))
         found = (where for where, row in placed if row[0] == identifier)
@@ -137,15 +148,15 @@ class _Reader:
     def _rows_of(self, record: Record, default: Row) -> Iterator[EncodedRow]:
         self.unseen.difference_update(record.fields)
         try:
-            for row in read_record(record.fields, self.columns, default=default):
+            for row in read_record(
+                record.fields, self.columns, default=default, require_solution=self.require_solution
+            ):
                 if isinstance(row, Reject):
                     content = to_json(record.fields)
                     self.rejected.append(RejectedRow(where=record.where, reason=row.reason, content=content))
                     continue
                 encoded = (row if self.kind is None else replace(row, kind=self.kind)).encode()
-                "".join(
-                    filter(None, encoded)
-                ).encode()  # Arrow cannot hold a lone surrogate: find it where it is.
+                "".join(filter(None, encoded)).encode()  # Arrow cannot hold a lone surrogate: find it where it is.
                 yield encoded
         except UnknownShapeError as error:
             self._bad(record.where, str(error), to_json(record.fields))
@@ -156,7 +167,5 @@ class _Reader:
 
     def _bad(self, where: str, reason: str, content: str) -> None:
         if not self.skip_bad:
-            raise PoolError(
-                f"{where}: {reason.rstrip('.')}. To set such rows aside and go on: --on-bad-row skip"
-            )
+            raise PoolError(f"{where}: {reason.rstrip('.')}. To set such rows aside and go on: --on-bad-row skip")
         self.rejected.append(RejectedRow(where=where, reason=reason, content=content))

@@ -105,8 +105,7 @@ def _names(locations: list[str]) -> list[str]:
     parts = [_name_parts(location) for location in locations]
     twins = {mine for mine, count in Counter(parts).items() if count > 1}  # train.csv beside train.jsonl
     parts = [
-        (*mine[:-1], _whole_name(loc)) if mine in twins else mine
-        for mine, loc in zip(parts, locations, strict=True)
+        (*mine[:-1], _whole_name(loc)) if mine in twins else mine for mine, loc in zip(parts, locations, strict=True)
     ]
     tails = Counter(mine[-depth:] for mine in parts for depth in range(1, len(mine) + 1))
     names: list[str] = []

@@ -61,26 +61,41 @@ class Format:
     read: Callable[[Fields], Sequence[Draft | Reject]]
 
 
-def read_record(fields: Fields, columns: Mapping[str, str], *, default: Row) -> list[Row | Reject]:
+def read_record(
+    fields: Fields, columns: Mapping[str, str], *, default: Row, require_solution: bool = True
+) -> list[Row | Reject]:
     """The rows of one record.
 
     Args:
         fields: the record.
         columns: column map field -> column, overriding recognition; an empty column means "leave it out".
         default: gives `id` and `source` where the record has none.
+        require_solution: whether a row without a solution is rejected.
 
     Raises:
         UnknownShapeError: no format fits, a mapped column is missing, or a text is no text.
     """
-    drafts = (
-        _mapped(fields, columns) if columns.get("problem") or columns.get("solution") else _recognised(fields)
-    )
-    return [
-        draft
-        if isinstance(draft, Reject)
-        else _finish(draft, fields, columns, default, part=part if len(drafts) > 1 else None)
-        for part, draft in enumerate(drafts)
-    ]
+    drafts = _mapped(fields, columns) if columns.get("problem") or columns.get("solution") else _recognised(fields)
+    rows: list[Row | Reject] = []
+    for part, draft in enumerate(drafts):
+        if not isinstance(draft, Reject) and (flaw := _flaw(draft, require_solution)):
+            draft = Reject(flaw)
+        if isinstance(draft, Reject):
+            rows.append(draft)
+        else:
+            rows.append(_finish(draft, fields, columns, default, part=part if len(drafts) > 1 else None))
+    return rows
+
+
+def _flaw(draft: Draft, require_solution: bool) -> str | None:
+    """Why a draft cannot serve as a row."""
+    for name, value in (("problem", draft.problem), ("solution", draft.solution)):
+        text = _text(value, name)
+        if not text.strip() and (name == "problem" or require_solution):
+            return f"empty {name}"
+        if "\x00" in text:
+            return f"NUL character in the {name}"
+    return None
 
 
 def _recognised(fields: Fields) -> Sequence[Draft | Reject]:
@@ -118,17 +133,10 @@ def _nearest_format(fields: Fields) -> str:
 
 def _finish(
     draft: Draft, fields: Fields, columns: Mapping[str, str], default: Row, *, part: int | None
-) -> Row | Reject:
+) -> Row:
     own = {name: columns.get(name, name) for name in ("id", "source", "answer", "kind")}
-    given = {
-        name: fields[column] for name, column in own.items() if column in fields and column not in draft.used
-    }
+    given = {name: fields[column] for name, column in own.items() if column in fields and column not in draft.used}
     problem, solution = _text(draft.problem, "problem"), _text(draft.solution, "solution")
-    for name, text in (("problem", problem), ("solution", solution)):
-        if not text.strip():
-            return Reject(f"empty {name}")
-        if "\x00" in text:
-            return Reject(f"NUL character in the {name}")
     extra = dict(draft.extra)
     cleaned = strip_calculator(solution)
     if cleaned != solution:
@@ -258,9 +266,7 @@ def _instruction(solution: str, added: str | None = None) -> Callable[[Fields], 
 
 def _with_input(instruction: object, text: object) -> str:
     return (
-        f"{_text(instruction, 'instruction')}\n\n{_text(text, 'input')}"
-        if text
-        else _text(instruction, "instruction")
+        f"{_text(instruction, 'instruction')}\n\n{_text(text, 'input')}" if text else _text(instruction, "instruction")
     )
 
 
@@ -284,9 +290,7 @@ def _pair(problem: str, solution: str, answer: str | None = None) -> Callable[[F
 
 def _prompt_completion(fields: Fields) -> Sequence[Draft | Reject]:
     if isinstance(fields["prompt"], list) and isinstance(fields["completion"], list):
-        return _conversation(
-            [*fields["prompt"], *fields["completion"]], "role", "content", ("prompt", "completion")
-        )
+        return _conversation([*fields["prompt"], *fields["completion"]], "role", "content", ("prompt", "completion"))
     return _pair("prompt", "completion")(fields)
 
 
@@ -301,9 +305,7 @@ _ROLES = {
 
 def _conversation(turns: object, role: str, content: str, used: tuple[str, ...]) -> Sequence[Draft | Reject]:
     """The last answer is the solution, the question before it the problem, all earlier turns the context."""
-    if not isinstance(turns, list) or not all(
-        isinstance(t, dict) and role in t and content in t for t in turns
-    ):
+    if not isinstance(turns, list) or not all(isinstance(t, dict) and role in t and content in t for t in turns):
         raise UnknownShapeError(f"{used[0]!r} must be a list of objects with {role!r} and {content!r}")
     plain = [Turn(role=_ROLES.get(str(t[role]), str(t[role])), content=_content(t[content])) for t in turns]
     if len(plain) < 2 or plain[-1]["role"] != "assistant":
@@ -375,8 +377,7 @@ def detect_kind(problem: str, solution: str, answer: str | None) -> Kind:
         return "pot"
     bare = _STATEMENT.sub("", solution).strip(" .$()\n").casefold()
     if len(bare.split()) <= 6 and (
-        re.fullmatch(r"[-+]?[\d.,/%$]+\s?\w*|\(?[a-h]\)?", bare)
-        or bare == (answer or "").strip(" .$()").casefold()
+        re.fullmatch(r"[-+]?[\d.,/%$]+\s?\w*|\(?[a-h]\)?", bare) or bare == (answer or "").strip(" .$()").casefold()
     ):
         return "answer-only"
     return "cot" if _ARITHMETIC.search(solution) else "general"
@@ -388,9 +389,7 @@ def _is_program(solution: str) -> bool:
     if not _PROGRAM_RESULT.search(code):
         return False
     try:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # An invalid escape in somebody's code is not our news.
+        with warnings.catch_warnings(action="ignore"):  # An invalid escape in somebody's code is not our news.
             return any(isinstance(node, ast.Assign | ast.FunctionDef) for node in ast.walk(ast.parse(code)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False

@@ -85,9 +85,7 @@ def _read_jsonl(stream: Iterable[bytes], location: str) -> Iterator[Record | Bro
         if number == 1:
             line = line.removeprefix(_BOM)
             if line.lstrip()[:1] == b"[":
-                raise PoolError(
-                    f"{where}: JSON Lines was expected, but the file starts a JSON array; name it .json."
-                )
+                raise PoolError(f"{where}: JSON Lines was expected, but the file starts a JSON array; name it .json.")
         if not line.strip():
             continue
         yield _decode_json_line(line, where)
@@ -125,9 +123,7 @@ def _json_fault(error: ValueError | RecursionError) -> str:
 
 def _as_record(value: object, where: str) -> Record | BrokenRecord:
     if not isinstance(value, dict):
-        return BrokenRecord(
-            where, f"a JSON object was expected, found {type(value).__name__}", json.dumps(value)
-        )
+        return BrokenRecord(where, f"a JSON object was expected, found {type(value).__name__}", json.dumps(value))
     return Record(where, value)
 
 
@@ -136,9 +132,7 @@ def _read_json(stream: io.BufferedIOBase, location: str) -> Iterator[Record | Br
     try:
         text = stream.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PoolError(
-            f"{location}: invalid UTF-8 at byte {error.start}. Save the file as UTF-8."
-        ) from error
+        raise PoolError(f"{location}: invalid UTF-8 at byte {error.start}. Save the file as UTF-8.") from error
     position = _skip_blanks(text, 0)
     if position == len(text):
         raise PoolError(f"{location}: the file is empty.")
@@ -156,9 +150,7 @@ def _read_json(stream: io.BufferedIOBase, location: str) -> Iterator[Record | Br
             value, position = _JSON.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
             line = error.lineno if isinstance(error, json.JSONDecodeError) else line
-            raise PoolError(
-                f"{location}:{line} (element {row}): not valid JSON: {_json_fault(error)}."
-            ) from error
+            raise PoolError(f"{location}:{line} (element {row}): not valid JSON: {_json_fault(error)}.") from error
         yield _as_record(value, where)
         row, position = row + 1, _skip_blanks(text, position)
         if text[position : position + 1] == ",":
@@ -197,9 +189,7 @@ def _skip_blanks(text: str, position: int) -> int:
 _BLANKS = re.compile(r"\s*")
 
 
-def _read_delimited(
-    stream: Iterable[bytes], location: str, *, delimiter: str
-) -> Iterator[Record | BrokenRecord]:
+def _read_delimited(stream: Iterable[bytes], location: str, *, delimiter: str) -> Iterator[Record | BrokenRecord]:
     csv.field_size_limit(2**31 - 1)  # A setting of the whole process; rows may be longer than its 128 KiB.
     reader = csv.reader(_decoded_lines(stream, location), delimiter=delimiter, strict=True)
     line = 1
@@ -219,9 +209,7 @@ def _read_delimited(
                 yield Record(where, {name: cell or None for name, cell in zip(header, cells, strict=True)})
     except csv.Error as error:
         name = "CSV" if delimiter == "," else "TSV"
-        raise PoolError(
-            f"{location}:{line + 1}: the row that begins here is not valid {name}: {error}."
-        ) from error
+        raise PoolError(f"{location}:{line + 1}: the row that begins here is not valid {name}: {error}.") from error
 
 
 def _decoded_lines(stream: Iterable[bytes], location: str) -> Iterator[str]:
@@ -282,9 +270,7 @@ def _read_hub(location: str) -> Iterator[Record]:
 
     split = match["split"] or "train"
     try:
-        rows: Any = datasets.load_dataset(
-            match["repo"], match["config"], revision=match["revision"], split=split
-        )
+        rows: Any = datasets.load_dataset(match["repo"], match["config"], revision=match["revision"], split=split)
     except Exception as error:
         raise PoolError(
             f"{location}: the hub dataset cannot be loaded ({type(error).__name__}: {error}). Check the "

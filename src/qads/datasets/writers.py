@@ -75,13 +75,9 @@ def write_pool(
         raise InputError(f"{path}: unknown format {name!r}; one of {', '.join((*WRITERS, 'parquet'))}.")
     endings = (".parquet",) if name == "parquet" else (".jsonl", ".ndjson", ".json")
     if path.suffix not in endings:
-        raise InputError(
-            f"{path}: a {name} file must end in {' or '.join(endings)}, or it could not be read back."
-        )
+        raise InputError(f"{path}: a {name} file must end in {' or '.join(endings)}, or it could not be read back.")
     if extra is not None and len(extra) != len(pool):
-        raise InputError(
-            f"write_pool: {len(extra)} reasons for {len(pool)} rows; there must be one for each."
-        )
+        raise InputError(f"write_pool: {len(extra)} reasons for {len(pool)} rows; there must be one for each.")
     with atomic_path(path) as temporary:
         if name == "parquet":
             _write_parquet(pool, temporary, extra)
@@ -161,9 +157,7 @@ def _messages(row: Row) -> dict[str, Any]:
 
 def _sharegpt(row: Row) -> dict[str, Any]:
     names = {"user": "human", "assistant": "gpt"}
-    turns = [
-        {"from": names.get(t["role"], t["role"]), "value": t["content"]} for t in _messages(row)["messages"]
-    ]
+    turns = [{"from": names.get(t["role"], t["role"]), "value": t["content"]} for t in _messages(row)["messages"]]
     return {"conversations": turns} | _identity(row)
 
 

@@ -17,7 +17,8 @@ __all__ = ["choose_anchors", "stratified_sample"]
 def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: int) -> Int[np.ndarray, " m"]:
     """Rows of the pool that stand for the target skill when the user names none.
 
-    Only worked solutions (``kind`` cot) serve. Every source with such rows gives the same number (the larger ones
+    Only worked solutions (``kind`` cot) serve, and of those only rows up to twice the median length of their source:
+    an anchor is read once for every candidate, and the longest rows are the least typical. Every source with such rows gives the same number (the larger ones
     first where it does not divide). Within a source K-center Greedy spreads the anchors, and each centre is then
     replaced by the row nearest to the mean of its cell: K-center alone picks outliers.
 
@@ -31,7 +32,10 @@ def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: 
     by_source = {name: rows[kinds[rows] == "cot"] for name, rows in pool.rows_by_source().items()}
     groups = sorted((rows for rows in by_source.values() if len(rows)), key=lambda rows: (-len(rows), rows[0]))
     keys = pool.problem_keys
-    distinct = [_first_of_each(rows, keys) for rows in groups]
+    lengths = np.array([len(text) for text in pool.strings("problem")])
+    lengths += np.array([len(text) for text in pool.strings("solution")])
+    moderate = [rows[lengths[rows] <= 2 * np.median(lengths[rows])] for rows in groups]
+    distinct = [_first_of_each(rows, keys) for rows in moderate]
     shares = _even_shares([len(rows) for rows in distinct], n_anchors)
     if sum(shares) < n_anchors:
         raise InputError(

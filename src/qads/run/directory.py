@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -93,6 +93,8 @@ class RunDirectory:
         """Process that uses the directory now, as far as can be told without locking it."""
         try:
             pid = int((self.root / ".owner").read_text())
+            if pid < 1:  # A number that kill takes for more than one process.
+                return None
             os.kill(pid, 0)
         except PermissionError:
             return "of another user"
@@ -195,8 +197,8 @@ class StageDirectory:
     def finish(self, *, seconds: float, facts: Mapping[str, Any]) -> Manifest:
         """Write the manifest: from now on the stage is complete, and its shards are needed no more."""
         manifest = self.plan.as_json() | {
-            "code": importlib.metadata.version("qads"),
-            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "code": _version("qads"),
+            "packages": {name: _version(name) for name in _PACKAGES},
             "seconds": round(seconds, 3),
             **facts,
             "files": {
@@ -232,32 +234,36 @@ class StageDirectory:
 
 @dataclass(frozen=True)
 class DiskShards:
-    """Finished shards as Parquet files in `shards/`."""
+    """Finished shards as Parquet files in `shards/`, each beside its SHA-256.
+
+    Parquet's own checksums do not cover its headers, and a damaged one can read as other rows.
+    """
 
     path: Path
 
     def get(self, index: int) -> pa.Table | None:
-        """Shard `index` if it is finished and whole; one that cannot be read is computed again."""
-        file = self._file(index)
+        """Shard `index` if it is finished and whole; a damaged one is thrown away, to be computed again."""
+        file, digest = self._file(index), self._file(index).with_suffix(".sha256")
         if not file.exists():
             return None
-        try:
-            return pq.read_table(file, page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            logger.warning("%s is damaged and will be computed again: %s", file, error)
+        content = file.read_bytes()
+        if not digest.exists() or digest.read_bytes() != hashlib.sha256(content).hexdigest().encode():
+            logger.warning("%s is damaged and will be computed again", file)
             file.unlink()
             return None
+        return pq.read_table(pa.BufferReader(content))
 
     def put(self, index: int, table: pa.Table) -> None:
         """Keep shard `index`."""
         with atomic_path(self._file(index)) as temporary:
-            pq.write_table(table, temporary, compression="none", write_page_checksum=True)
+            pq.write_table(table, temporary, compression="none")
+            # Before the shard itself gets its name: where that is, the shard is finished.
+            with atomic_path(self._file(index).with_suffix(".sha256")) as digest:
+                digest.write_text(file_sha256(temporary))
 
     def array(self, shape: tuple[int, int]) -> Float[np.ndarray, "n d"]:
         """A float32 array on disk, `joined.npy.partial`, for the caller to rename."""
-        return np.lib.format.open_memmap(
-            self.path / "joined.npy.partial", mode="w+", dtype=np.float32, shape=shape
-        )
+        return np.lib.format.open_memmap(self.path / "joined.npy.partial", mode="w+", dtype=np.float32, shape=shape)
 
     def count(self) -> int:
         """How many shards are finished."""
@@ -276,9 +282,7 @@ def file_sha256(path: Path) -> str:
 def write_json(path: Path, value: object) -> None:
     """Write JSON, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(
-            json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -301,6 +305,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return cast(dict[str, Any], found)
 
 
+@cache
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
+
+
 def _remove_partial(paths: Iterable[Path]) -> None:
     """Throw away what a killed run had begun to write."""
     for path in list(paths):
@@ -311,9 +320,9 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Lines `path: was …, now …` for what differs between two plans."""
-    before, now = json.loads(_canonical(before)), json.loads(_canonical(now))
+    before, now = json.loads(_canonical(before)), json.loads(_canonical(now))  # Tuples as the lists they became.
     for key in dict.fromkeys([*before, *now]):
         here = f"{path}.{key}".removeprefix(".settings.").removeprefix(".")
         old, new = before.get(key), now.get(key)

@@ -61,9 +61,7 @@ def estimate_run(config: RunConfig, directory: str | Path) -> list[StageEstimate
         sources = local_sources(config.pool.sources, stdin)
         anchor_sources = local_sources(config.anchors.sources, stdin)
         settings = config.pool
-        pool = load_pool(
-            sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row
-        )
+        pool = load_pool(sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row)
         anchors = load_pool(anchor_sources, columns=config.anchors.columns) if anchor_sources else None
         plans = plan_stages(config, sources, anchor_sources)
     rows, cost = _stage_sizes(config, pool, anchors)

@@ -115,9 +115,7 @@ def refuse_own_output(sources: Iterable[str], outputs: Iterable[Path]) -> None:
                 )
 
 
-def plan_stages(
-    config: RunConfig, sources: tuple[str, ...], anchor_sources: tuple[str, ...]
-) -> dict[str, StagePlan]:
+def plan_stages(config: RunConfig, sources: tuple[str, ...], anchor_sources: tuple[str, ...]) -> dict[str, StagePlan]:
     """The plan of every stage, in order; each names the fingerprints of those it reads.
 
     Raises:

@@ -48,9 +48,7 @@ class StageContext:
         """Vectors of the pool, memory-mapped."""
         vectors = np.load(self.stages["embed"].path / "embeddings.npy", mmap_mode="r")
         if len(vectors) != len(self.pool):
-            raise AlignmentError(
-                f"embeddings have {len(vectors)} rows but the pool {len(self.pool)}: --redo embed"
-            )
+            raise AlignmentError(f"embeddings have {len(vectors)} rows but the pool {len(self.pool)}: --redo embed")
         return vectors
 
     @cached_property
@@ -167,17 +165,13 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     real = pq.read_table(context.stages["influence"].path / "quality_real.parquet")["quality"]
     labels = np.array(real.to_pylist(), np.float64)
     sample = context.pool.take(context.candidates)
-    fitted = context.config.quality.scorer.fit(
-        sample, labels, embeddings=context.embeddings[context.candidates]
-    )
+    fitted = context.config.quality.scorer.fit(sample, labels, embeddings=context.embeddings[context.candidates])
     quality = fitted.predict(context.pool, context.embeddings)
     scored = context.candidates[np.isfinite(labels)]
     quality[scored] = labels[np.isfinite(labels)]
     origin = np.full(len(quality), "predicted", dtype=object)
     origin[scored] = "real"
-    table = pa.table(
-        {"id": context.pool.table["id"], "quality": quality, "origin": pa.array(origin, pa.string())}
-    )
+    table = pa.table({"id": context.pool.table["id"], "quality": quality, "origin": pa.array(origin, pa.string())})
     _write_table(table, stage.path / "quality.parquet")
     with atomic_path(stage.path / "quality.npy") as temporary, temporary.open("wb") as file:
         np.save(file, quality)
@@ -191,9 +185,7 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     """Embeddings and quality -> selection.parquet."""
     config = context.config
     quality = None if config.quality is None else np.load(context.stages["quality"].path / "quality.npy")
-    chosen: Selection = config.selection(
-        context.embeddings, quality, budget=config.budget, progress=context.progress
-    )
+    chosen: Selection = config.selection(context.embeddings, quality, budget=config.budget, progress=context.progress)
     origin = pa.nulls(len(chosen), pa.string())
     if config.quality is not None:
         table = pq.read_table(context.stages["quality"].path / "quality.parquet", columns=["origin"])

@@ -46,8 +46,7 @@ def read_status(directory: str | Path) -> RunStatus:
     config = read_json(root / "config.json")
     if config is None:
         raise RunError(
-            f"{root}: is not a run directory (it has no config.json). "
-            "Runs are made by qads run or qads select."
+            f"{root}: is not a run directory (it has no config.json). Runs are made by qads run or qads select."
         )
     skipped = () if config.get("quality") else ("anchors", "influence", "quality")
     stages = tuple(_stage_status(root / name) for name in STAGES if name not in skipped)

@@ -1,0 +1,395 @@
+"""A run directory holds finished stages only, each used again for the very same computation and for no other."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from qads.config import RunConfig, load_config
+from qads.errors import ConfigError, CorruptError, DriftError, InputError, PoolError, RunError
+from qads.run import STAGES, estimate_run, read_status, run_pipeline
+from run.tiny import rows, settings, write_rows
+
+ALL = ["pool", "embed", "anchors", "influence", "quality", "select", "mixture"]
+
+
+class Heard:
+    """Remembers what a run said."""
+
+    def __init__(self) -> None:
+        self.computed: list[str] = []
+        self.reused: list[str] = []
+
+    def stage_started(self, name: str, number: int, n_stages: int) -> None:
+        assert 1 <= number <= n_stages
+
+    def progress(self, done: int, total: int) -> None:
+        assert total == -1 or 0 <= done <= total
+
+    def stage_finished(self, name: str, manifest: dict[str, Any], *, reused: bool) -> None:
+        (self.reused if reused else self.computed).append(name)
+
+
+def run(config: RunConfig, directory: Path, **options: Any) -> Heard:
+    heard = Heard()
+    run_pipeline(config, directory, observer=heard, **options)
+    return heard
+
+
+def files(directory: Path) -> dict[str, tuple[int, int, str]]:
+    """Every file of a run with inode, time and content."""
+    return {
+        str(path.relative_to(directory)): (
+            path.stat().st_ino,
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in directory.rglob("*")
+        if path.is_file() and path.name not in (".lock", "config.json")
+    }
+
+
+@pytest.fixture(scope="module")
+def config(model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    pool = write_rows(tmp_path_factory.mktemp("pool") / "pool.jsonl", rows(30))
+    return load_config(settings(model, pool))
+
+
+@pytest.fixture(scope="module")
+def finished(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete run; for tests that leave it as it is."""
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    run(config, directory)
+    return directory
+
+
+@pytest.fixture
+def mine(config: RunConfig, finished: Path, tmp_path: Path) -> Path:
+    """A complete run to spoil."""
+    copy = tmp_path / "run"
+    for path in finished.rglob("*"):
+        if path.is_file():
+            target = copy / path.relative_to(finished)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return copy
+
+
+def test_every_stage_ends_with_a_manifest_of_its_files(finished: Path):
+    for name in ALL:
+        folder = finished / name
+        manifest = json.loads((folder / "manifest.json").read_text())
+        on_disk = {p.name for p in folder.iterdir()} - {"manifest.json", "plan.json"}
+        assert set(manifest["files"]) == on_disk != set()
+        for file, facts in manifest["files"].items():
+            content = (folder / file).read_bytes()
+            assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        assert manifest["stage"] == name
+        assert {"fingerprint", "settings", "inputs", "seed", "seconds", "rows", "code", "packages"} <= set(manifest)
+
+
+def test_the_manifest_is_written_last(finished: Path):
+    for name in ALL:
+        times = {p.name: p.stat().st_mtime_ns for p in (finished / name).iterdir()}
+        assert max(times, key=lambda file: times[file]) == "manifest.json"
+
+
+def test_the_stages_agree_about_rows(finished: Path):
+    pool = pq.read_table(finished / "pool" / "pool.parquet")
+    quality = np.load(finished / "quality" / "quality.npy")
+    assert len(pool) == len(np.load(finished / "embed" / "embeddings.npy")) == len(quality) == 30
+    real = pq.read_table(finished / "quality" / "quality.parquet")
+    assert real["origin"].to_pylist().count("real") == len(np.load(finished / "anchors" / "candidates.npy")) == 20
+    selection = pq.read_table(finished / "select" / "selection.parquet").to_pylist()
+    train = [json.loads(line) for line in (finished / "mixture" / "train.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in train] == [pick["id"] for pick in selection]
+    assert [row["qads"]["quality"] for row in train] == pytest.approx([quality[p["row"]] for p in selection])
+
+
+def test_the_same_configuration_uses_everything_again(config: RunConfig, finished: Path):
+    before = files(finished)
+    assert run(config, finished).reused == ALL
+    assert files(finished) == before
+
+
+def test_the_same_configuration_in_another_directory_gives_the_same_bytes(config: RunConfig, finished: Path, tmp_path: Path):
+    run(config, tmp_path / "other")
+
+    def contents(directory: Path) -> dict[str, str]:
+        return {name: found[2] for name, found in files(directory).items() if "manifest" not in name}
+
+    assert contents(tmp_path / "other") == contents(finished)
+
+
+def test_what_changes_only_speed_is_no_drift(config: RunConfig, finished: Path, model: Path):
+    faster = load_config(settings(model, Path(config.pool.sources[0]), execution={"device": "cpu", "max_tokens_per_batch": 64}))
+    assert run(faster, finished).reused == ALL
+
+
+def test_a_pool_that_moved_is_the_same_pool(config: RunConfig, mine: Path, tmp_path: Path, model: Path):
+    moved = tmp_path / "elsewhere" / "pool.jsonl"
+    moved.parent.mkdir()
+    moved.write_bytes(Path(config.pool.sources[0]).read_bytes())
+    assert run(load_config(settings(model, moved)), mine).reused == ALL
+
+
+@pytest.mark.parametrize(
+    ("override", "stage", "line"),
+    [
+        ("pool.kind=cot", "pool", 'pool.kind: was null, now "cot"'),
+        ("embedding.max_length=32", "embed", "embedding.max_length: was 1024, now 32"),
+        ("anchors.n=4", "anchors", "anchors.n: was 3, now 4"),
+        ("seed=1", "anchors", "seed: was 0, now 1"),
+        ("quality.sample=12", "anchors", "quality.sample: was 20, now 12"),
+        ("quality.influence.aggregate=win_rate", "influence", 'quality.influence.aggregate: was "positive_gain", now "win_rate"'),
+        ("quality.scorer.folds=4", "quality", "quality.scorer.folds: was 5, now 4"),
+        ("selection.alpha=2", "select", "selection.alpha: was 1.0, now 2.0"),
+        ("budget=7", "select", "budget: was 6, now 7"),
+        ("quality=null", "select", "inputs.quality: was "),
+        ("output.format=alpaca", "mixture", 'output.format: was "jsonl", now "alpaca"'),
+    ],
+)  # fmt: skip
+def test_drift_names_stage_and_setting_and_changes_nothing(
+    config: RunConfig, finished: Path, model: Path, override: str, stage: str, line: str
+):
+    before = files(finished)
+    changed = load_config(settings(model, Path(config.pool.sources[0])), [override])
+    with pytest.raises(DriftError) as caught:
+        run(changed, finished)
+    assert f"stage '{stage}'" in str(caught.value)
+    assert line in str(caught.value)
+    assert f"--redo {stage}" in str(caught.value)
+    assert files(finished) == before
+
+
+def test_a_changed_source_is_drift_that_names_the_file(mine: Path, model: Path, tmp_path: Path):
+    pool = write_rows(tmp_path / "pool.jsonl", rows(31))
+    with pytest.raises(DriftError, match=r"stage 'pool'(.|\n)*inputs\.file pool: was \"\w+\", now \"\w+\""):
+        run(load_config(settings(model, pool)), mine)
+
+
+def test_the_order_of_the_sources_is_part_of_the_pool(tmp_path: Path, model: Path):
+    a, b = (write_rows(tmp_path / f"{name}.jsonl", rows(15, seed=seed, prefix=name)) for seed, name in enumerate("ab"))
+    forth = load_config(settings(model, a) | {"pool": {"sources": [str(a), str(b)]}})
+    back = load_config(settings(model, a) | {"pool": {"sources": [str(b), str(a)]}})
+    run(forth, tmp_path / "run", until="pool")
+    with pytest.raises(DriftError, match=r'pool\.sources: was \["a", "b"\], now \["b", "a"\]'):
+        run(back, tmp_path / "run", until="pool")
+
+
+def test_a_partial_stage_of_other_settings_is_drift_too(config: RunConfig, mine: Path, model: Path):
+    (mine / "influence" / "manifest.json").unlink()
+    changed = load_config(settings(model, Path(config.pool.sources[0])), ["quality.influence.aggregate=win_rate"])
+    with pytest.raises(DriftError, match="stage 'influence'"):
+        run(changed, mine)
+    drifted = {stage.name: stage.status for stage in estimate_run(changed, mine)}
+    assert drifted["influence"] == "drifted"
+    assert drifted["embed"] == "done"
+
+
+@pytest.mark.parametrize("stage", ALL)
+def test_redo_computes_a_stage_and_all_that_follow_and_nothing_before(config: RunConfig, mine: Path, stage: str):
+    (mine / "report").mkdir()
+    (mine / "report" / "report.html").write_text("old")
+    before = files(mine)
+    heard = run(config, mine, redo=[stage])
+    at = ALL.index(stage)
+    assert (heard.reused, heard.computed) == (ALL[:at], ALL[at:])
+    after = files(mine)
+    kept = {name for name in before if name.split("/")[0] in ALL[:at]}
+    assert {name for name in before if after.get(name) == before[name]} == kept
+    assert not (mine / "report").exists()
+
+
+def test_redo_with_other_settings_replaces_what_drifted(config: RunConfig, mine: Path, model: Path):
+    changed = load_config(settings(model, Path(config.pool.sources[0])), ["budget=9"])
+    assert run(changed, mine, redo=["select"]).computed == ["select", "mixture"]
+    assert pq.read_table(mine / "select" / "selection.parquet").num_rows == 9
+
+
+def test_redo_removes_nothing_when_an_earlier_stage_has_drifted(config: RunConfig, finished: Path, model: Path):
+    before = files(finished)
+    changed = load_config(settings(model, Path(config.pool.sources[0])), ["embedding.max_length=32"])
+    with pytest.raises(DriftError, match="stage 'embed'"):
+        run(changed, finished, redo=["select"])
+    assert files(finished) == before
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["pool/pool.parquet", "embed/embeddings.npy", "influence/influence.parquet", "quality/quality.npy", "mixture/train.jsonl"],
+)
+def test_a_flipped_byte_in_a_finished_file_is_found(config: RunConfig, mine: Path, file: str):
+    content = bytearray((mine / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (mine / file).write_bytes(content)
+    with pytest.raises(CorruptError, match=f"{file}: has SHA-256 .* --redo {file.split('/')[0]}"):
+        run(config, mine)
+
+
+def test_a_missing_file_of_a_finished_stage_is_found(config: RunConfig, mine: Path):
+    (mine / "quality" / "quality.npy").unlink()
+    with pytest.raises(CorruptError, match="quality.npy: has SHA-256 nothing"):
+        run(config, mine)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\xff"])
+def test_a_damaged_manifest_is_an_error_that_names_it(config: RunConfig, mine: Path, text: str):
+    (mine / "embed" / "manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(CorruptError, match=r"embed/manifest\.json"):
+        run(config, mine)
+
+
+def test_until_stops_after_a_stage(config: RunConfig, tmp_path: Path):
+    assert run(config, tmp_path / "run", until="embed").computed == ["pool", "embed"]
+    states = {stage.name: stage.state for stage in read_status(tmp_path / "run").stages}
+    assert states == dict.fromkeys(STAGES, "to do") | {"pool": "done", "embed": "done"}
+    assert run(config, tmp_path / "run", until="anchors").reused == ["pool", "embed"]
+
+
+@pytest.mark.parametrize("options", [{"until": "train"}, {"redo": ["embed", "train"]}, {"until": "../x"}])
+def test_an_unknown_stage_is_refused_and_nothing_is_touched(config: RunConfig, tmp_path: Path, options: dict[str, Any]):
+    with pytest.raises(ConfigError, match="unknown stage '.*'; this run has pool, embed, anchors"):
+        run(config, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_that_this_run_does_not_have_is_unknown(config: RunConfig, tmp_path: Path, model: Path):
+    without = load_config(settings(model, Path(config.pool.sources[0]), quality=None))
+    with pytest.raises(ConfigError, match="unknown stage 'influence'; this run has pool, embed, select, mixture"):
+        run(without, tmp_path / "run", redo=["influence"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "holds no rows"), ("{broken", "pool.jsonl"), ('{"problem": "x", "solution": ""}\n', "none of the 1 rows can serve")],
+)
+def test_a_pool_that_cannot_be_read_leaves_nothing_behind(model: Path, tmp_path: Path, text: str, message: str):
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text(text)
+    with pytest.raises(PoolError, match=message):
+        run(load_config(settings(model, pool)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_source_or_model_leaves_nothing_behind(model: Path, tmp_path: Path, pool_file: Path):
+    with pytest.raises(PoolError, match="no such file"):
+        run(load_config(settings(model, tmp_path / "nothing.jsonl")), tmp_path / "run")
+    with pytest.raises(InputError, match="no such file or folder"):
+        run(load_config(settings(tmp_path / "no-model", pool_file)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_that_fails_leaves_nothing_that_looks_done(model: Path, tmp_path: Path, pool_file: Path):
+    config = load_config(settings(model, pool_file, anchors={"n": 31}))
+    with pytest.raises(InputError, match="31 asked for, but the pool has 30"):
+        run(config, tmp_path / "run")
+    states = {stage.name: stage.state for stage in read_status(tmp_path / "run").stages}
+    assert states == dict.fromkeys(STAGES, "to do") | {"pool": "done", "embed": "done"}
+    assert not (tmp_path / "run" / "anchors").exists()
+    assert run(load_config(settings(model, pool_file)), tmp_path / "run").reused == ["pool", "embed"]
+
+
+def test_a_budget_larger_than_the_pool_is_refused_before_the_models_run(model: Path, tmp_path: Path, pool_file: Path):
+    with pytest.raises(InputError, match="budget is 31 rows but the pool has 30"):
+        run(load_config(settings(model, pool_file, budget=31)), tmp_path / "run")
+    assert not (tmp_path / "run" / "embed").exists()
+
+
+def test_a_file_where_the_directory_should_be_is_an_error_of_ours(config: RunConfig, tmp_path: Path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(RunError, match="cannot be used as a run directory: File exists"):
+        run(config, tmp_path / "run")
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is where not even root can write")
+def test_a_directory_that_cannot_be_written_is_an_error_of_ours(config: RunConfig):
+    with pytest.raises(RunError, match="/proc/self/run: cannot be used as a run directory"):
+        run(config, Path("/proc/self/run"))
+
+
+def test_a_run_inside_its_own_source_is_refused(model: Path, tmp_path: Path):
+    write_rows(tmp_path / "data.jsonl", rows(30))
+    for source in (tmp_path, tmp_path / "**" / "*.jsonl"):
+        with pytest.raises(InputError, match="lies in the source .* would read it as candidates"):
+            run(load_config(settings(model, source)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert run(load_config(settings(model, tmp_path / "*.jsonl")), tmp_path / "run", until="pool").computed == ["pool"]
+
+
+@pytest.mark.parametrize("given", ["own", "chosen"])
+def test_anchors_of_the_user_or_of_the_pool(model: Path, tmp_path: Path, pool_file: Path, given: str):
+    target = write_rows(tmp_path / "target.jsonl", rows(4, seed=9, prefix="t"))
+    anchors = {"sources": str(target)} if given == "own" else {"n": 4}
+    run(load_config(settings(model, pool_file, anchors=anchors)), tmp_path / "run", until="anchors")
+    found = pq.read_table(tmp_path / "run" / "anchors" / "anchors.parquet")["id"].to_pylist()
+    candidates = np.load(tmp_path / "run" / "anchors" / "candidates.npy")
+    ids = pq.read_table(tmp_path / "run" / "pool" / "pool.parquet")["id"].take(candidates).to_pylist()
+    assert len(found) == 4
+    assert set(found).isdisjoint(ids)
+    assert all(name.startswith("t" if given == "own" else "r") for name in found)
+
+
+class Piped:
+    """Standard input with these bytes in it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.buffer = io.BytesIO(content)
+
+    def isatty(self) -> bool:
+        return False
+
+
+def test_standard_input_is_kept_so_that_a_second_start_needs_none(
+    model: Path, tmp_path: Path, pool_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = load_config(settings(model, Path("-")))
+    content = pool_file.read_bytes()
+    monkeypatch.setattr(sys, "stdin", Piped(content))
+    assert [stage.status for stage in estimate_run(config, tmp_path / "run")] == ["to do"] * 8
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(sys, "stdin", Piped(content))
+    run(config, tmp_path / "run", until="embed")
+    for again in (b"", content):
+        monkeypatch.setattr(sys, "stdin", Piped(again))
+        assert run(config, tmp_path / "run", until="embed").reused == ["pool", "embed"]
+    monkeypatch.setattr(sys, "stdin", Piped(b""))
+    assert [stage.status for stage in estimate_run(config, tmp_path / "run")][:3] == ["done", "done", "to do"]
+
+
+def test_other_rows_in_standard_input_are_never_passed_over(
+    model: Path, tmp_path: Path, pool_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = load_config(settings(model, Path("-")))
+    monkeypatch.setattr(sys, "stdin", Piped(pool_file.read_bytes()))
+    run(config, tmp_path / "run", until="pool")
+    other = write_rows(tmp_path / "other.jsonl", rows(12, seed=5)).read_bytes()
+    monkeypatch.setattr(sys, "stdin", Piped(other))
+    with pytest.raises(DriftError, match="other rows come through standard input now.*--redo pool"):
+        run(config, tmp_path / "run", until="pool")
+    assert pq.read_table(tmp_path / "run" / "pool" / "pool.parquet").num_rows == 30
+    monkeypatch.setattr(sys, "stdin", Piped(other))
+    assert run(config, tmp_path / "run", until="pool", redo=["pool"]).computed == ["pool"]
+    assert pq.read_table(tmp_path / "run" / "pool" / "pool.parquet").num_rows == 12
+    monkeypatch.setattr(sys, "stdin", Piped(b""))
+    assert run(config, tmp_path / "run", until="pool", redo=["pool"]).computed == ["pool"]
+    assert pq.read_table(tmp_path / "run" / "pool" / "pool.parquet").num_rows == 12
+
+
+def test_nothing_in_standard_input_is_an_error_that_leaves_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "stdin", Piped(b""))
+    with pytest.raises(PoolError, match="nothing is piped into it"):
+        run(load_config(settings(model, Path("-"))), tmp_path / "run")
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,242 @@
+"""A run that is killed goes on from where it was, and ends with the bytes of one that was not."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from qads.config import RunConfig, load_config
+from qads.errors import LockedError
+from qads.run import read_status, run_pipeline
+from run.tiny import StopAt, rows, run_in_process, settings, write_rows
+
+PROMISED = {
+    "pool/pool.parquet", "embed/embeddings.npy", "anchors/anchors.parquet", "anchors/candidates.npy",
+    "influence/influence.parquet", "quality/quality.npy", "select/selection.parquet", "mixture/train.jsonl",
+}  # fmt: skip
+N_ROWS = 1100  # Embeddings are computed in shards of 1024 rows.
+
+
+@pytest.fixture(scope="module")
+def config(model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    pool = write_rows(tmp_path_factory.mktemp("pool") / "pool.jsonl", rows(N_ROWS))
+    whole = settings(model, pool, budget=30)
+    return load_config(whole, ["quality.sample=40"])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    directory = tmp_path_factory.mktemp("undisturbed") / "run"
+    run_pipeline(config, directory)
+    return results(directory)
+
+
+def results(directory: Path) -> dict[str, bytes]:
+    """All that a run wrote, but for the manifests (they hold seconds) and the lock."""
+    found = {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and path.name not in ("manifest.json", ".lock")
+    }
+    assert set(found) >= PROMISED
+    return found
+
+
+@contextmanager
+def started(config: RunConfig, directory: Path, observer: StopAt | None = None) -> Iterator[BaseProcess]:
+    """A run in a process of its own, forked off one that has loaded the libraries and computed nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["qads.run"])
+    process = context.Process(target=run_in_process, args=(config, directory, observer))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+
+
+def wait_for(condition: Callable[[], bool], process: BaseProcess | subprocess.Popen[bytes]) -> None:
+    """Look until it is so; a process that is gone first is an error."""
+    while not condition():
+        alive = process.poll() is None if isinstance(process, subprocess.Popen) else process.is_alive()
+        assert alive or condition(), "the run ended before it came there"
+        time.sleep(0.0005)
+
+
+def wait_until_stopped(process: BaseProcess) -> None:
+    wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, process)
+
+
+def shards(directory: Path, stage: str) -> dict[str, tuple[int, int]]:
+    """Finished shards, with inode and time of their writing."""
+    found = (directory / stage / "shards").glob("*.parquet")
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+
+@pytest.mark.parametrize(
+    ("stage", "at", "left"),
+    [
+        ("pool", "started", {}),
+        ("pool", "finished", {"pool": "done"}),
+        ("embed", 1024, {"pool": "done", "embed": "partial"}),
+        ("influence", "started", {"anchors": "done", "influence": "to do"}),
+        ("influence", 24, {"anchors": "done", "influence": "partial"}),
+        ("quality", "finished", {"quality": "done", "select": "to do"}),
+        ("select", 12, {"quality": "done", "select": "partial"}),
+        ("mixture", "finished", {"mixture": "done"}),
+    ],
+)
+def test_a_run_killed_at_a_known_point_ends_as_if_it_had_not_been(
+    config: RunConfig, undisturbed: dict[str, bytes], tmp_path: Path, stage: str, at: int | str, left: dict[str, str]
+):
+    directory = tmp_path / "run"
+    with started(config, directory, StopAt(stage, at)) as process:
+        wait_until_stopped(process)
+        process.kill()
+        process.join()
+    states = {found.name: found.state for found in read_status(directory).stages}
+    assert states.items() >= left.items()
+    run_pipeline(config, directory)
+    assert results(directory) == undisturbed
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "embed/plan.json",
+        "embed/shards/00000.parquet",
+        "embed/joined.npy.partial",
+        "influence/shards/00000.sha256",
+        "influence/shards/00002.parquet",
+        "influence/manifest.json",
+        "select/plan.json",
+        "select/manifest.json",
+    ],
+)
+def test_a_run_killed_as_soon_as_a_file_appears_ends_as_if_it_had_not_been(
+    config: RunConfig, undisturbed: dict[str, bytes], tmp_path: Path, sign: str
+):
+    directory = tmp_path / "run"
+    stage_done = directory / sign.split("/")[0] / "manifest.json"  # Some signs are there for a moment only.
+    with started(config, directory) as process:
+        wait_for(lambda: (directory / sign).exists() or stage_done.exists(), process)
+        process.kill()
+        process.join()
+    run_pipeline(config, directory)
+    assert results(directory) == undisturbed
+    assert list(directory.rglob("*.partial")) == []
+
+
+@pytest.mark.parametrize(("stage", "at", "last", "n_shards"), [("embed", 1024, N_ROWS, 1), ("influence", 24, 40, 4)])
+def test_shards_finished_before_the_kill_are_not_computed_again(
+    config: RunConfig, tmp_path: Path, stage: str, at: int, last: int, n_shards: int
+):
+    directory = tmp_path / "run"
+    with started(config, directory, StopAt(stage, at)) as process:
+        wait_until_stopped(process)
+        process.kill()
+        process.join()
+    before = shards(directory, stage)
+    assert len(before) == n_shards
+    # The second run is looked at where all shards are there and the stage has not thrown them away yet.
+    with started(config, directory, StopAt(stage, last)) as process:
+        wait_until_stopped(process)
+        after = shards(directory, stage)
+    assert len(after) > n_shards
+    assert {name: found for name, found in after.items() if name in before} == before
+
+
+def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(
+    config: RunConfig, undisturbed: dict[str, bytes], tmp_path: Path
+):
+    directory = tmp_path / "run"
+    for stage, at in (("embed", 0), ("embed", 1024), ("influence", 8), ("influence", 16), ("select", 1)):
+        with started(config, directory, StopAt(stage, at)) as process:
+            wait_until_stopped(process)
+            process.kill()
+            process.join()
+    run_pipeline(config, directory)
+    assert results(directory) == undisturbed
+
+
+def test_a_damaged_shard_of_a_killed_run_is_computed_again(
+    config: RunConfig, undisturbed: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    directory = tmp_path / "run"
+    with started(config, directory, StopAt("influence", 24)) as process:
+        wait_until_stopped(process)
+        process.kill()
+        process.join()
+    shard = directory / "influence" / "shards" / "00001.parquet"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    run_pipeline(config, directory)
+    assert "00001.parquet is damaged and will be computed again" in caplog.text
+    assert results(directory) == undisturbed
+
+
+def test_the_directory_is_locked_while_a_run_lives_and_free_once_it_is_killed(config: RunConfig, tmp_path: Path):
+    directory = tmp_path / "run"
+    with started(config, directory, StopAt("pool", "finished")) as process:
+        wait_until_stopped(process)
+        with pytest.raises(LockedError, match=f"process {process.pid}"):
+            run_pipeline(config, directory, until="pool")
+        assert read_status(directory).running == str(process.pid)
+        process.kill()
+        process.join()
+        assert read_status(directory).running is None
+        run_pipeline(config, directory, until="pool")
+
+
+@pytest.fixture(scope="module")
+def long_run(model: Path, config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """A configuration that is at its influence for some seconds, as a file, and what comes of it."""
+    folder = tmp_path_factory.mktemp("long")
+    whole = settings(model, Path(config.pool.sources[0]), budget=30)
+    whole["quality"]["sample"] = 240
+    (folder / "run.yaml").write_text(yaml.safe_dump(whole))
+    run_pipeline(load_config(folder / "run.yaml"), folder / "run")
+    return folder / "run.yaml", results(folder / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_the_command_line_survives_interrupt_and_kill(
+    long_run: tuple[Path, dict[str, bytes]], tmp_path: Path, how: signal.Signals
+):
+    file, undisturbed = long_run
+    directory = tmp_path / "run"
+    command = [sys.executable, "-m", "qads", "run", str(file), "--out", str(directory)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_for((directory / "influence" / "shards" / "00001.parquet").exists, process)
+        process.send_signal(how)
+        out, said = process.communicate()
+    assert out == b""
+    assert b"Traceback" not in said
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert b"interrupted; what was finished is kept: the same command goes on from there." in said
+        assert list(directory.rglob("*.partial")) == []
+    else:
+        assert process.returncode == -signal.SIGKILL
+    status = read_status(directory)
+    assert status.running is None
+    assert {s.name: s.state for s in status.stages}["influence"] == "partial"
+    run_pipeline(load_config(file), directory)
+    assert results(directory) == undisturbed
