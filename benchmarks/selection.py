@@ -72,7 +72,8 @@ def main() -> None:
         print(f"{row['n']:>8} {row['d']:>5} {row['k']:>6} {row['seconds_qads']:>9.3f} {row['seconds_naive']:>9.3f} "
               f"{row['ratio']:>11.2f} {row['same_order_until']:>17}")  # fmt: skip
     if options.json:
-        facts = {"machine": platform.processor() or platform.machine(), "numpy": np.__version__, "repeats": options.repeats}
+        machine = platform.processor() or platform.machine()
+        facts = {"machine": machine, "numpy": np.__version__, "repeats": options.repeats}
         options.json.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jaxtyping
 import pytest
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintException
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # Threads that spin while they wait take the other core.
@@ -24,7 +24,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     What beartype cannot check at run time (a Protocol that is not ``runtime_checkable``) stays unchecked.
     """
     try:
-        return beartype(function)
+        return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)  # An int is a float, as for Python's tools.
     except BeartypeDecorHintException:
         return function
 

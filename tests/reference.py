@@ -39,9 +39,7 @@ def distances_from(x: np.ndarray, row: int, metric: str = "euclidean") -> np.nda
     return np.sqrt(((x - x[row]) ** 2).sum(axis=1))
 
 
-def nearest_pick(
-    x: np.ndarray, picks: Sequence[int], metric: str = "euclidean"
-) -> tuple[np.ndarray, np.ndarray]:
+def nearest_pick(x: np.ndarray, picks: Sequence[int], metric: str = "euclidean") -> tuple[np.ndarray, np.ndarray]:
     """For every row the distance to the nearest pick, and the step of that pick (the earliest of equals)."""
     if len(picks) == 0:
         return np.full(len(x), np.inf), np.full(len(x), -1)

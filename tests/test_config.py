@@ -170,9 +170,7 @@ def test_a_budget_is_a_count_or_a_share(written: object, budget: float):
     assert (found, type(found)) == (budget, type(budget))
 
 
-@pytest.mark.parametrize(
-    "written", [0, -1, "-5", "0%", "150%", "-1%", 0.0, 1.5, "1e3", "nan", "inf", math.nan, "nan%"]
-)
+@pytest.mark.parametrize("written", [0, -1, "-5", "0%", "150%", "-1%", 0.0, 1.5, "1e3", "nan", "inf", math.nan, "nan%"])
 def test_a_budget_outside_its_range_is_refused_before_anything_runs(written: object):
     assert refusal(LEAST | {"budget": written}).startswith(f"budget: {written!r} is no ")
 

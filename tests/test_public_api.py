@@ -18,7 +18,7 @@ def test_every_public_name_is_there_and_listed():
     for name in qads.__all__:
         assert getattr(qads, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'KCentreGreedy'"):
-        qads.KCentreGreedy
+        _ = qads.KCentreGreedy
 
 
 @pytest.mark.parametrize("name", qads.__all__)

@@ -59,14 +59,11 @@ def summarize_selection(
         )
     if len(indices) == 0 or indices.min() < 0 or indices.max() >= n_rows:
         raise InputError(
-            f"summarize_selection: the {len(indices)} picks must be positions in 0..{n_rows - 1}, and one at "
-            "least."
+            f"summarize_selection: the {len(indices)} picks must be positions in 0..{n_rows - 1}, and one at least."
         )
     distances = nearest_distances(np.asarray(embeddings), np.asarray(indices, np.int64))
     groups = np.asarray(labels, dtype=object)
     picked = groups[indices]
     counts = {str(group): int((picked == group).sum()) for group in dict.fromkeys(labels)}
     mean_quality = None if quality is None else float(np.mean(quality[indices]))
-    return SelectionSummary(
-        name, len(indices), float(distances.max()), float(distances.mean()), mean_quality, counts
-    )
+    return SelectionSummary(name, len(indices), float(distances.max()), float(distances.mean()), mean_quality, counts)

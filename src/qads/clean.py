@@ -114,8 +114,6 @@ def _contamination(pool: Pool, keys: list[str], evaluation: Pool) -> list[Contam
         if (match := first.get(key)) is not None:
             row = evaluation[match]
             found.append(
-                Contamination(
-                    ids[position], sources[position], row.id, row.source, problems[position], row.problem
-                )
+                Contamination(ids[position], sources[position], row.id, row.source, problems[position], row.problem)
             )
     return found

@@ -37,9 +37,7 @@ class Execution:
 
     def __post_init__(self) -> None:
         if self.max_tokens_per_batch < 1:
-            raise InputError(
-                f"execution.max_tokens_per_batch is {self.max_tokens_per_batch}; it must be 1 at least."
-            )
+            raise InputError(f"execution.max_tokens_per_batch is {self.max_tokens_per_batch}; it must be 1 at least.")
 
 
 class ShardStore(Protocol):

@@ -78,6 +78,17 @@ ALIASES = {
 }
 
 
+_BESIDE_WEIGHTS = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "modules.json",
+    "1_Pooling/config.json",
+)
+"""Files of a model's folder that change what it computes or reads."""
+
+
 @dataclass(frozen=True)
 class ModelSource:
     """Where a model's files are, and which weights they are exactly."""
@@ -227,7 +238,7 @@ def find_model(name: str, *, revision: str | None = None) -> ModelSource:
         weights = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
         if not weights:
             raise ModelError(f"{name}: the folder holds no .safetensors file; qads opens no pickled weights.")
-        beside = [] if path.is_file() else [path / "config.json", path / "tokenizer.json"]
+        beside = [] if path.is_file() else [path / name for name in _BESIDE_WEIGHTS]
         return ModelSource(name, str(path), f"sha256:{_hash_files(weights + [p for p in beside if p.exists()])}")
     if name.endswith(".gguf") or name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise ModelError(f"{name}: no such file or folder.")

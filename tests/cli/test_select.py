@@ -106,11 +106,16 @@ def test_a_selected_file_reads_back_as_the_rows_it_was_made_of(
         )  # fmt: skip
 
 
-def test_the_ending_gives_the_format_and_a_setting_goes_over_it(qads: Call, pool: Path, tiny: list[str], tmp_path: Path):
+def test_the_ending_gives_the_format_and_a_setting_goes_over_it(
+    qads: Call, pool: Path, tiny: list[str], tmp_path: Path
+):
     embedding = ["--no-quality", *tiny[:6]]
     assert qads("select", pool, "-b", "5", "-o", tmp_path / "a.parquet", *embedding).code == 0
     assert pq.read_table(tmp_path / "a.parquet").num_rows == 5
-    assert qads("select", pool, "-b", "5", "-o", tmp_path / "b.jsonl", *embedding, "--set", "output.format=alpaca").code == 0
+    assert (
+        qads("select", pool, "-b", "5", "-o", tmp_path / "b.jsonl", *embedding, "--set", "output.format=alpaca").code
+        == 0
+    )
     assert "instruction" in lines(tmp_path / "b.jsonl")[0]
 
 
@@ -145,7 +150,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
         (["-b", "5", "--set", "selection.alpa=1"], "selection.alpa: unknown key; did you mean 'alpha'?"),
         (["-b", "5", "--set", "quality.sample=9"], "quality.sample is 9"),
         (["-b", "5", "--column", "problem"], "expected FIELD=COLUMN"),
-        (["-b", "5", "--column", "problem=nothing"], "no row has a column 'nothing'"),
+        (["-b", "5", "--column", "problem=nothing"], "the column 'nothing'"),
         (["-b", "5", "--no-quality", "--sample", "20"], "--no-quality excludes"),
         (["-b", "5", "--device", "quantum"], "device 'quantum' cannot be used here"),
         (["-b", "5", "--redo", "train"], "unknown stage 'train'"),
@@ -176,7 +181,9 @@ def test_anchors_take_several_files_or_a_number(qads: Call, pool: Path, tiny: li
     assert pq.read_table(tmp_path / "four.jsonl.qads" / "anchors" / "anchors.parquet").num_rows == 4
 
 
-def test_a_row_that_cannot_be_read_stops_or_is_set_aside_and_told(qads: Call, pool: Path, tiny: list[str], tmp_path: Path):
+def test_a_row_that_cannot_be_read_stops_or_is_set_aside_and_told(
+    qads: Call, pool: Path, tiny: list[str], tmp_path: Path
+):
     pool.write_text(pool.read_text() + "{broken\n")
     command = ["select", pool, "-b", "5", "-o", tmp_path / "out.jsonl", "--no-quality", *tiny[:6]]
     stopped = qads(*command)
@@ -197,7 +204,13 @@ def test_embed_and_score_are_parts_of_the_same_run(qads: Call, pool: Path, tiny:
     assert scored.code == 0
     assert scored.err.count("done before") == 2
     assert "Prediction against real, out of fold: r =" in scored.out
-    assert {s.name for s in read_status(run).stages if s.state == "done"} == {"pool", "embed", "anchors", "influence", "quality"}
+    assert {s.name for s in read_status(run).stages if s.state == "done"} == {
+        "pool",
+        "embed",
+        "anchors",
+        "influence",
+        "quality",
+    }
     picked = qads("select", pool, "-b", "5", "--run-dir", run, "-o", tmp_path / "out.jsonl", *tiny)
     assert picked.code == 0
     assert picked.err.count("done before") == 5

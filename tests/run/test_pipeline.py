@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,33 +14,10 @@ import pytest
 
 from qads.config import RunConfig, load_config
 from qads.errors import ConfigError, CorruptError, DriftError, InputError, PoolError, RunError
-from qads.run import STAGES, estimate_run, read_status, run_pipeline
-from run.tiny import rows, settings, write_rows
+from qads.run import STAGES, estimate_run, read_status
+from run.tiny import rows, run, settings, write_rows
 
 ALL = ["pool", "embed", "anchors", "influence", "quality", "select", "mixture"]
-
-
-class Heard:
-    """Remembers what a run said."""
-
-    def __init__(self) -> None:
-        self.computed: list[str] = []
-        self.reused: list[str] = []
-
-    def stage_started(self, name: str, number: int, n_stages: int) -> None:
-        assert 1 <= number <= n_stages
-
-    def progress(self, done: int, total: int) -> None:
-        assert total == -1 or 0 <= done <= total
-
-    def stage_finished(self, name: str, manifest: dict[str, Any], *, reused: bool) -> None:
-        (self.reused if reused else self.computed).append(name)
-
-
-def run(config: RunConfig, directory: Path, **options: Any) -> Heard:
-    heard = Heard()
-    run_pipeline(config, directory, observer=heard, **options)
-    return heard
 
 
 def files(directory: Path) -> dict[str, tuple[int, int, str]]:
@@ -121,7 +96,9 @@ def test_the_same_configuration_uses_everything_again(config: RunConfig, finishe
     assert files(finished) == before
 
 
-def test_the_same_configuration_in_another_directory_gives_the_same_bytes(config: RunConfig, finished: Path, tmp_path: Path):
+def test_the_same_configuration_in_another_directory_gives_the_same_bytes(
+    config: RunConfig, finished: Path, tmp_path: Path
+):
     run(config, tmp_path / "other")
 
     def contents(directory: Path) -> dict[str, str]:
@@ -131,7 +108,9 @@ def test_the_same_configuration_in_another_directory_gives_the_same_bytes(config
 
 
 def test_what_changes_only_speed_is_no_drift(config: RunConfig, finished: Path, model: Path):
-    faster = load_config(settings(model, Path(config.pool.sources[0]), execution={"device": "cpu", "max_tokens_per_batch": 64}))
+    faster = load_config(
+        settings(model, Path(config.pool.sources[0]), execution={"device": "cpu", "max_tokens_per_batch": 64})
+    )
     assert run(faster, finished).reused == ALL
 
 
@@ -226,19 +205,25 @@ def test_redo_removes_nothing_when_an_earlier_stage_has_drifted(config: RunConfi
 
 @pytest.mark.parametrize(
     "file",
-    ["pool/pool.parquet", "embed/embeddings.npy", "influence/influence.parquet", "quality/quality.npy", "mixture/train.jsonl"],
+    [
+        "pool/pool.parquet",
+        "embed/embeddings.npy",
+        "influence/influence.parquet",
+        "quality/quality.npy",
+        "mixture/train.jsonl",
+    ],
 )
 def test_a_flipped_byte_in_a_finished_file_is_found(config: RunConfig, mine: Path, file: str):
     content = bytearray((mine / file).read_bytes())
     content[len(content) // 2] ^= 1
     (mine / file).write_bytes(content)
-    with pytest.raises(CorruptError, match=f"{file}: has SHA-256 .* --redo {file.split('/')[0]}"):
+    with pytest.raises(CorruptError, match=rf"{file}: has SHA-256 .* --redo {file.split('/')[0]}"):
         run(config, mine)
 
 
 def test_a_missing_file_of_a_finished_stage_is_found(config: RunConfig, mine: Path):
     (mine / "quality" / "quality.npy").unlink()
-    with pytest.raises(CorruptError, match="quality.npy: has SHA-256 nothing"):
+    with pytest.raises(CorruptError, match=r"quality\.npy: has SHA-256 nothing"):
         run(config, mine)
 
 
@@ -258,7 +243,7 @@ def test_until_stops_after_a_stage(config: RunConfig, tmp_path: Path):
 
 @pytest.mark.parametrize("options", [{"until": "train"}, {"redo": ["embed", "train"]}, {"until": "../x"}])
 def test_an_unknown_stage_is_refused_and_nothing_is_touched(config: RunConfig, tmp_path: Path, options: dict[str, Any]):
-    with pytest.raises(ConfigError, match="unknown stage '.*'; this run has pool, embed, anchors"):
+    with pytest.raises(ConfigError, match=r"unknown stage '.*'; this run has pool, embed, anchors"):
         run(config, tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
 
@@ -271,7 +256,11 @@ def test_a_stage_that_this_run_does_not_have_is_unknown(config: RunConfig, tmp_p
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "holds no rows"), ("{broken", "pool.jsonl"), ('{"problem": "x", "solution": ""}\n', "none of the 1 rows can serve")],
+    [
+        ("", "holds no rows"),
+        ("{broken", "pool.jsonl"),
+        ('{"problem": "x", "solution": ""}\n', "none of the 1 rows can serve"),
+    ],
 )
 def test_a_pool_that_cannot_be_read_leaves_nothing_behind(model: Path, tmp_path: Path, text: str, message: str):
     pool = tmp_path / "pool.jsonl"
@@ -321,7 +310,7 @@ def test_a_directory_that_cannot_be_written_is_an_error_of_ours(config: RunConfi
 def test_a_run_inside_its_own_source_is_refused(model: Path, tmp_path: Path):
     write_rows(tmp_path / "data.jsonl", rows(30))
     for source in (tmp_path, tmp_path / "**" / "*.jsonl"):
-        with pytest.raises(InputError, match="lies in the source .* would read it as candidates"):
+        with pytest.raises(InputError, match=r"lies in the source .* would read it as candidates"):
             run(load_config(settings(model, source)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert run(load_config(settings(model, tmp_path / "*.jsonl")), tmp_path / "run", until="pool").computed == ["pool"]
@@ -338,58 +327,3 @@ def test_anchors_of_the_user_or_of_the_pool(model: Path, tmp_path: Path, pool_fi
     assert len(found) == 4
     assert set(found).isdisjoint(ids)
     assert all(name.startswith("t" if given == "own" else "r") for name in found)
-
-
-class Piped:
-    """Standard input with these bytes in it."""
-
-    def __init__(self, content: bytes) -> None:
-        self.buffer = io.BytesIO(content)
-
-    def isatty(self) -> bool:
-        return False
-
-
-def test_standard_input_is_kept_so_that_a_second_start_needs_none(
-    model: Path, tmp_path: Path, pool_file: Path, monkeypatch: pytest.MonkeyPatch
-):
-    config = load_config(settings(model, Path("-")))
-    content = pool_file.read_bytes()
-    monkeypatch.setattr(sys, "stdin", Piped(content))
-    assert [stage.status for stage in estimate_run(config, tmp_path / "run")] == ["to do"] * 8
-    assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(sys, "stdin", Piped(content))
-    run(config, tmp_path / "run", until="embed")
-    for again in (b"", content):
-        monkeypatch.setattr(sys, "stdin", Piped(again))
-        assert run(config, tmp_path / "run", until="embed").reused == ["pool", "embed"]
-    monkeypatch.setattr(sys, "stdin", Piped(b""))
-    assert [stage.status for stage in estimate_run(config, tmp_path / "run")][:3] == ["done", "done", "to do"]
-
-
-def test_other_rows_in_standard_input_are_never_passed_over(
-    model: Path, tmp_path: Path, pool_file: Path, monkeypatch: pytest.MonkeyPatch
-):
-    config = load_config(settings(model, Path("-")))
-    monkeypatch.setattr(sys, "stdin", Piped(pool_file.read_bytes()))
-    run(config, tmp_path / "run", until="pool")
-    other = write_rows(tmp_path / "other.jsonl", rows(12, seed=5)).read_bytes()
-    monkeypatch.setattr(sys, "stdin", Piped(other))
-    with pytest.raises(DriftError, match="other rows come through standard input now.*--redo pool"):
-        run(config, tmp_path / "run", until="pool")
-    assert pq.read_table(tmp_path / "run" / "pool" / "pool.parquet").num_rows == 30
-    monkeypatch.setattr(sys, "stdin", Piped(other))
-    assert run(config, tmp_path / "run", until="pool", redo=["pool"]).computed == ["pool"]
-    assert pq.read_table(tmp_path / "run" / "pool" / "pool.parquet").num_rows == 12
-    monkeypatch.setattr(sys, "stdin", Piped(b""))
-    assert run(config, tmp_path / "run", until="pool", redo=["pool"]).computed == ["pool"]
-    assert pq.read_table(tmp_path / "run" / "pool" / "pool.parquet").num_rows == 12
-
-
-def test_nothing_in_standard_input_is_an_error_that_leaves_nothing(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(sys, "stdin", Piped(b""))
-    with pytest.raises(PoolError, match="nothing is piped into it"):
-        run(load_config(settings(model, Path("-"))), tmp_path / "run")
-    assert os.listdir(tmp_path) == []

@@ -73,6 +73,33 @@ def settings(model: Path, pool: Path, **changes: Any) -> dict[str, Any]:
     return whole | changes
 
 
+class Heard:
+    """Remembers what a run said."""
+
+    def __init__(self) -> None:
+        self.computed: list[str] = []
+        self.reused: list[str] = []
+
+    def stage_started(self, name: str, number: int, n_stages: int) -> None:
+        """Counts from 1."""
+        assert 1 <= number <= n_stages
+
+    def progress(self, done: int, total: int) -> None:
+        """Never goes over the total."""
+        assert total == -1 or 0 <= done <= total
+
+    def stage_finished(self, name: str, manifest: dict[str, Any], *, reused: bool) -> None:
+        """Remembers which it was."""
+        (self.reused if reused else self.computed).append(name)
+
+
+def run(config: RunConfig, directory: Path, **options: Any) -> Heard:
+    """Run the pipeline, and tell what was computed and what was used again."""
+    heard = Heard()
+    run_pipeline(config, directory, observer=heard, **options)
+    return heard
+
+
 @dataclass
 class StopAt:
     """An observer that stops its own process, as SIGSTOP does, when a stage has come so far."""

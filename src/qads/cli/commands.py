@@ -63,6 +63,7 @@ def demo(
     rows: Annotated[int, typer.Option(min=50, help="Rows of the generated pool.")] = 2000,
     budget: Budget = "10%",
     seed: Annotated[int, typer.Option(help="Seed of the generated pool.")] = 0,
+    settings: Settings = None,
     redo: Redo = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,7 +71,7 @@ def demo(
     from qads.cli.demo import prepare_demo, show_demo
 
     terminal = _terminal(as_json)
-    config = prepare_demo(out, n_rows=rows, budget=budget, seed=seed)
+    config = prepare_demo(out, n_rows=rows, budget=budget, seed=seed, settings=settings or [])
     result = _run(config, out, terminal, redo=redo, label_key="flaw")
     show_demo(result, terminal)
 
@@ -82,22 +83,16 @@ def demo(
 def select(
     pool: Sources,
     budget: Budget,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="File for the selected rows: .jsonl, .json or .parquet.")
-    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the selected rows: .jsonl, .json or .parquet.")],
     anchors: Anchors = None,
-    run_dir: Annotated[
-        Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")
-    ] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")] = None,
     format: Annotated[
         str | None,
         typer.Option(help="jsonl, parquet, alpaca, messages or sharegpt; by default by OUT's ending."),
     ] = None,
     model: Model = None,
     sample: Sample = None,
-    no_quality: Annotated[
-        bool, typer.Option("--no-quality", help="Diversity alone: plain K-center Greedy.")
-    ] = False,
+    no_quality: Annotated[bool, typer.Option("--no-quality", help="Diversity alone: plain K-center Greedy.")] = False,
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
@@ -126,9 +121,7 @@ def select(
 @app.command(name="run", epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5")
 def run_command(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,
     settings: Settings = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
     redo: Redo = None,
@@ -154,9 +147,7 @@ def embed(
     settings: Settings = None, redo: Redo = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Embed a pool: OUT/embed/embeddings.npy."""
-    config = config_from_flags(
-        pool, "1", column=column, on_bad_row=on_bad_row, device=device, settings=settings
-    )
+    config = config_from_flags(pool, "1", column=column, on_bad_row=on_bad_row, device=device, settings=settings)
     terminal = _terminal(as_json)
     terminal.run_finished(_run(config, out, terminal, redo=redo, until="embed"))
 
@@ -182,9 +173,7 @@ def score(
     terminal.run_finished(_run(config, out, terminal, redo=redo, until="quality"))
 
 
-@app.command(
-    cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k_test.jsonl math500.jsonl"
-)
+@app.command(cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k_test.jsonl math500.jsonl")
 def check(
     pool: Sources,
     against: Annotated[
@@ -202,9 +191,7 @@ def check(
 
     terminal = _terminal(as_json)
     with terminal.reading() as progress:
-        candidates = load_pool(
-            pool, columns=columns_from_flags(column), on_bad_row=on_bad_row, progress=progress
-        )
+        candidates = load_pool(pool, columns=columns_from_flags(column), on_bad_row=on_bad_row, progress=progress)
         evaluation = load_pool(against, require_solution=False, progress=progress) if against else None
     findings = check_pool(candidates, evaluation)
     terminal.findings(findings, show=show)
@@ -241,18 +228,14 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app()
     except SystemExit as stop:
         if stop.code == 130:
-            typer.echo(
-                "\ninterrupted; what was finished is kept: the same command goes on from there.", err=True
-            )
+            typer.echo("\ninterrupted; what was finished is kept: the same command goes on from there.", err=True)
         raise
     except BrokenPipeError:
         # Whoever read our output (head, less) has seen enough. What is buffered has nowhere to go any more.

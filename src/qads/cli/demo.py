@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,67 +21,70 @@ __all__ = ["prepare_demo", "show_demo"]
 
 _SAMPLE = 96
 _RANDOM_SEEDS = 5
+_RANDOM = f"random (mean of {_RANDOM_SEEDS})"
 
 
-def prepare_demo(out: Path, *, n_rows: int, budget: str, seed: int) -> RunConfig:
+def prepare_demo(out: Path, *, n_rows: int, budget: str, seed: int, settings: list[str]) -> RunConfig:
     """Write the generated pool and anchors as files that a user's own would look like; the run reads them."""
-    pool = Pool.from_rows(Row(**row) for row in make_demo_rows(n_rows=n_rows, seed=seed))  # pyright: ignore[reportArgumentType]
-    anchors = Pool.from_rows(Row(**row) for row in make_demo_anchors(seed=seed))  # pyright: ignore[reportArgumentType]
-    write_pool(pool, out / "pool.jsonl")
-    write_pool(anchors, out / "anchors.jsonl")
-    return load_config(
+    config = load_config(
         {
             "pool": {"sources": str(out / "pool.jsonl")},
             "anchors": {"sources": str(out / "anchors.jsonl")},
             "quality": {"sample": min(_SAMPLE, n_rows)},
             "budget": budget,
-        }
+        },
+        settings,
     )
+    pool = Pool.from_rows(Row(**row) for row in make_demo_rows(n_rows=n_rows, seed=seed))  # pyright: ignore[reportArgumentType]
+    anchors = Pool.from_rows(Row(**row) for row in make_demo_anchors(seed=seed))  # pyright: ignore[reportArgumentType]
+    write_pool(pool, out / "pool.jsonl")
+    write_pool(anchors, out / "anchors.jsonl")
+    return config
 
 
 def show_demo(result: RunResult, terminal: Terminal) -> None:
     """What was kept and dropped, against random rows at the same budget."""
     pool = Pool(pq.read_table(result.directory / "pool" / "pool.parquet"))
     embeddings = np.load(result.directory / "embed" / "embeddings.npy", mmap_mode="r")
-    quality = np.load(result.directory / "quality" / "quality.npy")
+    quality = np.load(result.directory / "quality" / "quality.npy") if "quality" in result.manifests else None
     picked = pq.read_table(result.directory / "select" / "selection.parquet")["row"].to_numpy()
+    drawn = [RandomSelection(seed=seed)(embeddings, budget=len(picked)).indices for seed in range(_RANDOM_SEEDS)]
+
+    def summaries(labels: list[str]) -> tuple[SelectionSummary, list[SelectionSummary]]:
+        """QaDS, and the random selections."""
+        kept, *by_chance = (
+            summarize_selection(name, rows, embeddings=embeddings, quality=quality, labels=labels)
+            for name, rows in [("QaDS", picked), *(("random", rows) for rows in drawn)]
+        )
+        return kept, by_chance
+
     flaws = [str(row.meta["flaw"] or "clean") for row in pool]
-
-    def summary(name: str, rows: np.ndarray, labels: list[str]) -> SelectionSummary:
-        return summarize_selection(name, rows, embeddings=embeddings, quality=quality, labels=labels)
-
-    random = [
-        RandomSelection(seed=seed)(embeddings, budget=len(picked)).indices for seed in range(_RANDOM_SEEDS)
-    ]
-    qads_summary = summary("QaDS", picked, flaws)
-    random_summaries = [summary("random", rows, flaws) for rows in random]
+    kept, by_chance = summaries(flaws)
     if terminal.as_json:
-        terminal.emit({"qads": vars(qads_summary), "random": [vars(s) for s in random_summaries],
-                       "stages": result.manifests})  # fmt: skip
+        terminal.emit({"qads": vars(kept), "random": [vars(s) for s in by_chance], "stages": result.manifests})
         return
     terminal.run_finished(result)
-    columns = ("", "pool", "QaDS", f"random (mean of {_RANDOM_SEEDS})")
-    for title, labels in (("Chosen by source", pool.strings("source")), ("Chosen by planted flaw", flaws)):
-        kept = summary("QaDS", picked, labels).counts
-        by_chance = [summary("random", rows, labels).counts for rows in random]
-        rows = [
-            (name, labels.count(name), kept[name], round(float(np.mean([c[name] for c in by_chance])), 1))
-            for name in kept
-        ]
-        terminal.table(title, columns, rows)
-    mean = {
-        name: float(np.mean([getattr(s, name) for s in random_summaries]))
-        for name in ("coverage_radius", "mean_quality")
-    }
-    terminal.table(
-        "Measured on the selection",
-        ("", "QaDS", f"random (mean of {_RANDOM_SEEDS})"),
-        [
-            ("coverage radius (smaller covers more)", qads_summary.coverage_radius, mean["coverage_radius"]),
-            (
-                "mean quality (nats a token, mostly predicted)",
-                qads_summary.mean_quality,
-                mean["mean_quality"],
-            ),
-        ],
-    )
+    sources = pool.strings("source")
+    _show_counts("Chosen by source", sources, *summaries(sources), terminal)
+    _show_counts("Chosen by planted flaw", flaws, kept, by_chance, terminal)
+    rows = [
+        ("coverage radius (smaller covers more)", kept.coverage_radius, _mean(s.coverage_radius for s in by_chance))
+    ]
+    if kept.mean_quality is not None:
+        chance = _mean(s.mean_quality or 0.0 for s in by_chance)
+        rows.append(("mean quality (nats a token, mostly predicted)", kept.mean_quality, chance))
+    terminal.table("Measured on the selection", ("", "QaDS", _RANDOM), rows)
+
+
+def _show_counts(
+    title: str, labels: list[str], kept: SelectionSummary, by_chance: list[SelectionSummary], terminal: Terminal
+) -> None:
+    rows = [
+        (name, labels.count(name), count, round(_mean(s.counts[name] for s in by_chance), 1))
+        for name, count in kept.counts.items()
+    ]
+    terminal.table(title, ("", "pool", "QaDS", _RANDOM), rows)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))

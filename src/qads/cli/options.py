@@ -61,9 +61,7 @@ def _spread(args: list[str]) -> list[str]:
     return spread
 
 
-Sources = Annotated[
-    list[str], typer.Argument(metavar="POOL...", help="Files, globs, folders, - or hf://owner/name.")
-]
+Sources = Annotated[list[str], typer.Argument(metavar="POOL...", help="Files, globs, folders, - or hf://owner/name.")]
 Budget = Annotated[str, typer.Option("--budget", "-b", help="Rows to select: 1000, 0.1 or 10%.")]
 Anchors = Annotated[
     list[str] | None,
@@ -75,13 +73,9 @@ Anchors = Annotated[
 ]
 Columns = Annotated[
     list[str] | None,
-    typer.Option(
-        "--column", help="Map a column: problem=NAME, solution=NAME; id= makes ids anew. Repeatable."
-    ),
+    typer.Option("--column", help="Map a column: problem=NAME, solution=NAME; id= makes ids anew. Repeatable."),
 ]
-OnBadRow = Annotated[
-    Literal["error", "skip"], typer.Option(help="A line that cannot be read: stop, or set it aside.")
-]
+OnBadRow = Annotated[Literal["error", "skip"], typer.Option(help="A line that cannot be read: stop, or set it aside.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting of the configuration: selection.alpha=0.5. Repeatable."),
@@ -94,9 +88,7 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show stages, rows, estimated tokens and time; compute nothing.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-Model = Annotated[
-    str | None, typer.Option(help="Causal model that scores: alias, folder, GGUF file or hub id.")
-]
+Model = Annotated[str | None, typer.Option(help="Causal model that scores: alias, folder, GGUF file or hub id.")]
 Sample = Annotated[int | None, typer.Option(help="Rows that are really scored; the rest is predicted.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
 RunDir = Annotated[Path, typer.Option("--out", "-o", help="Run directory.")]
@@ -121,9 +113,7 @@ def columns_from_flags(column: list[str] | None) -> dict[str, str]:
     pairs = [text.partition("=") for text in column or []]
     for name, equals, _ in pairs:
         if not equals:
-            raise typer.BadParameter(
-                f"--column {name}: expected FIELD=COLUMN, as in --column problem=question"
-            )
+            raise typer.BadParameter(f"--column {name}: expected FIELD=COLUMN, as in --column problem=question")
     return {name: value for name, _, value in pairs}
 
 
@@ -154,9 +144,7 @@ def config_from_flags(
     if device:
         raw["execution"] = {"device": device}
     if no_quality and (model or sample is not None or anchors):
-        raise typer.BadParameter(
-            "--no-quality excludes --model, --sample and --anchors: nothing is scored then"
-        )
+        raise typer.BadParameter("--no-quality excludes --model, --sample and --anchors: nothing is scored then")
     quality: dict[str, Any] = {} if sample is None else {"sample": sample}
     if model:
         quality["influence"] = {"model": model}

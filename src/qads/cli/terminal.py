@@ -65,9 +65,7 @@ class Terminal:
             widths = [max(len(r[c]) for r in [list(columns), *cells]) for c in range(len(columns))]
             self.out.print(inert(title))
             for row in [list(columns), *cells]:
-                aligned = [
-                    v.rjust(w) if n else v.ljust(w) for v, w, n in zip(row, widths, numeric, strict=True)
-                ]
+                aligned = [v.rjust(w) if n else v.ljust(w) for v, w, n in zip(row, widths, numeric, strict=True)]
                 self.out.print(inert("  " + "  ".join(aligned).rstrip()), soft_wrap=True)
             return
         table = Table(title=inert(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -107,9 +105,7 @@ class Terminal:
             self.line(_agreement_sentence(manifests["quality"]))
         if "select" in manifests:
             total, picked = manifests["pool"]["sources"], manifests["select"]["sources"]
-            rows = [
-                (name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()
-            ]
+            rows = [(name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()]
             self.table("Rows chosen", ("source", "pool", "chosen", "%"), rows)
         if "mixture" in manifests:
             n_rows = manifests["mixture"]["rows"]

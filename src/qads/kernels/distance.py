@@ -81,8 +81,8 @@ def greedy_scan(
 def nearest_distances(x: Float[np.ndarray, "n d"], centres: Int[np.ndarray, " k"]) -> Float[np.ndarray, " n"]:
     """Euclidean distance of every row to the nearest of the rows `centres`; the largest is the covering radius.
 
-    A matrix product in the precision of x names the centres that can be nearest within its rounding error; their distances are
-    then computed directly in float64, so the result is exact and costs one product.
+    A matrix product in the precision of x names the centres that can be nearest within its rounding error; their
+    distances are then computed directly in float64, so the result is exact and costs one product.
     """
     points = x[centres].astype(np.float64)
     squared = (points**2).sum(axis=1)

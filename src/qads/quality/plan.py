@@ -18,9 +18,10 @@ def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: 
     """Rows of the pool that stand for the target skill when the user names none.
 
     Only worked solutions (``kind`` cot) serve, and of those only rows up to twice the median length of their source:
-    an anchor is read once for every candidate, and the longest rows are the least typical. Every source with such rows gives the same number (the larger ones
-    first where it does not divide). Within a source K-center Greedy spreads the anchors, and each centre is then
-    replaced by the row nearest to the mean of its cell: K-center alone picks outliers.
+    an anchor is read once for every candidate, and the longest rows are the least typical. Every source with such
+    rows gives the same number (the larger ones first where it does not divide). Within a source K-center Greedy
+    spreads the anchors, and each centre is then replaced by the row nearest to the mean of its cell: K-center alone
+    picks outliers.
 
     Returns:
         Positions in the pool, ascending; no two with the same problem.

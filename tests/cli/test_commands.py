@@ -1,0 +1,335 @@
+"""Every command: what it prints, what it exits with, what it leaves alone."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cli.conftest import Call
+from qads.cli import app
+from qads.errors import RunError
+from run.tiny import rows, settings, write_rows
+
+COMMANDS = ["demo", "select", "run", "embed", "score", "check", "status", "report"]
+ANSI = re.compile(r"\x1b")
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The one JSON object that the text is."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    found = json.loads(text, parse_constant=refuse)
+    assert isinstance(found, dict)
+    return found
+
+
+def plain_help(*words: str) -> str:
+    found = CliRunner().invoke(app, [*words, "--help"])
+    assert found.exit_code == 0
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", found.output).split())
+
+
+@pytest.fixture
+def config(model: Path, pool: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    whole = settings(model, pool)
+    whole["quality"]["sample"] = 12
+    path.write_text(yaml.safe_dump(whole))
+    return path
+
+
+def test_help_lists_every_command():
+    assert {command.name or command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
+    assert all(re.search(rf"\b{name}\b", plain_help()) for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_has_an_example_that_its_parser_takes(name: str, monkeypatch: pytest.MonkeyPatch):
+    text = plain_help(name)
+    example = text.partition("Example: qads ")[2].split()
+    assert example[0] == name
+    command = next(c for c in app.registered_commands if (c.name or c.callback.__name__) == name)
+    called: list[dict[str, Any]] = []
+    monkeypatch.setattr(command, "callback", _recorder(command.callback, called))
+    found = CliRunner().invoke(app, example)
+    assert (found.exit_code, len(called)) == (0, 1), found.output
+
+
+def _recorder(callback: Any, called: list[dict[str, Any]]) -> Any:
+    @functools.wraps(callback)
+    def record(**values: Any) -> None:
+        called.append(values)
+
+    return record
+
+
+def test_options_that_take_many_values_leave_the_pool_alone(monkeypatch: pytest.MonkeyPatch):
+    command = next(c for c in app.registered_commands if c.callback.__name__ == "check")
+    called: list[dict[str, Any]] = []
+    monkeypatch.setattr(command, "callback", _recorder(command.callback, called))
+    CliRunner().invoke(app, ["check", "a", "b", "--against", "c", "d", "-", "--show", "3"])
+    CliRunner().invoke(app, ["check", "--against=c", "a", "b"])
+    CliRunner().invoke(app, ["check", "--against", "c", "--show", "3", "a", "--against", "d"])
+    assert [(c["pool"], c["against"], c["show"]) for c in called] == [
+        (["a", "b"], ["c", "d", "-"], 3),
+        (["a", "b"], ["c"], 5),
+        (["a"], ["c", "d"], 3),
+    ]
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, ""])
+def test_an_unknown_option_is_exit_code_2(qads: Call, name: str):
+    found = qads(*filter(None, [name]), "--no-such-option")
+    assert (found.code, found.out) == (2, "")
+    assert "No such option" in found.err
+
+
+def test_run_computes_reports_and_stops_where_it_is_told(qads: Call, config: Path, tmp_path: Path):
+    part = qads("run", config, "--out", tmp_path / "run", "--until", "embed")
+    assert part.code == 0, part.err
+    assert not (tmp_path / "run" / "report").exists()
+    whole = qads("run", config, "--out", tmp_path / "run")
+    assert whole.code == 0, whole.err
+    assert (tmp_path / "run" / "report" / "report.html").exists()
+    assert "Selected rows:" in whole.out
+    assert re.search(r"s0 +10 +\d", whole.out)
+    assert not ANSI.search(whole.out + whole.err + part.out + part.err)
+
+
+def test_run_puts_its_directory_under_runs_by_the_name_of_the_configuration(
+    qads: Call, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert qads("run", config, "--until", "pool").code == 0
+    assert (tmp_path / "runs" / "mine" / "pool" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "select", "embed", "score"])
+def test_json_is_one_object_on_standard_output(
+    qads: Call, config: Path, pool: Path, tiny: list[str], tmp_path: Path, command: str
+):
+    run, out = tmp_path / "run", tmp_path / "out.jsonl"
+    words = {
+        "run": ["run", config, "--out", run],
+        "select": ["select", pool, "-b", "5", "-o", out, "--run-dir", run, *tiny],
+        "embed": ["embed", pool, "--out", run, *tiny],
+        "score": ["score", pool, "--out", run, *tiny],
+    }[command]
+    found = qads(*words, "--json")
+    assert (found.code, found.err) == (0, "")
+    said = parsed(found.out)
+    assert said["directory"] == str(run)
+    assert said["stages"]["embed"]["rows"] == 30
+    assert said.get("out") == (str(out) if command == "select" else None)
+    assert parsed(qads("status", run, "--json").out)["stages"][0] == {
+        "name": "pool", "state": "done", "rows": 30, "seconds": said["stages"]["pool"]["seconds"], "shards": 0,
+    }  # fmt: skip
+
+
+def test_a_demo_runs_the_whole_pipeline_on_what_it_made(qads: Call, tiny: list[str], tmp_path: Path):
+    command = ["demo", "--rows", "60", "--budget", "12", "--out", tmp_path / "demo", *tiny]
+    found = qads(*command)
+    assert found.code == 0, found.err
+    for said in ("Chosen by source", "Chosen by planted flaw", "coverage radius", "mean quality", "Report:"):
+        assert said in found.out
+    assert (tmp_path / "demo" / "report" / "report.html").exists()
+    again = qads(*command, "--json")
+    assert (again.code, again.err) == (0, "")
+    said = parsed(again.out)
+    assert said["qads"]["n_rows"] == 12
+    assert sum(said["qads"]["counts"].values()) == 12
+    assert len(said["random"]) == 5
+
+
+def test_a_demo_without_quality_leaves_it_out_of_the_table(qads: Call, tiny: list[str], tmp_path: Path):
+    found = qads("demo", "--rows", "60", "--out", tmp_path / "demo", *tiny, "--set", "quality=null")
+    assert found.code == 0, found.err
+    assert "coverage radius" in found.out
+    assert "mean quality" not in found.out
+
+
+def test_a_demo_with_a_wrong_setting_leaves_nothing(qads: Call, tmp_path: Path):
+    assert qads("demo", "--budget", "ten", "--out", tmp_path / "demo").code == 2
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("command", ["run", "select", "score"])
+def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(
+    qads: Call, config: Path, pool: Path, tiny: list[str], tmp_path: Path, command: str, as_json: bool
+):
+    before = sorted(tmp_path.rglob("*"))
+    words = {
+        "run": ["run", config, "--out", tmp_path / "run"],
+        "select": ["select", pool, "-b", "20%", "-o", tmp_path / "out.jsonl", *tiny],
+        "score": ["score", pool, "--out", tmp_path / "run", *tiny],
+    }[command]
+    found = qads(*words, "--dry-run", *(["--json"] if as_json else []))
+    assert found.code == 0, found.err
+    assert sorted(tmp_path.rglob("*")) == before
+    if not as_json:
+        assert re.search(r"stage +status +rows +model tokens +seconds", found.out)
+        assert re.search(r"influence +to do +12 +[\d,]+ +[\d.e-]+", found.out)
+        assert "of model time is left to do" in found.out
+        return
+    stages = {stage["name"]: stage for stage in parsed(found.out)["stages"]}
+    assert list(stages) == ["pool", "embed", "anchors", "influence", "quality", "select", "mixture", "report"]
+    assert {stage["status"] for stage in stages.values()} == {"to do"}
+    assert stages["select"]["rows"] == {"run": 6, "select": 6, "score": 1}[command]
+    for name in ("embed", "influence"):
+        assert stages[name]["tokens"] > 100
+        assert stages[name]["seconds"] > 0
+
+
+def test_a_dry_run_tells_done_from_drifted(qads: Call, config: Path, tmp_path: Path):
+    run = ["run", config, "--out", tmp_path / "run"]
+    assert qads(*run).code == 0
+
+    def status(*words: str) -> dict[str, str]:
+        return {s["name"]: s["status"] for s in parsed(qads(*run, "--dry-run", "--json", *words).out)["stages"]}
+
+    assert set(status().values()) == {"done"}
+    changed = status("--set", "selection.alpha=0.5")
+    assert [name for name, found in changed.items() if found == "drifted"] == ["select", "mixture"]
+    assert changed["quality"] == "done"
+
+
+def test_the_estimated_rows_are_the_rows_of_the_run(qads: Call, config: Path, tmp_path: Path):
+    run = ["run", config, "--out", tmp_path / "run"]
+    estimated = {s["name"]: s["rows"] for s in parsed(qads(*run, "--dry-run", "--json").out)["stages"]}
+    manifests = parsed(qads(*run, "--json").out)["stages"]
+    assert {name: manifest["rows"] for name, manifest in manifests.items()} == {
+        name: n for name, n in estimated.items() if name != "report"
+    }
+
+
+def test_check_is_0_on_a_clean_pool(qads: Call, pool: Path, tmp_path: Path):
+    other = write_rows(tmp_path / "eval.jsonl", rows(5, seed=4, prefix="e"))
+    found = qads("check", pool, "--against", other)
+    assert found.code == 0, found.out
+    assert "30 usable rows; 0 set aside, 0 repeat a problem, 0 are problems of the evaluation." in found.out
+
+
+def test_check_is_1_on_repeated_problems(qads: Call, pool: Path):
+    first = json.loads(pool.read_text().splitlines()[0])
+    again = first | {"id": "again", "problem": first["problem"].upper()}
+    pool.write_text(pool.read_text() + json.dumps(again) + "\n")
+    found = qads("check", pool)
+    assert found.code == 1
+    assert "2 × one problem (same solution): r0, again:" in found.out
+
+
+def test_check_is_1_on_problems_of_an_evaluation_without_solutions(qads: Call, pool: Path, tmp_path: Path):
+    first = json.loads(pool.read_text().splitlines()[3])
+    unsolved = tmp_path / "eval.jsonl"
+    unsolved.write_text(json.dumps({"id": "e7", "instruction": first["problem"], "response": "", "answer": "3"}) + "\n")
+    found = qads("check", pool, "--against", unsolved)
+    assert found.code == 1
+    assert "in the evaluation: r3 = e7:" in found.out
+
+
+def test_check_is_1_on_rows_set_aside_and_2_where_they_stop_it(qads: Call, pool: Path):
+    pool.write_text(pool.read_text() + '{"id": "x", "problem": "What?", "solution": ""}\n{broken\n')
+    found = qads("check", pool)
+    assert found.code == 1
+    assert "2 set aside" in found.out
+    assert "pool.jsonl:31: " in found.out
+    assert qads("check", pool, "--on-bad-row", "error").code == 2
+
+
+def test_check_shows_as_many_findings_as_are_asked_for(qads: Call, tmp_path: Path):
+    pool = write_rows(tmp_path / "pool.jsonl", [row | {"id": f"{k}{row['id']}"} for k in "ab" for row in rows(8)])
+    assert qads("check", pool).out.count("× one problem") == 5
+    assert qads("check", pool, "--show", "7").out.count("× one problem") == 7
+    assert qads("check", pool, "--show", "0").out.count("× one problem") == 0
+
+
+def test_check_as_json_holds_every_finding(qads: Call, pool: Path, tmp_path: Path):
+    evaluation = write_rows(tmp_path / "eval.jsonl", rows(2, prefix="e"))
+    pool.write_text(pool.read_text() + "{broken\n")
+    found = qads("check", pool, "--against", evaluation, "--json")
+    said = parsed(found.out)
+    assert (found.code, found.err, said["n_findings"]) == (1, "", 3)
+    assert [match["evaluation_id"] for match in said["contamination"]] == ["e0", "e1"]
+    assert len(said["rejected"]) == 1
+    assert said["n_by_source"] == {"s0": 10, "s1": 10, "s2": 10}
+
+
+@pytest.mark.parametrize("source", ["nothing.jsonl", "*.nothing"])
+def test_check_is_2_on_what_is_not_there(qads: Call, source: str):
+    found = qads("check", source)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.splitlines()[-1].startswith(f"error: {source}: ")
+
+
+def test_text_of_a_pool_can_neither_mark_up_nor_steer_the_terminal(qads: Call, tmp_path: Path):
+    evil = "[bold]Bold[/bold] [/nothing] :warning: \x1b[31mred\x1b]0;title\x07 \x9b2J \u202egnol back\\"
+    made = [
+        {"id": f"[i]{n}\x1b[0m", "source": f"[red]{evil}", "problem": evil, "solution": "So be it."} for n in range(2)
+    ]
+    found = qads("check", write_rows(tmp_path / "pool.jsonl", made))
+    assert found.code == 1
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", found.out)
+    assert (
+        "[bold]Bold[/bold] [/nothing] :warning: \\x1b[31mred\\x1b]0;title\\x07 \\x9b2J \\u202egnol back\\" in found.out
+    )
+    assert "[i]0\\x1b[0m" in found.out
+
+
+def test_an_error_is_inert_too(qads: Call):
+    found = qads("check", "no\x1b[2Jthing[red].jsonl")
+    assert found.code == 2
+    assert "\x1b" not in found.err
+    assert "no\\x1b[2Jthing[red].jsonl" in found.err
+
+
+def test_status_of_what_is_no_run_is_2(qads: Call, tmp_path: Path):
+    found = qads("status", tmp_path)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith(f"error: {tmp_path}: is not a run directory")
+
+
+def test_status_shows_what_is_done_and_what_is_begun(qads: Call, config: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    assert qads("run", config, "--out", run, "--until", "anchors").code == 0
+    (run / "influence" / "shards").mkdir(parents=True)
+    (run / "influence" / "shards" / "00000.parquet").write_bytes(b"")
+    found = qads("status", run)
+    assert found.code == 0
+    assert re.search(r"embed +done +30", found.out)
+    assert re.search(r"influence +partial +– +– +1", found.out)
+    assert re.search(r"select +to do", found.out)
+    assert "No process is using it." in found.out
+
+
+def test_report_of_an_unfinished_run_is_2(qads: Call, config: Path, tmp_path: Path):
+    assert qads("run", config, "--out", tmp_path / "run", "--until", "pool").code == 0
+    found = qads("report", tmp_path / "run")
+    assert found.code == 2
+    assert found.err.startswith("error: ")
+
+
+def test_an_error_shows_its_origin_with_debug_only(qads: Call, tmp_path: Path):
+    plain = qads("status", tmp_path)
+    assert plain.err.count("\n") == 1
+    with pytest.raises(RunError):
+        qads("status", tmp_path, "--debug")
+
+
+def test_a_failure_of_the_system_is_a_readable_block_too(qads: Call, config: Path, tmp_path: Path):
+    assert qads("run", config, "--out", tmp_path / "run", "--until", "pool").code == 0
+    (tmp_path / "run" / "config.json").unlink()
+    (tmp_path / "run" / "config.json").mkdir()
+    found = qads("run", config, "--out", tmp_path / "run", "--until", "pool")
+    assert found.code == 2
+    assert "error: " in found.err
+    assert "Is a directory" in found.err
