@@ -175,6 +175,10 @@ def test_numbers_of_numpy_stay_numbers_in_json() -> None:
         ("½ of x", "1⁄2 of x"),
         ("Solve: x − 1 = 0", "solve x - 1 = 0"),
         ("snake_case", "snakecase"),
+        ("12 × 4", "12 * 4"),
+        ("6 ÷ 3", "6/3"),
+        ("x² + 1", "x^2+1"),
+        ("Wow, 5 apples!", "wow 5 apples"),
     ],
 )
 def test_problems_that_differ_in_layout_have_one_key(one: str, other: str) -> None:
@@ -190,6 +194,12 @@ def test_problems_that_differ_in_layout_have_one_key(one: str, other: str) -> No
         ("x < y", "x > y"),
         ("2^3", "23"),
         ("-5", "5"),
+        ("12 × 4", "12 ÷ 4"),
+        ("2·3", "23"),
+        ("x ≥ 2", "x ≤ 2"),
+        ("√4", "4"),
+        ("5!", "5"),
+        ("x²", "x2"),
     ],
 )
 def test_problems_that_differ_in_meaning_have_two_keys(one: str, other: str) -> None:

@@ -101,14 +101,21 @@ class AnchorsConfig:
     """Files of the user's own; empty means choosing from the pool."""
     columns: dict[str, str] = field(default_factory=dict[str, str])
     """Field -> column, for shapes that are not recognised."""
-    n: int = 16
-    """How many are chosen from the pool, balanced over its sources of worked solutions."""
+    n: int | None = None
+    """How many are chosen from the pool, balanced over its sources of worked solutions; 16 unless said otherwise."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
-        if self.n < 1:
+        if self.n is not None and self.n < 1:
             raise InputError(f"anchors.n is {self.n}; there must be one anchor at least.")
+        if self.n is not None and self.sources:
+            raise InputError("anchors.n chooses from the pool, which anchors.sources replaces; give one of them.")
+
+    @property
+    def n_chosen(self) -> int:
+        """Anchors to choose from the pool."""
+        return 16 if self.n is None else self.n
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -244,25 +244,29 @@ class Selection:
         return Selection(*columns, n_rows=self.n_rows, method=self.method)
 
 
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_ONE_OPERATOR = str.maketrans({"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "\N{MINUS SIGN}": "-"})
 _NOT_CONTENT = re.compile(
     r"(?P<point>(?<=\d)\.(?=\d))"  # a decimal point: 1.5 is not 15
     r"|[-\s]+(?=(?P<letter>[^\W\d_])?)"  # gone before a letter: "3-page", "3 page" and "3page" are one
-    r"|[^\w+*/^%=<>-]|_"
+    r"|(?<!\d)!"  # 5! is a factorial
+    r"|[^\w+*/^%=<>!±\u2200-\u22ff-]|_"  # the block of mathematical operators stays
 )
 
 
 def problem_key(text: str) -> str:
     """The problem reduced to what makes it the same problem.
 
-    NFKC, case-folded, and of the characters only letters, digits, decimal points and the operators between
-    numbers, since 2+3, 2·3 and 23 are three problems.
+    NFKC, case-folded, and of the characters only letters, digits, decimal points and operators, since 2+3, 2·3 and
+    23 are three problems. Signs of one operation (×, · and *) are one.
 
     >>> problem_key("What is  2 + 2 ?") == problem_key("what is 2+2?")
     True
     >>> problem_key("What is 2 + 2?") == problem_key("What is 2 * 2?")
     False
     """
-    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-")
+    powers = _SUPERSCRIPT.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
+    folded = unicodedata.normalize("NFKC", powers).casefold().translate(_ONE_OPERATOR)
     return _NOT_CONTENT.sub(lambda m: m["point"] or ("" if m["letter"] else "-" * m[0].count("-")), folded)
 
 

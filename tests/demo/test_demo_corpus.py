@@ -154,9 +154,7 @@ def test_rows_have_the_pool_schema_and_no_empty_text(pools: list[list[Row]]) -> 
         assert row["source"] in SOURCES
         assert row["kind"] in ("cot", "pot", "general", "answer-only")
         assert row["problem"].strip() and row["solution"].strip() and row["answer"] != ""
-        assert not re.search(r"\{(?!lcm)[a-z]", f"{row['problem']} {row['solution']}"), (
-            "a slot was not filled"
-        )
+        assert not re.search(r"\{(?!lcm)[a-z]", f"{row['problem']} {row['solution']}"), "a slot was not filled"
 
 
 def test_texts_are_short(pools: list[list[Row]]) -> None:
@@ -318,9 +316,7 @@ def test_a_slip_always_changes_the_answer_and_nearly_always_looks_right(name: st
         assert work(problem).is_plausible
         assert not CHECKS[name](SimpleNamespace(**problem.givens), Fraction(wrong.answer))
         assert all(line.value > 0 for line in wrong.lines)
-    assert (
-        sum(wrong.is_plausible for wrong in wrongs) >= (0.3 if name == "meeting" and computed else 0.95) * 300
-    )
+    assert sum(wrong.is_plausible for wrong in wrongs) >= (0.3 if name == "meeting" and computed else 0.95) * 300
 
 
 # --- the anchors ------------------------------------------------------------------------------------------

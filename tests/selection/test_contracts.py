@@ -40,9 +40,7 @@ def kinds() -> list[str]:
 @every_selector
 @laws
 @given(seed=SEEDS, budget=st.integers(1, 20) | st.sampled_from((0.05, 0.29, 0.5, 1.0)))
-def test_it_gives_exactly_the_budget_of_distinct_rows(
-    selector: type[Any], seed: int, budget: int | float
-) -> None:
+def test_it_gives_exactly_the_budget_of_distinct_rows(selector: type[Any], seed: int, budget: int | float) -> None:
     x, quality = rows(seed)
     sel = selector()(x, quality, budget=budget)
     assert len(sel) == (budget if isinstance(budget, int) else {0.05: 1, 0.29: 6, 0.5: 10, 1.0: 20}[budget])
@@ -142,9 +140,7 @@ def test_its_kind_is_a_literal_of_its_own(selector: type[Any]) -> None:
 @every_selector
 def test_every_field_has_a_docstring_under_it(selector: type[Any]) -> None:
     tree = ast.parse(inspect.getsource(inspect.getmodule(selector)))
-    body = next(
-        node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == selector.__name__
-    )
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == selector.__name__)
     documented = {
         field.target.id
         for field, text in itertools.pairwise(body)

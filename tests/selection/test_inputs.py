@@ -244,7 +244,5 @@ def test_a_fraction_outside_its_range_is_refused(budget: float) -> None:
 
 
 def test_a_fraction_of_no_row_is_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"M: budget is 0\.01 of 10 rows, which is none; it must come to one row"
-    ):
+    with pytest.raises(InputError, match=r"M: budget is 0\.01 of 10 rows, which is none; it must come to one row"):
         resolve_budget(0.01, 10, method="M")

@@ -22,9 +22,7 @@ from qads.selection import KCenterGreedy, TopQuality
 laws = settings(deadline=None, max_examples=80)
 SEEDS = st.integers(0, 10_000)
 RULES = st.one_of(
-    st.fixed_dictionaries(
-        {"combine": st.just("product"), "alpha": st.sampled_from((0.0, 0.5, 1.0, 2.0, 3.7))}
-    ),
+    st.fixed_dictionaries({"combine": st.just("product"), "alpha": st.sampled_from((0.0, 0.5, 1.0, 2.0, 3.7))}),
     st.fixed_dictionaries({"combine": st.just("sum"), "w": st.sampled_from((0.0, 0.25, 0.5, 1.0))}),
 )
 SCALES = st.sampled_from(("rank", "minmax", "none"))
@@ -62,9 +60,7 @@ QUALITIES = st.sampled_from(("missing", "zero", "constant", "few", "distinct", "
 
 @laws
 @given(data=st.data(), seed=SEEDS, kind=QUALITIES, rule=RULES, scale=SCALES)
-def test_picks_are_the_oracles_on_grids(
-    data: st.DataObject, seed: int, kind: str, rule: Any, scale: Any
-) -> None:
+def test_picks_are_the_oracles_on_grids(data: st.DataObject, seed: int, kind: str, rule: Any, scale: Any) -> None:
     x = grid(seed)
     quality = qualities(seed, len(x), kind)
     k = data.draw(st.integers(1, len(x)))
@@ -86,9 +82,7 @@ def test_picks_are_the_oracles_under_the_cosine(
     quality = qualities(seed, len(x), kind)
     begin = data.draw(starts(most=len(x)))
     sel = KCenterGreedy(**rule, **begin, scale=scale, metric="cosine")(x, quality, budget=len(x))
-    expected = reference.kcenter_greedy(
-        x, quality, budget=len(x), **rule, **begin, scale=scale, metric="cosine"
-    )
+    expected = reference.kcenter_greedy(x, quality, budget=len(x), **rule, **begin, scale=scale, metric="cosine")
     np.testing.assert_array_equal(sel.indices, expected.indices)
     np.testing.assert_array_equal(sel.nearest, expected.nearest)
     np.testing.assert_allclose(sel.distances, expected.distances, rtol=1e-11)
@@ -154,16 +148,12 @@ def test_permuting_the_rows_permutes_the_selection(seed: int, rule: Any) -> None
 
 @laws
 @given(seed=SEEDS, rule=RULES, factor=st.sampled_from((1e-4, 0.3, 7.0, 1e4)))
-def test_moving_turning_and_scaling_the_space_changes_only_distances(
-    seed: int, rule: Any, factor: float
-) -> None:
+def test_moving_turning_and_scaling_the_space_changes_only_distances(seed: int, rule: Any, factor: float) -> None:
     rng = np.random.default_rng(seed)
     x, quality = cloud(seed), qualities(seed, 24, "any")
     rotation = np.linalg.qr(rng.normal(size=(9, 9)))[0]
     sel = KCenterGreedy(**rule)(x, quality, budget=24)
-    moved = KCenterGreedy(**rule)(
-        factor * (x @ rotation) + 10 * factor * rng.normal(size=9), quality, budget=24
-    )
+    moved = KCenterGreedy(**rule)(factor * (x @ rotation) + 10 * factor * rng.normal(size=9), quality, budget=24)
     np.testing.assert_array_equal(moved.indices, sel.indices)
     np.testing.assert_array_equal(moved.nearest, sel.nearest)
     np.testing.assert_allclose(moved.distances, factor * sel.distances, rtol=1e-10)
@@ -260,9 +250,7 @@ def test_the_cosine_ignores_the_length_of_a_row(seed: int, rule: Any) -> None:
 
 @laws
 @given(seed=SEEDS, n=st.integers(1, 9), span=st.integers(0, 4), data=st.data())
-def test_plain_kcenter_is_within_twice_the_best_radius(
-    seed: int, n: int, span: int, data: st.DataObject
-) -> None:
+def test_plain_kcenter_is_within_twice_the_best_radius(seed: int, n: int, span: int, data: st.DataObject) -> None:
     x = grid(seed, n=n, d=2, span=span)
     k = data.draw(st.integers(1, n))
     picks = KCenterGreedy()(x, budget=k).indices.tolist()
@@ -311,9 +299,7 @@ def test_random_first_rows_are_distinct_and_part_of_the_selection() -> None:
     assert len(sel) == 12 and len(set(sel.indices.tolist())) == 12
     assert np.isnan(sel.gains[:10]).all() and not np.isnan(sel.gains[10:]).any()
     np.testing.assert_array_equal(first, np.random.default_rng(3).choice(24, 10, replace=False))
-    np.testing.assert_array_equal(
-        KCenterGreedy(start="random", n_start=10, seed=3)(x, budget=10).indices, first
-    )
+    np.testing.assert_array_equal(KCenterGreedy(start="random", n_start=10, seed=3)(x, budget=10).indices, first)
 
 
 def test_another_seed_draws_other_first_rows() -> None:
@@ -322,9 +308,7 @@ def test_another_seed_draws_other_first_rows() -> None:
 
 
 def test_more_first_rows_than_budget_are_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"KCenterGreedy: n_start is 6 but the budget is 5.*at most the budget"
-    ):
+    with pytest.raises(InputError, match=r"KCenterGreedy: n_start is 6 but the budget is 5.*at most the budget"):
         KCenterGreedy(start="random", n_start=6)(cloud(0), budget=5)
 
 

@@ -131,9 +131,7 @@ def _nearest_format(fields: Fields) -> str:
     )
 
 
-def _finish(
-    draft: Draft, fields: Fields, columns: Mapping[str, str], default: Row, *, part: int | None
-) -> Row:
+def _finish(draft: Draft, fields: Fields, columns: Mapping[str, str], default: Row, *, part: int | None) -> Row:
     own = {name: columns.get(name, name) for name in ("id", "source", "answer", "kind")}
     given = {name: fields[column] for name, column in own.items() if column in fields and column not in draft.used}
     problem, solution = _text(draft.problem, "problem"), _text(draft.solution, "solution")

@@ -75,9 +75,7 @@ def sum_and_difference(draw: Draw) -> Problem:
         ("How many does {friend} have?", "How many {things} are {friend}'s?"),
     )
     steps = (
-        Step(
-            "double", "total - more", "twice {friend}'s number", "without the extra {more} both have as many"
-        ),
+        Step("double", "total - more", "twice {friend}'s number", "without the extra {more} both have as many"),
         Step("small", "double // 2", "{friend}'s number", "two equal shares make {double}"),
     )
     name, friend = draw.people(2)

@@ -83,9 +83,7 @@ def flashes(draw: Draw) -> Problem:
     a, b = draw.one_of(((2, 3), (3, 4), (2, 5), (3, 5), (4, 5), (5, 6), (2, 7), (3, 7), (4, 7), (3, 8)))
     common = draw.number(2, 9)
     p, q = a * common, b * common
-    what = draw.one_of(
-        ("lamps flash", "bells ring", "pumps start", "clocks chime", "drums beat", "geysers erupt")
-    )
+    what = draw.one_of(("lamps flash", "bells ring", "pumps start", "clocks chime", "drums beat", "geysers erupt"))
     story = (
         (
             "Two {what} every {p} and every {q} seconds, and {name} sees them start together.",

@@ -43,9 +43,7 @@ def growth(draw: Draw) -> Problem:
         ),
     )
     steps = (
-        Step(
-            "new", "members * percent // 100", "the number of new members", "{percent}% of {members} joined"
-        ),
+        Step("new", "members * percent // 100", "the number of new members", "{percent}% of {members} joined"),
         Step("peak", "members + new", "the highest count", "the new ones are added"),
         Step("now", "peak - left", "the present count", "{left} people left"),
     )

@@ -180,9 +180,7 @@ def work(problem: Problem, *, slips: Mapping[str, Number] | None = None) -> Work
         value = _value(_parsed(step.formula), env)
         env[step.name] = value = (slips or {}).get(step.name, value)
         words = {**problem.words, **env}
-        lines.append(
-            Line(step.name, step.formula, shown, value, step.what.format(**words), step.why.format(**words))
-        )
+        lines.append(Line(step.name, step.formula, shown, value, step.what.format(**words), step.why.format(**words)))
     return Worked(problem, tuple(lines))
 
 

@@ -138,6 +138,10 @@ class OneShotInfluence:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        if self.max_length is not None and self.max_length < 4:
+            raise InputError(
+                f"OneShotInfluence: max_length is {self.max_length}; example and anchor need 4 tokens at least."
+            )
         if self.aggregate not in AGGREGATES:
             raise InputError(
                 f"OneShotInfluence: aggregate is {self.aggregate!r}; it must be one of {', '.join(AGGREGATES)}."

@@ -81,6 +81,8 @@ class RidgeScorer:
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise InputError(f"RidgeScorer: folds is {self.folds}; cross-validation needs 2 at least.")
+        if self.seed < 0:
+            raise InputError(f"RidgeScorer: seed is {self.seed}; a seed is 0 or more.")
 
     def fit(
         self, candidates: Pool, quality: Float[np.ndarray, " k"], *, embeddings: Float[np.ndarray, "k d"]

@@ -92,7 +92,7 @@ def _stage_sizes(
     cost = {"embed": (read, _seconds(read, config.embedding.model, config.embedding.dtype, config))}
     if config.quality is not None:
         influence = config.quality.influence
-        n_anchors = len(anchors) if anchors else config.anchors.n
+        n_anchors = len(anchors) if anchors else config.anchors.n_chosen
         anchor_tokens = _tokens(anchors).sum() if anchors else n_anchors * tokens.mean()
         sample = min(config.quality.sample, len(pool) - (0 if anchors else n_anchors))
         scored = int(sample * (tokens.mean() + anchor_tokens) + anchor_tokens)

@@ -143,7 +143,7 @@ def plan_stages(config: RunConfig, sources: tuple[str, ...], anchor_sources: tup
         influence = config.quality.influence
         contents = _contents(anchor_sources)
         own = {"columns": config.anchors.columns, "sources": list(contents)}
-        anchors = own if anchor_sources else {"n": config.anchors.n}
+        anchors = own if anchor_sources else {"n": config.anchors.n_chosen}
         settings = {"anchors": anchors, "quality": {"sample": config.quality.sample}, "seed": config.seed}
         reads = ("pool",) if anchor_sources else ("pool", "embed")
         add("anchors", settings, *reads, files=contents)

@@ -109,7 +109,7 @@ def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
     if context.anchor_sources:
         anchors = load_pool(context.anchor_sources, columns=settings.columns)
     else:
-        chosen = choose_anchors(context.pool, context.embeddings, settings.n).tolist()
+        chosen = choose_anchors(context.pool, context.embeddings, settings.n_chosen).tolist()
         anchors = context.pool.take(chosen)
     assert context.config.quality is not None
     sample = context.config.quality.sample

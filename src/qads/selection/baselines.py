@@ -86,9 +86,7 @@ class TopQuality:
             InputError: an input is not what it must be, or there is no quality.
         """
         if quality is None:
-            raise InputError(
-                "TopQuality: quality is None; without it there is no top. Give one number a row."
-            )
+            raise InputError("TopQuality: quality is None; without it there is no top. Give one number a row.")
         x = checked_embeddings(embeddings, method="TopQuality")
         given = checked_quality(quality, len(x), method="TopQuality")
         k = resolve_budget(budget, len(x), method="TopQuality")

@@ -45,25 +45,18 @@ def resolve_budget(budget: object, n_rows: int, *, method: str) -> int:
         InputError: a count outside 1..n_rows, a fraction outside (0, 1] or one that comes to no row.
     """
     if isinstance(budget, bool) or not isinstance(budget, int | float | np.integer | np.floating):
-        raise InputError(
-            f"{method}: budget is {budget!r}; it must be a count of rows or a fraction in (0, 1]."
-        )
+        raise InputError(f"{method}: budget is {budget!r}; it must be a count of rows or a fraction in (0, 1].")
     if isinstance(budget, float | np.floating):
         if not 0 < budget <= 1:
             raise InputError(
-                f"{method}: budget is {budget}; as a fraction it must lie in (0, 1]. "
-                "For a count give a whole number."
+                f"{method}: budget is {budget}; as a fraction it must lie in (0, 1]. For a count give a whole number."
             )
         count = math.floor(Fraction(str(cast(float, budget))) * n_rows + Fraction(1, 2))
         if count == 0:
-            raise InputError(
-                f"{method}: budget is {budget} of {n_rows} rows, which is none; it must come to one row."
-            )
+            raise InputError(f"{method}: budget is {budget} of {n_rows} rows, which is none; it must come to one row.")
         return count
     if not 1 <= budget <= n_rows:
-        raise InputError(
-            f"{method}: budget is {budget} rows but the pool has {n_rows}; it must lie in 1..{n_rows}."
-        )
+        raise InputError(f"{method}: budget is {budget} rows but the pool has {n_rows}; it must lie in 1..{n_rows}.")
     return int(cast(int, budget))
 
 
@@ -76,13 +69,10 @@ def checked_embeddings(embeddings: object, *, method: str) -> Float[np.ndarray, 
     x = _as_array(embeddings, "embeddings", method=method)
     if x.ndim != 2 or x.dtype.kind not in "fiu":
         raise InputError(
-            f"{method}: embeddings have shape {x.shape} and type {x.dtype}; "
-            "they must be a float array [rows, dims]."
+            f"{method}: embeddings have shape {x.shape} and type {x.dtype}; they must be a float array [rows, dims]."
         )
     if 0 in x.shape:
-        raise InputError(
-            f"{method}: embeddings have shape {x.shape}; there must be a row and a dimension at least."
-        )
+        raise InputError(f"{method}: embeddings have shape {x.shape}; there must be a row and a dimension at least.")
     # No conversion loses a digit: half becomes float32, what is wider float64. An array that is of that type
     # and in C order already is not copied.
     narrow = x.dtype.kind == "f" and x.dtype.itemsize <= 4
@@ -110,9 +100,7 @@ def checked_quality(quality: object, n_rows: int, *, method: str) -> Float[np.nd
         return np.ones(n_rows)
     q = _as_array(quality, "quality", method=method)
     if q.ndim != 1 or q.dtype.kind not in "fiub":
-        raise InputError(
-            f"{method}: quality has shape {q.shape} and type {q.dtype}; it must be one number a row."
-        )
+        raise InputError(f"{method}: quality has shape {q.shape} and type {q.dtype}; it must be one number a row.")
     if len(q) != n_rows:
         raise AlignmentError(
             f"{method}: quality has {len(q)} rows but embeddings have {n_rows}; "

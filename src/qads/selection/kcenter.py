@@ -86,9 +86,7 @@ class KCenterGreedy:
         if not 0 <= self.w <= 1:
             raise InputError(f"KCenterGreedy: w is {self.w}; it must lie in [0, 1].")
         if self.n_start < 1:
-            raise InputError(
-                f"KCenterGreedy: n_start is {self.n_start}; there must be one first row at least."
-            )
+            raise InputError(f"KCenterGreedy: n_start is {self.n_start}; there must be one first row at least.")
         if self.start == "quality" and self.n_start != 1:
             raise InputError(
                 f"KCenterGreedy: n_start is {self.n_start}; it must be 1, since only start='random' uses it."
