@@ -75,3 +75,21 @@ def test_a_chat_template_that_rewrites_earlier_turns_is_refused():
 def test_an_embedder_sees_the_part_it_is_told():
     assert sample_text(ROW) == f"{ROW.problem}\n{ROW.solution}"
     assert (sample_text(ROW, "problem"), sample_text(ROW, "solution")) == (ROW.problem, ROW.solution)
+
+
+@pytest.mark.parametrize("solution", ["e", "x", "user", "<|", "t"])
+def test_a_solution_that_is_part_of_the_template_is_found_where_it_stands(solution: str):
+    target = qads.ChatTemplate().renderer(chatml).target(qads.Row(id="r", source="s", problem="p", solution=solution))
+    assert target.text[: target.answer_start].endswith("<|assistant|>")
+    assert target.text[target.answer_start : target.answer_end] == solution
+
+
+def test_a_row_that_the_chat_template_refuses_is_named():
+    def strict(turns: Sequence[Turn]) -> str:
+        if any(t["role"] == "tool" for t in turns):
+            raise RuntimeError("unknown role tool")
+        return chatml(turns)
+
+    row = qads.Row(id="r7", source="s", problem="p", solution="q", context=(Turn(role="tool", content="42"),))
+    with pytest.raises(ModelError, match="refuses row 'r7': unknown role tool"):
+        qads.ChatTemplate().renderer(strict).target(row)

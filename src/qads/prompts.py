@@ -13,7 +13,7 @@ are the answer; the tokens that are scored follow from the tokenizer's offsets, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol
 
 from qads.errors import ModelError
@@ -141,14 +141,21 @@ class _ChatRenderer:
             )
 
     def example(self, row: Row) -> str:
-        return self._render([*self._system, *_exchange(row)])[len(self.header) :]
+        try:
+            return self._render([*self._system, *_exchange(row)])[len(self.header) :]
+        except Exception as error:  # A template is a program of the model's author and raises what he likes.
+            raise ModelError(
+                f"template chat: the chat template refuses row {row.id!r}: {error}. Leave the row out, or use exemplar."
+            ) from error
 
     def target(self, row: Row) -> Target:
         text = self.example(row)
-        # Templates strip or keep the ends of a turn; the words in between are the solution's.
-        solution = row.solution if row.solution in text else row.solution.strip()
-        start = text.rfind(solution)
-        if start < 0:
+        # The solution starts where the text of another solution departs from it.
+        other = self.example(replace(row, solution="x" if row.solution.strip()[:1] != "x" else "y"))
+        start = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), 0)
+        # Templates keep or strip the ends of a turn.
+        solution = row.solution if text.startswith(row.solution, start) else row.solution.strip()
+        if not text.startswith(solution, start):
             raise ModelError(f"template chat: the chat template rewrites the solution of row {row.id!r}; use exemplar.")
         return Target(text, start, start + len(solution))
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from qads.errors import ModelError
 from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
 
 SIZES: dict[str, Any] = {
@@ -90,3 +91,24 @@ def test_a_call_leaves_nothing_behind_for_the_next():
     first = likelihood((1, 2, 3), targets)
     likelihood((9, 9, 9, 9), targets)
     np.testing.assert_array_equal(likelihood((1, 2, 3), targets), first)
+
+
+@pytest.mark.parametrize("name", ["mamba", "falcon_h1"])
+def test_an_architecture_that_cannot_be_scored_this_way_is_refused_by_name(name: str):
+    sizes = SIZES | {"vocab_size": 97}
+    configs: dict[str, Any] = {
+        "mamba": lambda: transformers.MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, state_size=4),
+        "falcon_h1": lambda: transformers.FalconH1Config(
+            **sizes,
+            head_dim=8,
+            mamba_d_ssm=32,
+            mamba_n_heads=4,
+            mamba_d_head=8,
+            mamba_d_state=8,
+            lm_head_multiplier=0.3,
+        ),
+    }
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(configs[name](), dtype=torch.float32).eval()
+    with pytest.raises(ModelError, match=name):
+        AnswerLikelihood(model, max_tokens_per_batch=1000)

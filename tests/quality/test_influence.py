@@ -132,25 +132,25 @@ def test_chat_template_scores_the_answers_of_the_definition(model):
 
 def test_what_does_not_fit_is_an_error_that_lists_the_rows():
     with pytest.raises(
-        TooLongError, match=r"1 rows do not fit a context of 200 tokens:\n  c3: candidate of \d+ tokens"
+        TooLongError, match=r"1 rows do not fit a context of 200 tokens:\n  candidate c3: \d+ tokens where"
     ):
         OneShotInfluence(max_length=200)(CANDIDATES, ANCHORS)
 
 
 def test_dropped_rows_are_listed_and_have_no_quality():
     dropped = OneShotInfluence(max_length=200, too_long="drop")(CANDIDATES, ANCHORS)
-    assert list(dropped.affected) == ["c3"] and dropped.affected["c3"].endswith("dropped")
+    assert list(dropped.affected) == ["candidate c3"] and dropped.affected["candidate c3"].endswith("dropped")
     assert np.isnan(dropped.quality()[3]) and np.isfinite(dropped.quality()[[0, 1, 2, 4]]).all()
 
 
 def test_a_cut_problem_is_listed_and_keeps_its_end(model):
     cut = OneShotInfluence(max_length=200, too_long="truncate_problem", dtype="float32")(CANDIDATES, ANCHORS)
-    assert "problem cut on the left" in cut.affected["c3"]
+    assert "problem cut on the left" in cut.affected["candidate c3"]
     assert np.isfinite(cut.quality()[3])
 
 
 def test_an_anchor_may_take_half_of_the_context():
-    with pytest.raises(TooLongError, match="c3: anchor of"):
+    with pytest.raises(TooLongError, match="anchor c3: "):
         OneShotInfluence(max_length=300)(ANCHORS, CANDIDATES)
 
 
@@ -177,3 +177,15 @@ def test_an_unknown_aggregate_or_model_is_refused_by_name(no_shape_checks):
         OneShotInfluence(aggregate="golden_score")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="no such file"):
         OneShotInfluence(model="./nowhere")(CANDIDATES, ANCHORS)
+
+
+def test_a_context_larger_than_the_models_is_refused():
+    with pytest.raises(InputError, match="max_length is 9000, but smollm2-135m sees 8192 tokens"):
+        OneShotInfluence(max_length=9000)(CANDIDATES, ANCHORS)
+
+
+def test_a_solution_without_a_token_of_its_own_is_refused():
+    bare = qads.ExemplarTemplate(question="", answer="")
+    anchor = qads.Pool.from_rows([row("tiny", "b", "erry is red")])
+    with pytest.raises(InputError, match="anchor 'tiny': its solution has no token of its own"):
+        OneShotInfluence(template=bare)(CANDIDATES, anchor)

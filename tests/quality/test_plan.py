@@ -87,3 +87,16 @@ def test_the_longest_rows_of_a_source_are_no_anchors():
     rows = [*pool_of({"a": 9}), qads.Row(id="long", source="a", problem="far", solution="word " * 500, kind="cot")]
     x = np.eye(10, dtype=np.float32)
     assert 9 not in qads.choose_anchors(qads.Pool.from_rows(rows), x, 9)
+
+
+def test_two_sources_with_the_same_problems_give_each_of_them_once():
+    rows = [
+        qads.Row(id=f"{name}{i}", source=name, problem=f"What is {i} + 1?", solution="s", kind="cot")
+        for name in "ab"
+        for i in range(4)
+    ]
+    pool = qads.Pool.from_rows(rows)
+    found = qads.choose_anchors(pool, np.eye(8, dtype=np.float32), 4)
+    assert len({pool[int(i)].problem for i in found}) == 4
+    with pytest.raises(InputError, match="4 distinct worked solutions"):
+        qads.choose_anchors(pool, np.eye(8, dtype=np.float32), 5)

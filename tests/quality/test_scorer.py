@@ -44,6 +44,25 @@ def test_quality_that_follows_the_source_is_no_merit_within_sources():
     assert abs(found.within_source) < 0.3
 
 
+def test_nothing_to_predict_within_sources_is_zero_on_average():
+    # Many small sources and noise: centring by source alone would give −0.14 here, by construction.
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        pool = qads.Pool.from_rows(
+            qads.Row(id=str(i), source=f"s{i % 16}", problem="p", solution="s") for i in range(256)
+        )
+        y = pool.source_codes + rng.standard_normal(256)
+        found.append(qads.RidgeScorer(seed=seed).fit(pool, y, embeddings=unit(256)).agreement.within_source)
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(20) and abs(np.mean(found)) < 0.05
+
+
+def test_one_source_has_no_source_mean_to_predict_by():
+    pool = qads.Pool.from_rows(qads.Row(id=str(i), source="only", problem="p", solution="s") for i in range(60))
+    found = qads.RidgeScorer().fit(pool, RNG.standard_normal(60), embeddings=unit(60)).agreement
+    assert np.isnan(found.source_mean) and abs(found.pearson) < 0.5 and np.isfinite(found.within_source)
+
+
 def test_noise_is_not_sold_as_agreement():
     pool, x = pool_of(200), unit(200)
     found = qads.RidgeScorer().fit(pool, RNG.standard_normal(200), embeddings=x).agreement
@@ -69,9 +88,10 @@ def test_rows_without_a_score_are_left_out_and_a_new_source_is_predicted():
 
 def test_constant_quality_has_no_correlation_and_no_warning():
     pool, x = pool_of(30), unit(30)
-    fitted = qads.RidgeScorer().fit(pool, np.full(30, 0.25), embeddings=x)
-    assert np.isnan(fitted.agreement.pearson)
-    np.testing.assert_allclose(fitted.predict(pool, x), 0.25, atol=1e-6)
+    for value in (0.25, 0.1, 1e-9):  # 0.1 has no exact binary form: what centring leaves of it is rounding.
+        fitted = qads.RidgeScorer().fit(pool, np.full(30, value), embeddings=x)
+        assert np.isnan(fitted.agreement.pearson)
+        np.testing.assert_allclose(fitted.predict(pool, x), value, atol=1e-6)
 
 
 def test_misaligned_or_too_few_rows_are_refused(no_shape_checks):

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from qads.errors import ModelError
+
 __all__ = ["AnswerLikelihood", "TokenTarget"]
 
 _HEAD_ELEMENTS = 2**25
@@ -43,6 +45,7 @@ class AnswerLikelihood:
         self._model = model
         self._max_tokens = max_tokens_per_batch
         self._head = _Head(model)
+        self._check()
 
     @torch.inference_mode()
     def __call__(self, prefix: Sequence[int], targets: Sequence[TokenTarget]) -> Float[np.ndarray, " m"]:
@@ -52,6 +55,32 @@ class AnswerLikelihood:
         for members in self._batches(len(prefix), targets):
             scores[members] = self._score_batch(cache, len(prefix), [targets[i] for i in members])
         return scores
+
+    def _check(self) -> None:
+        """Score a few tokens both ways: what we know of an architecture is measured, not assumed.
+
+        Raises:
+            ModelError: the model keeps no cache that can be shared, or its head does more than we know of.
+        """
+        kind = self._model.config.model_type
+        vocabulary = self._head.n_tokens
+        ids = [(17 * i + 3) % vocabulary for i in range(12)]
+        target = TokenTarget(tuple(ids[4:]), 2, 8)
+        try:
+            ours = float(self(ids[:4], [target, target])[1])
+        except (AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+            raise ModelError(
+                f"{kind}: this architecture shares no prefix between texts ({error}); it cannot score."
+            ) from error
+        with torch.inference_mode():
+            logits = self._model(torch.tensor([ids], device=self._model.device)).logits[0].float()
+        plain = torch.log_softmax(logits, -1)[range(5, 11), ids[6:12]].mean().item()
+        tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.2
+        if not abs(ours - plain) <= tolerance * max(1.0, abs(plain) / 10):
+            raise ModelError(
+                f"{kind}: scoring after a shared prefix gives {ours:.4f} nats a token where a plain forward pass gives "
+                f"{plain:.4f}; this architecture is not supported."
+            )
 
     def _prefix_cache(self, prefix: Sequence[int]) -> Any:
         ids = torch.tensor([list(prefix)], device=self._model.device)
@@ -107,6 +136,11 @@ class _Head:
         self._soft_cap = getattr(config, "final_logit_softcapping", None)  # Gemma
         self._scale = float(getattr(config, "logit_scale", None) or 1.0)  # Cohere
         self._scale /= float(getattr(config, "logits_scaling", None) or 1.0)  # Granite
+
+    @property
+    def n_tokens(self) -> int:
+        """Size of the vocabulary."""
+        return int(self._weight.shape[0])
 
     def log_probs(self, states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Log-probability [p] of each token [p] under the state [p, h] before it."""

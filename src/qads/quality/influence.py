@@ -64,7 +64,7 @@ class Influence:
     n_tokens: int = 0
     """Tokens that went through the model."""
     affected: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Rows that were dropped or cut, by id, and why."""
+    """Rows that were dropped or cut, by role and id, and why."""
 
     @property
     def gains(self) -> Float[np.ndarray, "n m"]:
@@ -213,9 +213,15 @@ class _Scorer:
         cls, method: OneShotInfluence, lm: CausalLM, candidates: Pool, anchors: Pool, max_tokens: int
     ) -> _Scorer:
         renderer = method.template.renderer(lm.render_chat)
-        length = min(method.max_length or lm.max_length, lm.max_length)
+        length = method.max_length or lm.max_length
+        if length > lm.max_length:
+            raise InputError(
+                f"OneShotInfluence: max_length is {length}, but {method.model} sees {lm.max_length} tokens at most."
+            )
         texts = fit_texts(lm.tokenizer, renderer, candidates, anchors, length, method.too_long)
-        own = np.array(candidates.problem_keys)[:, None] == np.array(anchors.problem_keys)[None, :]
+        code = {key: number for number, key in enumerate(candidates.problem_keys)}
+        rows = np.array([code[key] for key in candidates.problem_keys])
+        own = rows[:, None] == np.array([code.get(key, -1) for key in anchors.problem_keys])
         fits = np.array([e is not None for e in texts.examples])[:, None] & np.array(
             [t is not None for t in texts.targets]
         )

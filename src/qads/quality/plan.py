@@ -36,12 +36,13 @@ def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: 
     lengths = np.array([len(text) for text in pool.strings("problem")])
     lengths += np.array([len(text) for text in pool.strings("solution")])
     moderate = [rows[lengths[rows] <= 2 * np.median(lengths[rows])] for rows in groups]
-    distinct = [_first_of_each(rows, keys) for rows in moderate]
+    seen: set[str] = set()
+    distinct = [_first_of_each(rows, keys, seen) for rows in moderate]
     shares = _even_shares([len(rows) for rows in distinct], n_anchors)
     if sum(shares) < n_anchors:
         raise InputError(
             f"anchors: {n_anchors} asked for, but the pool has {sum(map(len, distinct))} distinct worked solutions "
-            "(kind cot). Give the target skill's own samples: --anchors FILE"
+            "of moderate length (kind cot). Give the target skill's own samples: --anchors FILE"
         )
     chosen = [_cell_medoids(embeddings, rows, share) for rows, share in zip(distinct, shares, strict=True) if share]
     return np.sort(np.concatenate(chosen))
@@ -77,11 +78,14 @@ def _even_shares(sizes: list[int], total: int) -> list[int]:
     return shares
 
 
-def _first_of_each(rows: Int[np.ndarray, " r"], keys: list[str]) -> Int[np.ndarray, " u"]:
-    first: dict[str, int] = {}
+def _first_of_each(rows: Int[np.ndarray, " r"], keys: list[str], seen: set[str]) -> Int[np.ndarray, " u"]:
+    """The rows whose problem has not been seen, here or in a source before."""
+    first: list[int] = []
     for row in rows:
-        first.setdefault(keys[row], int(row))
-    return np.array(list(first.values()), np.int64)
+        if keys[row] not in seen:
+            seen.add(keys[row])
+            first.append(int(row))
+    return np.array(first, np.int64)
 
 
 def _cell_medoids(

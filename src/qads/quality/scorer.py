@@ -34,9 +34,9 @@ class Agreement:
     pearson_low: float
     pearson_high: float
     within_source: float
-    """Pearson after each source's mean is taken from both; NaN where no source has two rows."""
+    """Pearson after the mean of each source in each fold is taken from both; NaN where nothing is left to vary."""
     source_mean: float
-    """Pearson of the trivial predictor, the mean of the row's source in the other folds."""
+    """Pearson of the trivial predictor, the mean of the row's source in the other folds; NaN with one source."""
     n_rows: int
 
 
@@ -105,7 +105,12 @@ class RidgeScorer:
             )
         scored = np.flatnonzero(np.isfinite(quality))
         if len(scored) < 10:
-            raise InputError(f"RidgeScorer: {len(scored)} scored rows; it needs 10 at least. Raise quality.sample.")
+            lost = len(quality) - len(scored)
+            why = f" ({lost} more have no quality: no anchor could score them)" if lost else ""
+            raise InputError(
+                f"RidgeScorer: {len(scored)} scored rows{why}; it needs 10 at least. Raise quality.sample, or "
+                "give anchors whose problems are not those of the pool."
+            )
         rows = candidates.take(scored)
         groups = tuple(dict.fromkeys([*(f"source {s}" for s in rows.sources), *(f"kind {k}" for k in KINDS)]))
         x, y = (
@@ -125,17 +130,28 @@ class RidgeScorer:
     def _agreement(
         self, x: Float[np.ndarray, "k d"], y: Float[np.ndarray, " k"], codes: Int[np.ndarray, " k"]
     ) -> Agreement:
-        predicted, trivial = np.empty_like(y), np.empty_like(y)
-        for rest, held in KFold(self.folds, shuffle=True, random_state=self.seed).split(x):
+        predicted, trivial, fold = np.empty_like(y), np.empty_like(y), np.empty(len(y), np.int64)
+        n_folds = min(self.folds, len(y))
+        for number, (rest, held) in enumerate(KFold(n_folds, shuffle=True, random_state=self.seed).split(x)):
+            fold[held] = number
             predicted[held] = RidgeCV(alphas=_PENALTIES).fit(x[rest], y[rest]).predict(x[held])
             means = {code: y[rest][codes[rest] == code].mean() for code in np.unique(codes[rest])}
             trivial[held] = [means.get(code, y[rest].mean()) for code in codes[held]]
-        rng = np.random.default_rng(self.seed)
-        draws = rng.integers(0, len(y), (_BOOTSTRAPS, len(y)))
-        spread = [r for draw in draws if np.isfinite(r := pearson(predicted[draw], y[draw]))]
-        low, high = np.percentile(spread, [2.5, 97.5]) if spread else (np.nan, np.nan)
-        within = pearson(_centred(predicted, codes), _centred(y, codes))
-        return Agreement(pearson(predicted, y), float(low), float(high), within, pearson(trivial, y), len(y))
+        # The other folds' mean falls when the held-out rows are high. Left in, that alone makes a negative correlation
+        # where there is nothing to predict; so both sides are centred inside each fold, and inside source and fold.
+        truth, guess, by_source = (_centred(values, fold) for values in (y, predicted, trivial))
+        cell = codes * n_folds + fold
+        within = pearson(_centred(predicted, cell), _centred(y, cell))
+        source_mean = pearson(by_source, truth) if len(np.unique(codes)) > 1 else float("nan")
+        low, high = self._interval(guess, truth)
+        return Agreement(pearson(guess, truth), low, high, within, source_mean, len(y))
+
+    def _interval(self, a: Float[np.ndarray, " k"], b: Float[np.ndarray, " k"]) -> tuple[float, float]:
+        """95% bootstrap interval of Pearson's r over rows."""
+        draws = np.random.default_rng(self.seed).integers(0, len(a), (_BOOTSTRAPS, len(a)))
+        found = [r for draw in draws if np.isfinite(r := pearson(a[draw], b[draw]))]
+        low, high = np.percentile(found, [2.5, 97.5]) if found else (np.nan, np.nan)
+        return float(low), float(high)
 
 
 def _features(pool: Pool, embeddings: Float[np.ndarray, "n d"], groups: tuple[str, ...]) -> Float[np.ndarray, "n p"]:
@@ -151,9 +167,14 @@ def _features(pool: Pool, embeddings: Float[np.ndarray, "n d"], groups: tuple[st
 
 def pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
     """Pearson's r; NaN where one side does not vary."""
-    a, b = a - a.mean(), b - b.mean()
-    scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale > 0 else float("nan")
+    parts: list[Float[np.ndarray, " n"]] = []
+    for values in (a, b):
+        centred = values - values.mean()
+        length = float(np.sqrt(centred @ centred))
+        if length <= 1e-12 * float(np.abs(values).max()) * len(values) or length == 0:
+            return float("nan")  # What is left of a constant is rounding.
+        parts.append(centred / length)
+    return float(parts[0] @ parts[1])
 
 
 def _centred(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from qads.errors import TooLongError
+from qads.errors import InputError, TooLongError
 from qads.kernels.likelihood import TokenTarget
 from qads.pool import Pool, Row
 from qads.prompts import Renderer, Target
@@ -24,7 +24,7 @@ class FittedTexts:
     examples: tuple[tuple[int, ...] | None, ...]
     targets: tuple[TokenTarget | None, ...]
     affected: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Rows dropped or cut, by id, and why."""
+    """Rows dropped or cut, by role and id, and why."""
 
 
 def fit_texts(
@@ -35,7 +35,8 @@ def fit_texts(
     An anchor may take half of the context; a candidate what the longest anchor leaves.
 
     Raises:
-        TooLongError: the policy is ``"error"`` and a row does not fit, or an anchor has no token to score.
+        TooLongError: the policy is ``"error"`` and a row does not fit.
+        InputError: an anchor has no token to score.
     """
     header = _header(tokenizer, renderer)
     affected: dict[str, str] = {}
@@ -44,9 +45,9 @@ def fit_texts(
         needed = n_tokens(row)
         if needed <= room:
             return row
-        what = f"{role} of {needed} tokens where {room} fit"
+        what = f"{needed} tokens where {room} fit"
         shorter = _cut_problem(row, room, n_tokens, tokenizer) if too_long == "truncate_problem" else None
-        affected[row.id] = f"{what}; problem cut on the left" if shorter else f"{what}; dropped"
+        affected[f"{role} {row.id}"] = f"{what}; problem cut on the left" if shorter else f"{what}; dropped"
         return shorter
 
     room = (max_length - len(header)) // 2
@@ -56,8 +57,12 @@ def fit_texts(
     shown = [fit(row, "candidate", room, lambda r: len(_ids(tokenizer, renderer.example(r)))) for row in candidates]
     if affected and too_long == "error":
         raise _too_long_error(affected, max_length)
-    if unscorable := [row.id for row, t in zip(anchors, targets, strict=True) if t and t.answer_end <= t.answer_start]:
-        raise TooLongError(f"anchor {unscorable[0]!r}: its solution has no token of its own for this tokenizer.")
+    for row, target in zip(anchors, targets, strict=True):
+        if target is not None and not 1 <= target.answer_start < target.answer_end:
+            raise InputError(
+                f"anchor {row.id!r}: its solution has no token of its own, or no token before it; "
+                "use a template that puts text between problem and solution."
+            )
     examples = tuple(None if row is None else _ids(tokenizer, renderer.example(row)) for row in shown)
     return FittedTexts(header, examples, tuple(targets), affected)
 
@@ -104,5 +109,5 @@ def _too_long_error(affected: Mapping[str, str], max_length: int) -> TooLongErro
     more = f"\n  … and {len(affected) - 10} more" if len(affected) > 10 else ""
     return TooLongError(
         f"OneShotInfluence: {len(affected)} rows do not fit a context of {max_length} tokens:\n{listed}{more}\n"
-        "Set too_long: drop (they get no score), or too_long: truncate_problem (their problem is cut on the left)."
+        "Set quality.influence.too_long to drop (they get no score) or truncate_problem (cut on the left)."
     )

@@ -2,7 +2,8 @@
 
 A stage is complete when its `manifest.json` exists, and only then. Before it starts, `plan.json` says what it
 is meant to be, so that shards left by a killed run are used again only for the very same computation. Every
-file is written under a temporary name, flushed, and renamed.
+file is written under a temporary name, flushed, and renamed. A folder that holds neither is not ours: nothing is
+written to it or removed from it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import os
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -59,6 +60,8 @@ class StagePlan:
     """Everything that changes the result."""
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
     """Fingerprints of what it reads."""
+    execution: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How it is computed; written down, but no part of the fingerprint."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,7 +70,8 @@ class StagePlan:
 
     def as_json(self) -> dict[str, Any]:
         """The plan with its fingerprint."""
-        return {"fingerprint": self.fingerprint, **self._content()}
+        how = {"execution": dict(self.execution)} if self.execution else {}
+        return {"fingerprint": self.fingerprint, **self._content(), **how}
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -128,8 +132,8 @@ class RunDirectory:
             ) from error
         try:
             (self.root / ".owner").write_text(f"{os.getpid()}\n")
-            for folder in (self.root, self.root / "input"):
-                _remove_partial(folder.glob(".*.partial"))
+            _remove_partial(self.root.glob(".config.json.*.partial"))
+            _remove_partial((self.root / "input").glob(".stdin.*.partial"))
             yield
         except BaseException:
             if made and {path.name for path in self.root.iterdir()} <= _BOOKKEEPING:
@@ -154,6 +158,18 @@ class StageDirectory:
     def begun(self) -> dict[str, Any] | None:
         """The plan of what is in the folder: from the manifest, or of a stage that is not complete."""
         return self.manifest() or read_json(self.path / "plan.json")
+
+    def check_owner(self) -> None:
+        """Refuse a folder with files that no run has put there.
+
+        Raises:
+            RunError: names the folder.
+        """
+        if not self._is_ours() and any(self._strangers()):
+            raise RunError(
+                f"{self.path}: holds files, but no plan.json or manifest.json of a run's stage {self.plan.name!r}, so "
+                "it is not touched. Give another run directory, or move the folder away."
+            )
 
     def check_drift(self) -> None:
         """Refuse to mix this plan with what was computed for another.
@@ -189,9 +205,22 @@ class StageDirectory:
                 )
 
     def begin(self) -> None:
-        """Make ready for work; shards of the same plan stay."""
+        """Make ready for work; shards of the same plan stay.
+
+        Raises:
+            RunError: the folder is not ours.
+        """
+        self.check_owner()
         self.path.mkdir(parents=True, exist_ok=True)
         _remove_partial(self.path.rglob(".*.partial"))
+        before = read_json(self.path / "plan.json") or {}
+        if before.get("fingerprint") != self.plan.fingerprint:
+            self.remove_shards()
+        elif self.shards.count() and before.get("execution", {}) != dict(self.plan.execution):
+            logger.warning(
+                "%s goes on from shards that were made with %s, now with %s; in bfloat16 this moves single results",
+                self.path, _short(before.get("execution")), _short(dict(self.plan.execution)),
+            )  # fmt: skip
         write_json(self.path / "plan.json", self.plan.as_json())
 
     def finish(self, *, seconds: float, facts: Mapping[str, Any]) -> Manifest:
@@ -213,12 +242,41 @@ class StageDirectory:
     def remove_shards(self) -> None:
         """Throw the shards away, those too that a run left which was killed between manifest and here."""
         shutil.rmtree(self.path / "shards", ignore_errors=True)
+        (self.path / "joined.npy.partial").unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Throw the stage away; the manifest goes first, so that a kill leaves no complete-looking rest."""
-        (self.path / "manifest.json").unlink(missing_ok=True)
-        if self.path.exists():
-            shutil.rmtree(self.path)
+        """Throw the stage away, if the folder is ours; of `report`, which has no plan, the page alone.
+
+        The manifest goes first, so that a kill leaves no complete-looking rest, and the plan last: it says whose the
+        rest is, and what its shards are for.
+        """
+        if self.plan.name == "report":
+            (self.path / "report.html").unlink(missing_ok=True)
+        elif self._is_ours():
+            (self.path / "manifest.json").unlink(missing_ok=True)
+            self.remove_shards()
+            for path in self.path.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != "plan.json":
+                    path.unlink()
+            (self.path / "plan.json").unlink(missing_ok=True)
+        with suppress(OSError):  # Files of another are in it, or it is not there.
+            self.path.rmdir()
+
+    def _is_ours(self) -> bool:
+        """Whether a plan or manifest of this stage is in the folder."""
+        for name in ("plan.json", "manifest.json"):
+            with suppress(RunError):
+                found = read_json(self.path / name) or {}
+                if found.get("stage") == self.plan.name and "fingerprint" in found:
+                    return True
+        return False
+
+    def _strangers(self) -> Iterator[Path]:
+        """What is in the folder but for what a run leaves that is killed while it writes its first file."""
+        if self.path.is_dir():
+            yield from (path for path in self.path.iterdir() if not path.match(".plan.json.*.partial"))
 
     def _files(self) -> list[Path]:
         """What the stage has made."""
