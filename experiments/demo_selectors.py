@@ -42,7 +42,7 @@ def main() -> None:
         counts = " | ".join(str(n) for n in found.counts.values())
         print(f"| {name} | {found.coverage_radius:.3f} | {found.mean_quality:.4f} | {n_sources} | {counts} |")
     print("\n| source | planted flaw | rows scored | mean real quality |\n|---|---|---|---|")
-    real = pq.read_table(run / "influence" / "quality_real.parquet").to_pydict()
+    real = pq.read_table(run / "quality" / "quality_real.parquet").to_pydict()
     position = {name: i for i, name in enumerate(pool.strings("id"))}
     groups: dict[tuple[str, str], list[float]] = {}
     for name, source, value in zip(real["candidate"], real["source"], real["quality"], strict=True):

@@ -83,7 +83,7 @@ def test_one_source_as_text_is_a_list_of_one():
         ({"embedding": {"kind": "lm", "max_len": 9}}, "embedding.max_len: unknown key; did you mean 'max_length'?"),
         ({"execution": {"devices": "cpu"}}, "execution.devices: unknown key; did you mean 'device'?"),
         ({"output": {"fmt": "jsonl"}}, "output.fmt: unknown key; did you mean 'format'?"),
-        ({"anchors": {"k": 3}}, "anchors.k: unknown key; known: sources, columns, n."),
+        ({"anchors": {"k": 3}}, "anchors.k: unknown key; known: sources, columns, n, on_bad_row."),
         ({"selection": {"kind": "random", "alpha": 1}}, "selection.alpha: unknown key; known with kind random: kind, seed."),
         ({3: 4}, "3: unknown key; known: pool, budget,"),
     ],

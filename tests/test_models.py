@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
+from sentence_transformers.sentence_transformer.modules import Dense
 
 from qads.errors import ModelError
 from qads.models import ALIASES, find_model, open_causal_lm, open_encoder, resolve_device, resolve_dtype
@@ -63,6 +66,108 @@ def test_pickled_weights_are_never_opened(tiny: Path, tmp_path: Path):
     torch.save({"weights": torch.zeros(1)}, folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"no \.safetensors file"):
         open_causal_lm(str(folder))
+
+
+@pytest.fixture
+def dense(tmp_path: Path) -> Path:
+    """An encoder whose last module has weights of its own, kept as a pickle."""
+    folder = tmp_path / "dense"
+    open_encoder("minilm", dtype="float32").model.save(str(folder))
+    module = Dense(384, 8)
+    (folder / "2_Dense").mkdir()
+    module.save(str(folder / "2_Dense"), safe_serialization=False)
+    modules = json.loads((folder / "modules.json").read_text())
+    kind = f"{Dense.__module__}.Dense"
+    modules.append({"idx": len(modules), "name": "dense", "path": "2_Dense", "type": kind})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    return folder
+
+
+@pytest.mark.parametrize("beside", [None, "other.safetensors"])
+def test_a_pickle_in_a_module_of_an_encoder_is_never_opened(dense: Path, beside: str | None, monkeypatch):
+    if beside:
+        save_file({"w": torch.zeros(1)}, dense / "2_Dense" / beside)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpickled"))
+    with pytest.raises(ModelError, match=r"2_Dense/pytorch_model\.bin is pickled"):
+        open_encoder(str(dense))
+    with pytest.raises(ModelError, match=r"2_Dense/pytorch_model\.bin is pickled"):
+        open_causal_lm(str(dense))
+
+
+def test_a_pickle_beside_safetensors_is_passed_over(dense: Path, monkeypatch):
+    save_file(torch.load(dense / "2_Dense" / "pytorch_model.bin"), dense / "2_Dense" / "model.safetensors")
+    known = find_model(str(dense)).identity
+    torch.save({}, dense / "training_args.bin")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpickled"))
+    assert open_encoder(str(dense), dtype="float32").model.encode(["a"]).shape == (1, 8)
+    assert find_model(str(dense)).identity == known, "nothing reads it, so it changes nothing"
+
+
+def test_a_hub_model_is_opened_at_the_commit_that_names_it_and_without_pickles(dense: Path, tmp_path: Path):
+    cache = tmp_path / "home" / "hub" / "models--owner--dense"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text("a" * 40)
+    shutil.copytree(dense, cache / "snapshots" / ("a" * 40))
+    probe = "from qads.models import *\ns = find_model('owner/dense')\nprint(s.revision, s.identity)\n"
+    probe += "open_encoder('owner/dense')\nprint('opened')"
+    found = run(probe, {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "PATH": ""})
+    assert found.stdout.split() == ["a" * 40, f"hub:owner/dense@{'a' * 40}"]
+    assert "2_Dense/pytorch_model.bin is pickled" in found.stderr
+    pickle = cache / "snapshots" / ("a" * 40) / "2_Dense" / "pytorch_model.bin"
+    save_file(torch.load(pickle), pickle.with_name("model.safetensors"))
+    found = run(probe, {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "PATH": ""})
+    assert found.stdout.split()[-1] == "opened", found.stderr
+
+
+def run(probe: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter, since the hub's settings are read when its libraries are imported."""
+    return subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sentence_bert_config.json", "2_Dense/model.safetensors", "chat_template.jinja", "modeling.py", "vocab.txt"],
+)
+def test_every_file_that_may_be_read_is_part_of_the_identity(name: str, tmp_path: Path):
+    folder = tmp_path / "model"
+    (folder / "2_Dense").mkdir(parents=True)
+    for known in ("model.safetensors", "config.json", name):
+        (folder / known).write_text("{}")
+    before = find_model(str(folder)).identity
+    (folder / name).write_text("other")
+    assert find_model(str(folder)).identity != before
+    (folder / name).unlink()
+    (folder / "moved").write_text("other")
+    assert find_model(str(folder)).identity != before
+
+
+def test_notes_pictures_and_other_formats_are_no_part_of_the_identity(tmp_path: Path):
+    (tmp_path / "model.safetensors").write_text("{}")
+    before = find_model(str(tmp_path)).identity
+    for name in (
+        "README.md",
+        ".gitattributes",
+        ".git/HEAD",
+        "plot.png",
+        "onnx/model.onnx",
+        "openvino/openvino_model.bin",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert find_model(str(tmp_path)).identity == before
+
+
+def test_an_alias_is_known_by_the_whole_folder_of_its_package(monkeypatch, tmp_path: Path):
+    installed = Path(find_model("minilm").location)
+    copied = tmp_path / "gt_copied"
+    shutil.copytree(installed, copied / "model")
+    (copied / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(ALIASES, "minilm", dataclasses.replace(ALIASES["minilm"], module="gt_copied"))
+    known = find_model("minilm")
+    assert known.identity == find_model(str(installed)).identity
+    (copied / "model" / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
+    assert find_model("minilm").identity != known.identity
 
 
 def test_code_that_comes_with_a_model_does_not_run_unasked(tiny: Path, tmp_path: Path):

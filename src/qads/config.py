@@ -26,7 +26,7 @@ from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
 from qads.quality import OneShotInfluence, RidgeScorer
-from qads.selection import KCenterGreedy, Selector
+from qads.selection import KCenterGreedy, Selector, TopQuality
 
 __all__ = [
     "AnchorsConfig",
@@ -103,6 +103,8 @@ class AnchorsConfig:
     """Field -> column, for shapes that are not recognised."""
     n: int | None = None
     """How many are chosen from the pool, balanced over its sources of worked solutions; 16 unless said otherwise."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """What a line of the sources that cannot be read does."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
@@ -176,6 +178,11 @@ class RunConfig:
             raise InputError(f"seed is {self.seed}; it must be a whole number ≥ 0.")
         if "-" in self.pool.sources and "-" in self.anchors.sources:
             raise InputError("pool.sources and anchors.sources both read standard input; only one of them can.")
+        if self.quality is None and isinstance(self.selection, TopQuality):
+            raise ConfigError(
+                "selection.kind is 'top-quality', but quality is null (--no-quality): there is none to rank by. Take "
+                "another kind (kcenter, random), or let quality be measured."
+            )
 
 
 _ADAPTER = TypeAdapter(RunConfig)

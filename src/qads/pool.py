@@ -170,7 +170,9 @@ class Pool:
 
     def rows_by_source(self) -> dict[str, Int[np.ndarray, " k"]]:
         """For every source the positions of its rows."""
-        return {name: np.flatnonzero(self.source_codes == code) for code, name in enumerate(self.sources)}
+        order = np.argsort(self.source_codes, kind="stable")
+        starts = np.searchsorted(self.source_codes[order], np.arange(len(self.sources)))
+        return dict(zip(self.sources, np.split(order, starts)[1:], strict=True))
 
     @cached_property
     def problem_keys(self) -> list[str]:
@@ -245,20 +247,31 @@ class Selection:
 
 
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
-_ONE_OPERATOR = str.maketrans({"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "\N{MINUS SIGN}": "-"})
-_NOT_CONTENT = re.compile(
-    r"(?P<point>(?<=\d)\.(?=\d))"  # a decimal point: 1.5 is not 15
-    r"|[-\s]+(?=(?P<letter>[^\W\d_])?)"  # gone before a letter: "3-page", "3 page" and "3page" are one
-    r"|(?<!\d)!"  # 5! is a factorial
-    r"|[^\w+*/^%=<>!±\u2200-\u22ff-]|_"  # the block of mathematical operators stays
+_VULGAR_FRACTION = re.compile("[¼½¾⅐-⅞]")
+_ONE_OPERATOR = str.maketrans(
+    {"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "⁄": "/", "\N{MINUS SIGN}": "-"}
 )
+_CONTENT = re.compile(
+    r"(?P<number>(?:\d{1,3}(?:,\d{3}(?!\d))+|\d+)(?:\.\d+)*)"
+    r"|[^\W\d_]+"
+    r"|(?P<hyphens>-[-\s]*)(?=(?P<word>[^\W\d_]{2})?)"
+    r"|(?<=\d)!"  # 5! is a factorial
+    r"|[()\[\]{}+*/^%=<>±|\u2200-\u22ff]"  # the block of mathematical operators stays
+)
+_WORD_OR_END = re.compile(r"(?:[^\W\d_]{2,})?")
 
 
 def problem_key(text: str) -> str:
     """The problem reduced to what makes it the same problem.
 
-    NFKC, case-folded, and of the characters only letters, digits, decimal points and operators, since 2+3, 2·3 and
-    23 are three problems. Signs of one operation (×, · and *) are one.
+    NFKC, case-folded, and of the characters only letters, digits and operators, since 2+3, 2·3 and 23 are three
+    problems. Signs of one operation (×, · and *) are one. Besides:
+
+    - Numbers keep their decimal points and lose the commas of thousands; whatever stands between two numbers is one
+      blank, so 1,000 is 1000, but "1, 23", "12, 3" and 123 are three.
+    - A bracket stays where a number, an operator or a single letter is next to it: in (2+3)*4, not in "(eggs)".
+    - A hyphen goes before a word of two letters or more: "3-page" is "3 page", and 3 - x is not 3x. So 3 - xy and 3xy
+      are taken for one, as are 2:3 and "2 3", and lists like 100,200 for one number.
 
     >>> problem_key("What is  2 + 2 ?") == problem_key("what is 2+2?")
     True
@@ -266,8 +279,21 @@ def problem_key(text: str) -> str:
     False
     """
     powers = _SUPERSCRIPT.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
-    folded = unicodedata.normalize("NFKC", powers).casefold().translate(_ONE_OPERATOR)
-    return _NOT_CONTENT.sub(lambda m: m["point"] or ("" if m["letter"] else "-" * m[0].count("-")), folded)
+    apart = _VULGAR_FRACTION.sub(r" \g<0>", powers)  # 5½ is not 51/2
+    folded = unicodedata.normalize("NFKC", apart).casefold().translate(_ONE_OPERATOR)
+    pieces = [piece for match in _CONTENT.finditer(folded) if (piece := _piece(match))]
+    key: list[str] = []
+    for before, piece, after in zip(["", *pieces], pieces, [*pieces[1:], ""], strict=False):
+        if piece in "()[]{}" and _WORD_OR_END.fullmatch(before) and _WORD_OR_END.fullmatch(after):
+            continue
+        key.append(f" {piece}" if before[-1:].isdecimal() and piece[0].isdecimal() else piece)
+    return "".join(key)
+
+
+def _piece(match: re.Match[str]) -> str:
+    if match["hyphens"]:
+        return "" if match["word"] else "-" * match[0].count("-")
+    return match[0].replace(",", "")
 
 
 def to_json(value: object, *, sort_keys: bool = False) -> str:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from cli.conftest import Call
 from qads.cli import app
 from qads.errors import RunError
+from qads.run import RunDirectory
 from run.tiny import rows, settings, write_rows
 
 COMMANDS = ["demo", "select", "run", "embed", "score", "check", "status", "report"]
@@ -136,7 +137,7 @@ def test_json_is_one_object_on_standard_output(
 
 
 def test_a_demo_runs_the_whole_pipeline_on_what_it_made(qads: Call, tiny: list[str], tmp_path: Path):
-    command = ["demo", "--rows", "60", "--budget", "12", "--out", tmp_path / "demo", *tiny]
+    command = ["demo", "--rows", "60", "--budget", "12", "--out", tmp_path / "demo", *tiny[:-4]]
     found = qads(*command)
     assert found.code == 0, found.err
     for said in ("Chosen by source", "Chosen by planted flaw", "coverage radius", "mean quality", "Report:"):
@@ -151,7 +152,7 @@ def test_a_demo_runs_the_whole_pipeline_on_what_it_made(qads: Call, tiny: list[s
 
 
 def test_a_demo_without_quality_leaves_it_out_of_the_table(qads: Call, tiny: list[str], tmp_path: Path):
-    found = qads("demo", "--rows", "60", "--out", tmp_path / "demo", *tiny, "--set", "quality=null")
+    found = qads("demo", "--rows", "60", "--out", tmp_path / "demo", *tiny[:6], "--set", "quality=null")
     assert found.code == 0, found.err
     assert "coverage radius" in found.out
     assert "mean quality" not in found.out
@@ -160,6 +161,21 @@ def test_a_demo_without_quality_leaves_it_out_of_the_table(qads: Call, tiny: lis
 def test_a_demo_with_a_wrong_setting_leaves_nothing(qads: Call, tmp_path: Path):
     assert qads("demo", "--budget", "ten", "--out", tmp_path / "demo").code == 2
     assert not (tmp_path / "demo").exists()
+
+
+def test_a_demo_writes_over_no_file_of_the_user(qads: Call, tiny: list[str], tmp_path: Path):
+    command = ["demo", "--rows", "60", "--out", tmp_path, "--set", "quality=null", *tiny[:6]]
+    theirs = [tmp_path / "pool.jsonl", tmp_path / "anchors.jsonl", tmp_path / "input" / "anchors.jsonl"]
+    theirs[2].parent.mkdir()
+    for path in theirs:
+        path.write_text("mine")
+    refused = qads(*command)
+    assert refused.code == 2
+    assert "input/anchors.jsonl: is there with other rows than the demo's" in refused.err
+    assert [path.read_text() for path in theirs] == ["mine"] * 3
+    theirs.pop().unlink()
+    assert qads(*command).code == 0
+    assert [path.read_text() for path in theirs] == ["mine"] * 2
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -323,6 +339,42 @@ def test_an_error_shows_its_origin_with_debug_only(qads: Call, tmp_path: Path):
     assert plain.err.count("\n") == 1
     with pytest.raises(RunError):
         qads("status", tmp_path, "--debug")
+
+
+def test_what_nobody_expected_is_70_and_one_block(qads: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(**_: Any) -> None:
+        raise ZeroDivisionError("by\x1b[2J zero")
+
+    command = next(c for c in app.registered_commands if c.callback.__name__ == "status")
+    monkeypatch.setattr(command, "callback", functools.wraps(command.callback)(fail))
+    found = qads("status", tmp_path)
+    assert (found.code, found.out) == (70, "")
+    assert found.err == (
+        "error: unexpected ZeroDivisionError: by\\x1b[2J zero; run again with --debug for the traceback\n"
+    )
+    with pytest.raises(ZeroDivisionError):
+        qads("status", tmp_path, "--debug")
+
+
+def test_a_report_is_not_written_while_a_run_is_in_the_directory(qads: Call, tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    with RunDirectory(tmp_path).lock():
+        found = qads("report", tmp_path)
+    assert found.code == 2
+    assert "another run is using this directory" in found.err
+
+
+def test_a_report_of_what_is_no_run_writes_nothing(qads: Call, tmp_path: Path):
+    for place in (tmp_path, tmp_path / "nothing"):
+        found = qads("report", place)
+        assert (found.code, "is not a run directory" in found.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "option"), [("check", "against"), ("select", "anchors"), ("score", "anchors")])
+def test_the_help_of_options_that_take_many_values_says_that_the_pool_comes_first(name: str, option: str):
+    shown = " ".join(plain_help(name).replace("│", " ").split())
+    assert "after pool" in shown.partition(f"--{option}")[2].partition(" --")[0].lower()
 
 
 def test_a_failure_of_the_system_is_a_readable_block_too(qads: Call, config: Path, tmp_path: Path):

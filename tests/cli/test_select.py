@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -124,9 +125,21 @@ def test_an_output_that_is_a_source_or_in_one_is_refused(qads: Call, pool: Path,
     for source in (pool, tmp_path, tmp_path / "*.jsonl"):
         found = qads("select", source, "-b", "5", "-o", pool, *tiny)
         assert found.code == 2
-        assert "lies in the source" in found.err
+        assert re.search("lies in the source|is the source .* would be overwritten", found.err)
     assert pool.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["pool.jsonl"]
+
+
+def test_an_output_that_is_a_source_through_a_link_is_refused(qads: Call, pool: Path, tiny: list[str], tmp_path: Path):
+    before = pool.read_bytes()
+    (tmp_path / "link.jsonl").symlink_to(pool)
+    (tmp_path / "out.jsonl.qads").mkdir()
+    (tmp_path / "out.jsonl.qads" / "pool").symlink_to(tmp_path)
+    for source, out in (("link.jsonl", "pool.jsonl"), ("pool.jsonl", "link.jsonl"), ("pool.jsonl", "out.jsonl")):
+        found = qads("select", tmp_path / source, "-b", "5", "-o", tmp_path / out, *tiny)
+        assert found.code == 2, found.out
+    assert pool.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.jsonl", "out.jsonl.qads", "pool.jsonl"]
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(
@@ -152,6 +165,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
         (["-b", "5", "--column", "problem"], "expected FIELD=COLUMN"),
         (["-b", "5", "--column", "problem=nothing"], "the column 'nothing'"),
         (["-b", "5", "--no-quality", "--sample", "20"], "--no-quality excludes"),
+        (["-b", "5", "--anchors", "²"], "²: no such file or folder"),
+        (["-b", "5", "--no-quality"], "--no-quality excludes --set quality…"),
+        (["-b", "5", "--set", "quality=null", "--set", "selection.kind=top-quality"], "there is none to rank by"),
         (["-b", "5", "--device", "quantum"], "device 'quantum' cannot be used here"),
         (["-b", "5", "--redo", "train"], "unknown stage 'train'"),
     ],
@@ -159,7 +175,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
 def test_a_wrong_word_is_one_readable_block_and_leaves_nothing(
     qads: Call, pool: Path, tiny: list[str], tmp_path: Path, words: list[str], message: str
 ):
-    flags = [] if "--device" in words else tiny
+    flags = [] if "--device" in words else tiny[:-4] if "--anchors" in words else tiny
     found = qads("select", pool, "-o", tmp_path / "out.jsonl", *flags, *words)
     assert found.code == 2
     assert found.out == ""
@@ -170,7 +186,7 @@ def test_a_wrong_word_is_one_readable_block_and_leaves_nothing(
 
 def test_anchors_take_several_files_or_a_number(qads: Call, pool: Path, tiny: list[str], tmp_path: Path):
     targets = [write_rows(tmp_path / f"t{n}.jsonl", rows(2, seed=n, prefix=f"t{n}-")) for n in (7, 8)]
-    command = ["select", pool, "-b", "5", *tiny]
+    command = ["select", pool, "-b", "5", *tiny[:-4]]
     found = qads(*command, "--anchors", *targets, "-o", tmp_path / "out.jsonl")
     assert found.code == 0, found.err
     anchors = pq.read_table(tmp_path / "out.jsonl.qads" / "anchors" / "anchors.parquet")["id"].to_pylist()
@@ -194,6 +210,19 @@ def test_a_row_that_cannot_be_read_stops_or_is_set_aside_and_told(
     assert went_on.code == 0
     assert "Set aside: 1 rows" in went_on.out
     assert len(lines(tmp_path / "out.jsonl.qads" / "pool" / "rejected.jsonl")) == 1
+
+
+def test_rows_of_the_anchors_that_were_set_aside_are_told(qads: Call, pool: Path, tiny: list[str], tmp_path: Path):
+    target = write_rows(tmp_path / "target.jsonl", rows(2, seed=7, prefix="t"))
+    target.write_text(target.read_text() + "{broken\n")
+    command = ["select", pool, "-b", "5", "-o", tmp_path / "out.jsonl", *tiny[:-4], "--anchors", target]
+    stopped = qads(*command)
+    assert stopped.code == 2
+    assert "target.jsonl:3" in stopped.err
+    went_on = qads(*command, "--on-bad-row", "skip", "--redo", "pool")
+    assert went_on.code == 0, went_on.err
+    assert "Set aside: 1 rows of the anchors (" in went_on.out
+    assert len(lines(tmp_path / "out.jsonl.qads" / "anchors" / "rejected.jsonl")) == 1
 
 
 def test_embed_and_score_are_parts_of_the_same_run(qads: Call, pool: Path, tiny: list[str], tmp_path: Path):

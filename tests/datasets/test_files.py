@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import json
 import lzma
 import os
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from qads.datasets import expand_sources, load_pool
+from qads.datasets import expand_sources, load_pool, source_identity
 from qads.errors import PoolError
 
 ROWS = [
@@ -142,7 +143,7 @@ def test_sources_are_read_in_the_order_given(tmp_path: Path) -> None:
     [
         (["data/gsm8k.jsonl.gz"], ["gsm8k"]),
         (["a/train.jsonl", "b/train.jsonl"], ["a/train", "b/train"]),
-        (["x/a/train.jsonl", "y/a/train.jsonl", "a/train.csv"], ["x/a/train", "y/a/train", "a/train"]),
+        (["x/a/train.jsonl", "y/a/train.jsonl", "z/a/train.csv"], ["x/a/train", "y/a/train", "z/a/train"]),
         (["a/train.jsonl", "a/train.csv"], ["train.jsonl", "train.csv"]),
         (["train.jsonl", "train.jsonl.gz"], ["train.jsonl", "train.jsonl.gz"]),
         (["v1.5.jsonl"], ["v1.5"]),
@@ -158,6 +159,34 @@ def test_a_source_is_named_as_short_as_tells_it_from_the_others(
             Path(location).parent.mkdir(parents=True, exist_ok=True)
             Path(location).touch()
     assert [file.name for file in expand_sources(locations)] == names
+
+
+def test_the_spelling_of_a_path_changes_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "d.jsonl").write_bytes(jsonl(ROWS))
+    (tmp_path / "link").symlink_to(tmp_path / "y")
+    monkeypatch.chdir(tmp_path / "y")
+    for spelling in (["../x/d.jsonl", "d.jsonl"], [str(tmp_path / "x/d.jsonl"), "../link/./d.jsonl"]):
+        files = expand_sources(spelling)
+        assert [file.name for file in files] == ["x/d", "y/d"]
+        assert [file.location for file in files] == [str(Path(path)) for path in spelling]
+
+
+def test_a_file_named_in_two_ways_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jsonl").write_bytes(jsonl(ROWS))
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
+    monkeypatch.chdir(tmp_path)
+    assert load_pool(["a.jsonl", tmp_path / "a.jsonl", "./b.jsonl"]).sources == ["a"]
+    assert load_pool("b.jsonl").sources == ["b"], "a link keeps its own name"
+
+
+def test_the_identity_of_a_file_is_its_content(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(jsonl(ROWS))
+    assert source_identity(str(tmp_path / "a.jsonl")) == hashlib.sha256(jsonl(ROWS)).hexdigest()
+    assert source_identity("-") == "-"
+    with pytest.raises(PoolError, match=r"b\.jsonl: cannot be read: No such file"):
+        source_identity(str(tmp_path / "b.jsonl"))
 
 
 def test_rows_of_two_files_of_one_stem_in_one_folder_have_ids_of_their_own(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from qads.datasets import load_pool
 from qads.datasets.formats import FORMATS
+from qads.errors import PoolError
 from qads.pool import Pool, Row
 
 PROGRAM = "def solution():\n    apples = 3\n    return apples * 4\n"
@@ -327,3 +328,37 @@ def test_an_evaluation_set_needs_no_solutions(tmp_path: Path) -> None:
     pool = load_pool(path, require_solution=False)
     assert [(row.problem, row.answer) for row in pool] == [("1 + 1?", "2")]
     assert [row.reason for row in pool.rejected] == ["empty problem"]
+
+
+@pytest.mark.parametrize(
+    ("record", "problem", "answer"),
+    [
+        ({"problem": "1 + 1?", "answer": "2"}, "1 + 1?", "2"),
+        ({"problem": "1 + 1?"}, "1 + 1?", None),
+        ({"question": "1 + 1?", "target": 2}, "1 + 1?", "2"),
+        ({"instruction": "Add.", "input": "1, 1", "target": "2"}, "Add.\n\n1, 1", "2"),
+        ({"prompt": "1 + 1?", "correct": "B"}, "1 + 1?", "B"),
+        ({"query": "1 + 1?"}, "1 + 1?", None),
+        ({"Body": "One and one", "Question": "How many?", "Answer": 2.0}, "One and one. How many?", "2.0"),
+        ({"question": "1+1?", "options": ["A)2", "B)3"], "correct": "A"}, "1+1?\nAnswer Choices:\nA)2\nB)3", "A"),
+    ],
+)
+def test_a_question_alone_is_a_row_of_an_evaluation_set(
+    record: dict[str, object], problem: str, answer: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "eval.jsonl"
+    path.write_text(json.dumps(record | {"level": "1"}))
+    (row,) = load_pool(path, require_solution=False)
+    assert (row.problem, row.solution, row.answer) == (problem, "", answer)
+    assert not {"answer", "target", "correct"} & row.meta.keys() and row.meta["level"] == "1"
+    with pytest.raises(PoolError, match="no recognised columns"):
+        load_pool(path)
+
+
+def test_a_mapped_question_needs_no_solution_either(tmp_path: Path) -> None:
+    path = tmp_path / "eval.jsonl"
+    path.write_text('{"task": "1 + 1?", "answer": "2"}')
+    (row,) = load_pool(path, columns={"problem": "task"}, require_solution=False)
+    assert (row.problem, row.answer) == ("1 + 1?", "2")
+    with pytest.raises(PoolError, match="'solution' is not among"):
+        load_pool(path, columns={"problem": "task"})

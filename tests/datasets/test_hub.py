@@ -130,6 +130,31 @@ def test_a_split_that_is_not_there_is_an_error_that_lists_those_that_are(hub: st
     assert "['train']" in last
 
 
+def identity(location: str, environment: dict[str, str]) -> str:
+    script = "import sys\nfrom qads.datasets import source_identity\nprint(source_identity(sys.argv[1]))"
+    return subprocess.run(
+        [sys.executable, "-c", script, location],
+        env={name: value for name, value in os.environ.items() if not name.startswith("HF_")} | environment,
+        capture_output=True, text=True, timeout=120, check=True,
+    ).stdout.strip()  # fmt: skip
+
+
+def test_the_identity_of_a_hub_dataset_is_its_commit(hub: str, tmp_path: Path) -> None:
+    online = {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path)}
+    assert identity("hf://owner/tiny@v1", online) == f"hf://owner/tiny@{COMMIT}/train"
+    assert identity("hf://owner/tiny@v1:main/test", online) == f"hf://owner/tiny@{COMMIT}:main/test"
+
+
+def test_without_a_network_the_identity_is_the_commit_in_the_cache_or_the_location(tmp_path: Path) -> None:
+    cached = tmp_path / "hub" / "datasets--owner--tiny"
+    (cached / "snapshots" / COMMIT).mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(COMMIT)
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    assert identity("hf://owner/tiny", offline) == f"hf://owner/tiny@{COMMIT}/train"
+    assert identity("hf://owner/other", offline) == "hf://owner/other"
+
+
 def test_without_a_network_the_error_says_what_to_do(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from qads.datasets import load_pool\nload_pool('hf://owner/tiny')"],

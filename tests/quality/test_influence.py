@@ -189,3 +189,15 @@ def test_a_solution_without_a_token_of_its_own_is_refused():
     anchor = qads.Pool.from_rows([row("tiny", "b", "erry is red")])
     with pytest.raises(InputError, match="anchor 'tiny': its solution has no token of its own"):
         OneShotInfluence(template=bare)(CANDIDATES, anchor)
+
+
+def test_scores_come_back_from_their_table():
+    scores = Influence(
+        np.array([[-1.0, np.nan, -3.0], [np.nan, np.nan, np.nan]]), np.array([-1.5, -1.0, np.nan]),
+        ("a", "b"), ("x", "y", "z"), ("s", "s", "t"),
+    )  # fmt: skip
+    found = Influence.from_table(scores.to_table())
+    for name in ("one_shot", "zero_shot"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(scores, name))
+    for name in ("candidate_ids", "anchor_ids", "anchor_groups"):
+        assert getattr(found, name) == getattr(scores, name)

@@ -58,7 +58,7 @@ def test_qualities_by_source_are_means_over_its_rows(scored: RunFacts, scored_ru
     rows = table(scored_run, "pool/pool.parquet")
     quality = [row["quality"] for row in table(scored_run, "quality/quality.parquet")]
     picked = {pick["id"] for pick in table(scored_run, "select/selection.parquet")}
-    real = table(scored_run, "influence/quality_real.parquet")
+    real = table(scored_run, "quality/quality_real.parquet")
     for s in scored.sources:
         own = [q for row, q in zip(rows, quality, strict=True) if row["source"][:120] == s.name.text]
         chosen = [
@@ -79,7 +79,7 @@ def test_qualities_by_source_are_means_over_its_rows(scored: RunFacts, scored_ru
 def test_anchor_groups_are_means_over_the_scored_rows_of_a_source(scored: RunFacts, scored_run: Path) -> None:
     groups = scored.anchor_groups
     assert groups is not None
-    real = table(scored_run, "influence/quality_real.parquet")
+    real = table(scored_run, "quality/quality_real.parquet")
     column = next(name for name in real[0] if name.startswith("quality on "))
     assert [p.text for p in groups.anchor_sources] == [column.removeprefix("quality on ")[:120]]
     for source, n, means in groups.rows:

@@ -64,10 +64,16 @@ def test_a_shard_whose_checksum_is_gone_is_computed_again(tmp_path: Path):
 
 def test_what_a_killed_run_began_to_write_is_thrown_away(tmp_path: Path):
     stage = StageDirectory(tmp_path / "embed", PLAN)
+    stage.begin()
     stage.shards.put(0, shard())
-    for place in (tmp_path, tmp_path / "input", tmp_path / "embed", tmp_path / "embed" / "shards"):
-        place.mkdir(exist_ok=True)
-        (place / ".file.abc.partial").write_text("half")
+    for half in (
+        ".config.json.a.partial",
+        "input/.stdin.new.a.partial",
+        "embed/.x.a.partial",
+        "embed/shards/.x.a.partial",
+    ):
+        (tmp_path / half).parent.mkdir(exist_ok=True)
+        (tmp_path / half).write_text("half")
     with RunDirectory(tmp_path).lock():
         stage.begin()
         manifest = stage.finish(seconds=1.0, facts={"rows": 8})

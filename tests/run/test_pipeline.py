@@ -15,6 +15,7 @@ import pytest
 from qads.config import RunConfig, load_config
 from qads.errors import ConfigError, CorruptError, DriftError, InputError, PoolError, RunError
 from qads.run import STAGES, estimate_run, read_status
+from qads.run.plan import plan_stages
 from run.tiny import rows, run, settings, write_rows
 
 ALL = ["pool", "embed", "anchors", "influence", "quality", "select", "mixture"]
@@ -129,7 +130,8 @@ def test_a_pool_that_moved_is_the_same_pool(config: RunConfig, mine: Path, tmp_p
         ("anchors.n=4", "anchors", "anchors.n: was 3, now 4"),
         ("seed=1", "anchors", "seed: was 0, now 1"),
         ("quality.sample=12", "anchors", "quality.sample: was 20, now 12"),
-        ("quality.influence.aggregate=win_rate", "influence", 'quality.influence.aggregate: was "positive_gain", now "win_rate"'),
+        ("quality.influence.max_length=512", "influence", "quality.influence.max_length: was null, now 512"),
+        ("quality.influence.aggregate=win_rate", "quality", 'quality.influence.aggregate: was "positive_gain", now "win_rate"'),
         ("quality.scorer.folds=4", "quality", "quality.scorer.folds: was 5, now 4"),
         ("selection.alpha=2", "select", "selection.alpha: was 1.0, now 2.0"),
         ("budget=7", "select", "budget: was 6, now 7"),
@@ -167,7 +169,7 @@ def test_the_order_of_the_sources_is_part_of_the_pool(tmp_path: Path, model: Pat
 
 def test_a_partial_stage_of_other_settings_is_drift_too(config: RunConfig, mine: Path, model: Path):
     (mine / "influence" / "manifest.json").unlink()
-    changed = load_config(settings(model, Path(config.pool.sources[0])), ["quality.influence.aggregate=win_rate"])
+    changed = load_config(settings(model, Path(config.pool.sources[0])), ["quality.influence.max_length=512"])
     with pytest.raises(DriftError, match="stage 'influence'"):
         run(changed, mine)
     drifted = {stage.name: stage.status for stage in estimate_run(changed, mine)}
@@ -314,6 +316,75 @@ def test_a_run_inside_its_own_source_is_refused(model: Path, tmp_path: Path):
             run(load_config(settings(model, source)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert run(load_config(settings(model, tmp_path / "*.jsonl")), tmp_path / "run", until="pool").computed == ["pool"]
+
+
+def test_another_aggregate_needs_no_new_scores(config: RunConfig, mine: Path, model: Path):
+    changed = load_config(settings(model, Path(config.pool.sources[0])), ["quality.influence.aggregate=win_rate"])
+    assert run(changed, mine, redo=["quality"]).computed == ["quality", "select", "mixture"]
+    gains = pq.read_table(mine / "influence" / "influence.parquet").to_pandas().groupby("candidate", sort=False)["gain"]
+    real = pq.read_table(mine / "quality" / "quality_real.parquet").to_pydict()
+    expected = gains.apply(lambda g: (g.dropna() > 0).mean())
+    assert real["candidate"] == expected.index.to_list()
+    assert real["quality"] == pytest.approx(expected.to_list())
+
+
+def test_redo_keeps_scores_that_do_not_read_the_stage(model: Path, tmp_path: Path, pool_file: Path):
+    target = write_rows(tmp_path / "target.jsonl", rows(3, seed=9, prefix="t"))
+    config = load_config(settings(model, pool_file, anchors={"sources": str(target)}))
+    run(config, tmp_path / "run")
+    heard = run(config, tmp_path / "run", redo=["embed"])
+    assert (heard.reused, heard.computed) == (
+        ["pool", "anchors", "influence"],
+        ["embed", "quality", "select", "mixture"],
+    )
+    run(config, tmp_path / "run", redo=["embed"], until="embed")
+    states = {stage.name: stage.state for stage in read_status(tmp_path / "run").stages}
+    assert [name for name in ALL if states[name] == "done"] == ["pool", "embed", "anchors", "influence"]
+
+
+def test_a_stage_asks_for_no_model_of_a_later_one(model: Path, tmp_path: Path, pool_file: Path):
+    config = load_config(settings(model, pool_file), ["quality.influence.model=/no/such/model"])
+    assert run(config, tmp_path / "run", until="embed").computed == ["pool", "embed"]
+    with pytest.raises(InputError, match="/no/such/model"):
+        run(config, tmp_path / "run", until="influence")
+
+
+def test_code_that_comes_with_a_model_is_part_of_the_plan(config: RunConfig, model: Path):
+    pool = config.pool.sources
+    trusting = load_config(settings(model, Path(pool[0])), ["execution.trust_remote_code=true"])
+    before, now = (plan_stages(c, pool, ()) for c in (config, trusting))
+    assert {name for name in ALL if before[name].settings != now[name].settings} == {"embed", "influence"}
+
+
+def test_the_manifest_of_a_model_stage_says_how_it_was_computed(finished: Path):
+    found = {name: json.loads((finished / name / "manifest.json").read_text()).get("execution") for name in ALL}
+    how = {"device": "cpu", "max_tokens_per_batch": 2048}
+    assert found == dict.fromkeys(ALL) | {"embed": how, "influence": how}
+
+
+def test_anchors_that_take_the_whole_pool_leave_nothing_to_score(model: Path, tmp_path: Path):
+    pool = write_rows(tmp_path / "pool.jsonl", rows(3))
+    config = load_config(settings(model, pool, budget=1))
+    assert {s.name: s.rows for s in estimate_run(config, tmp_path / "run")}["influence"] == 0
+    with pytest.raises(InputError, match=r"all 3 rows of the pool were chosen as anchors.*--anchors FILE"):
+        run(config, tmp_path / "run")
+    more = load_config(settings(model, pool, budget=1, anchors={"n": 10}))
+    assert {s.name: s.rows for s in estimate_run(more, tmp_path / "run")}["influence"] == 0
+
+
+def test_anchors_that_cannot_be_read_stop_the_run_before_the_models(model: Path, tmp_path: Path, pool_file: Path):
+    target = write_rows(tmp_path / "target.jsonl", rows(4, seed=9, prefix="t"))
+    target.write_text(target.read_text() + "{broken\n")
+    whole = settings(model, pool_file, anchors={"sources": str(target)})
+    with pytest.raises(PoolError, match=r"target\.jsonl:5"):
+        run(load_config(whole), tmp_path / "run")
+    assert not (tmp_path / "run" / "embed").exists()
+    skipping = load_config(whole, ["anchors.on_bad_row=skip"])
+    assert run(skipping, tmp_path / "run", until="anchors").reused == ["pool"]
+    aside = [json.loads(line) for line in (tmp_path / "run" / "anchors" / "rejected.jsonl").read_text().splitlines()]
+    assert [row["content"] for row in aside] == ["{broken"]
+    manifest = json.loads((tmp_path / "run" / "anchors" / "manifest.json").read_text())
+    assert manifest["anchors_rejected_reasons"] == {aside[0]["reason"]: 1}
 
 
 @pytest.mark.parametrize("given", ["own", "chosen"])

@@ -178,7 +178,7 @@ def check(
     pool: Sources,
     against: Annotated[
         list[str] | None,
-        typer.Option(help="Evaluation sets that must not be in the pool: files, globs, folders."),
+        typer.Option(help="Evaluation sets that must not be in the pool: files, globs, folders. After POOL."),
     ] = None,
     show: Annotated[int, typer.Option(min=0, help="Findings of each sort to print.")] = 5,
     column: Columns = None,
@@ -212,19 +212,22 @@ def status(
 @app.command(epilog="Example:  qads report runs/mine")
 def report(directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]) -> None:
     """Write the page that shows what a run chose and why: RUN/report/report.html."""
-    from qads.report import write_report
+    from qads.run import read_status
 
-    _terminal(as_json=False).line(f"Report: {write_report(directory)}")
+    read_status(directory)  # Nothing is written, not even a lock, where no run is.
+    _terminal(as_json=False).line(f"Report: {_write_report(directory)}")
 
 
 _NOISY = (
     "httpx", "httpcore", "urllib3", "filelock", "numba", "sentence_transformers", "fsspec", "asyncio",
 )  # fmt: skip
 """Loggers of libraries that would drown our own in --debug."""
+_EX_SOFTWARE = 70
+"""As in BSD's sysexits.h: a fault of the program; 1 means that `check` found something."""
 
 
 def main() -> None:
-    """Run the command line; errors become one readable block and the exit code 2."""
+    """Run the command line; errors become one readable block and exit code 2, what nobody expected 70."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
@@ -244,10 +247,19 @@ def main() -> None:
     except (QadsError, OSError) as error:
         if debug:
             raise
-        from qads.cli.terminal import inert
-
-        typer.echo(f"error: {inert(str(error))}", err=True)
+        _say_error(str(error))
         sys.exit(2)
+    except Exception as error:
+        if debug:
+            raise
+        _say_error(f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback")
+        sys.exit(_EX_SOFTWARE)
+
+
+def _say_error(message: str) -> None:
+    from qads.cli.terminal import inert
+
+    typer.echo(f"error: {inert(message)}", err=True)
 
 
 def _copy_rows(source: Path, target: Path) -> None:
@@ -283,14 +295,21 @@ def _run(
     until: str | None = None,
     label_key: str | None = None,
 ) -> RunResult:
-    from qads.report import write_report
     from qads.run import run_pipeline
 
     with terminal.running() as observer:
         result = run_pipeline(config, directory, redo=redo or (), until=until, observer=observer)
         if until is None or until == "mixture":
-            write_report(directory, label_key=label_key)
+            _write_report(directory, label_key)
     return result
+
+
+def _write_report(directory: Path, label_key: str | None = None) -> Path:
+    from qads.report import write_report
+    from qads.run import RunDirectory
+
+    with RunDirectory(directory).lock():
+        return write_report(directory, label_key=label_key)
 
 
 def _show_estimate(config: RunConfig, directory: Path, terminal: Terminal) -> None:

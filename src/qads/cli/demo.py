@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from qads.cli.terminal import Terminal
 from qads.config import RunConfig, load_config
 from qads.datasets import write_pool
 from qads.demo import make_demo_anchors, make_demo_rows
+from qads.errors import RunError
 from qads.pool import Pool, Row
 from qads.run import RunResult
 from qads.selection import RandomSelection
@@ -28,8 +30,8 @@ def prepare_demo(out: Path, *, n_rows: int, budget: str, seed: int, settings: li
     """Write the generated pool and anchors as files that a user's own would look like; the run reads them."""
     config = load_config(
         {
-            "pool": {"sources": str(out / "pool.jsonl")},
-            "anchors": {"sources": str(out / "anchors.jsonl")},
+            "pool": {"sources": str(out / "input" / "pool.jsonl")},
+            "anchors": {"sources": str(out / "input" / "anchors.jsonl")},
             "quality": {"sample": min(_SAMPLE, n_rows)},
             "budget": budget,
         },
@@ -37,9 +39,24 @@ def prepare_demo(out: Path, *, n_rows: int, budget: str, seed: int, settings: li
     )
     pool = Pool.from_rows(Row(**row) for row in make_demo_rows(n_rows=n_rows, seed=seed))  # pyright: ignore[reportArgumentType]
     anchors = Pool.from_rows(Row(**row) for row in make_demo_anchors(seed=seed))  # pyright: ignore[reportArgumentType]
-    write_pool(pool, out / "pool.jsonl")
-    write_pool(anchors, out / "anchors.jsonl")
+    _write_new(pool, out / "input" / "pool.jsonl")
+    _write_new(anchors, out / "input" / "anchors.jsonl")
     return config
+
+
+def _write_new(rows: Pool, path: Path) -> None:
+    """Write rows where no other ones are.
+
+    Raises:
+        RunError: the file is there with other rows.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / path.name
+        write_pool(rows, made)
+        if path.exists() and path.read_bytes() != made.read_bytes():
+            raise RunError(f"{path}: is there with other rows than the demo's. Give another directory: --out DIR")
+    if not path.exists():
+        write_pool(rows, path)
 
 
 def show_demo(result: RunResult, terminal: Terminal) -> None:

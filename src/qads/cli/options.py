@@ -68,7 +68,7 @@ Anchors = Annotated[
     typer.Option(
         "--anchors",
         "-a",
-        help="The target skill: file(s) of your own samples. Or a number: choose so many from the pool.",
+        help="The target skill: file(s) of your own samples, after POOL. Or a number: choose so many from the pool.",
     ),
 ]
 Columns = Annotated[
@@ -82,7 +82,7 @@ Settings = Annotated[
 ]
 Redo = Annotated[
     list[str] | None,
-    typer.Option("--redo", metavar="STAGE", help="Compute a stage and all that follows again. Repeatable."),
+    typer.Option("--redo", metavar="STAGE", help="Compute a stage and all that is made from it again. Repeatable."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show stages, rows, estimated tokens and time; compute nothing.")
@@ -137,10 +137,10 @@ def config_from_flags(
         "pool": {"sources": tuple(pool), "columns": columns_from_flags(column), "on_bad_row": on_bad_row},
         "budget": budget,
     }
-    if anchors and len(anchors) == 1 and anchors[0].isdigit():
+    if anchors and len(anchors) == 1 and anchors[0].isdecimal():
         raw["anchors"] = {"n": int(anchors[0])}
     elif anchors:
-        raw["anchors"] = {"sources": tuple(anchors)}
+        raw["anchors"] = {"sources": tuple(anchors), "on_bad_row": on_bad_row}
     if device:
         raw["execution"] = {"device": device}
     if no_quality and (model or sample is not None or anchors):
@@ -149,4 +149,7 @@ def config_from_flags(
     if model:
         quality["influence"] = {"model": model}
     raw["quality"] = None if no_quality else quality
-    return load_config(raw, settings or [])
+    config = load_config(raw, settings or [])
+    if no_quality and config.quality is not None:
+        raise typer.BadParameter("--no-quality excludes --set quality…: it would turn quality on again")
+    return config

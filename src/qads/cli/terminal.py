@@ -100,7 +100,9 @@ class Terminal:
         manifests = result.manifests
         rows = [(name, m.get("rows"), m.get("tokens"), m["seconds"]) for name, m in manifests.items()]
         self.table(f"Run {result.directory}", ("stage", "rows", "model tokens", "seconds"), rows)
-        self._rejected(manifests["pool"], result.directory)
+        pool, anchors = manifests["pool"], manifests.get("anchors", {})
+        self._rejected("rows", pool["rejected_reasons"], result.directory / "pool")
+        self._rejected("rows of the anchors", anchors.get("anchors_rejected_reasons", {}), result.directory / "anchors")
         if "quality" in manifests:
             self.line(_agreement_sentence(manifests["quality"]))
         if "select" in manifests:
@@ -112,11 +114,10 @@ class Terminal:
             self.line(f"Selected rows: {out or result.train_file}  ({n_rows} rows, each with its reason)")
             self.line(f"Report:        {result.directory / 'report' / 'report.html'}")
 
-    def _rejected(self, manifest: Manifest, directory: Path) -> None:
-        if manifest["rejected"]:
-            reasons = ", ".join(f"{n} × {reason}" for reason, n in manifest["rejected_reasons"].items())
-            listed = directory / "pool" / "rejected.jsonl"
-            self.line(f"Set aside: {manifest['rejected']} rows ({reasons}); see {listed}")
+    def _rejected(self, what: str, reasons: Mapping[str, int], stage: Path) -> None:
+        if reasons:
+            listed = ", ".join(f"{n} × {reason}" for reason, n in reasons.items())
+            self.line(f"Set aside: {sum(reasons.values())} {what} ({listed}); see {stage / 'rejected.jsonl'}")
 
     def estimate(self, stages: Sequence[StageEstimate]) -> None:
         """What a run would do."""

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from qads.datasets.files import SourceFile, expand_sources
+from qads.datasets.files import SourceFile, expand_sources, source_identity
 from qads.datasets.formats import FIELDS, Reject, UnknownShapeError, read_record
 from qads.datasets.records import BrokenRecord, Record, read_records
 from qads.datasets.writers import WRITERS, atomic_path, write_pool
@@ -26,7 +26,7 @@ from qads.pool import (
     to_json,
 )
 
-__all__ = ["WRITERS", "atomic_path", "expand_sources", "load_pool", "write_pool"]
+__all__ = ["WRITERS", "atomic_path", "expand_sources", "load_pool", "source_identity", "write_pool"]
 
 
 def load_pool(
@@ -55,7 +55,8 @@ def load_pool(
             upstream they often name a problem, which several rows share.
         kind: sets ``kind`` for every row instead of detecting it.
         on_bad_row: ``"skip"`` sets lines that cannot be read aside, ``"error"`` stops at the first.
-        require_solution: whether a row without a solution is set aside; evaluation sets often have answers only.
+        require_solution: whether a row without a solution is set aside; evaluation sets often have answers only,
+            and then a column ``problem``, ``question``, ``instruction``, ``prompt`` or ``query`` is enough.
         progress: called with (rows read, −1).
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import glob
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -20,7 +21,16 @@ import pyarrow as pa
 
 from qads.errors import PoolError
 
-__all__ = ["HUB", "SourceFile", "expand_sources", "format_of", "is_compressed", "open_bytes", "unreadable"]
+__all__ = [
+    "HUB",
+    "SourceFile",
+    "expand_sources",
+    "format_of",
+    "is_compressed",
+    "open_bytes",
+    "source_identity",
+    "unreadable",
+]
 
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -65,8 +75,48 @@ def expand_sources(sources: list[str]) -> list[SourceFile]:
     locations: list[str] = []
     for source in sources:
         locations += [source] if source == "-" or source.startswith("hf://") else _expand_path(source)
-    unique = list(dict.fromkeys(locations))
+    spellings: dict[str, str] = {}
+    for location in locations:
+        remote = location == "-" or location.startswith("hf://")
+        spellings.setdefault(location if remote else os.path.realpath(location), location)
+    unique = list(spellings.values())
     return [SourceFile(location=loc, name=name) for loc, name in zip(unique, _names(unique), strict=True)]
+
+
+def source_identity(location: str) -> str:
+    """Which content a location stands for now: the SHA-256 of a file, the commit of a hub dataset.
+
+    Without a network the commit is that of the copy in the hub's cache. Where there is none either, and for
+    standard input, the location stands for itself.
+
+    Raises:
+        PoolError: the file cannot be read.
+    """
+    match = HUB.match(location)
+    if match is not None:
+        commit = _hub_commit(match["repo"], match["revision"])
+        config = f":{match['config']}" if match["config"] else ""
+        return f"hf://{match['repo']}@{commit}{config}/{match['split'] or 'train'}" if commit else location
+    if location == "-" or location.startswith("hf://"):
+        return location
+    try:
+        with Path(location).expanduser().open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(location, error) from error
+
+
+def _hub_commit(repository: str, revision: str | None) -> str | None:
+    from huggingface_hub import HfApi, snapshot_download  # Only hub sources need it.
+
+    try:
+        return HfApi().dataset_info(repository, revision=revision, timeout=20).sha
+    except Exception:  # No network, no such dataset, no right to see it: reading it will say which.
+        try:
+            cached = snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True)
+        except Exception:
+            return None
+        return Path(cached).name
 
 
 def _expand_path(source: str) -> list[str]:
@@ -120,7 +170,8 @@ def _name_parts(location: str) -> tuple[str, ...]:
         return ("stdin",)
     if match := HUB.match(location):
         return tuple(match["repo"].split("/"))
-    path = Path(location)
+    # However the path is spelled; but a link, as of large files in a repository, keeps the name it has.
+    path = Path(os.path.realpath(Path(location).parent), Path(location).name)
     stem = path.name
     for suffix in reversed(path.suffixes):
         if suffix.lower() not in _COMPRESSIONS and suffix.lower() not in _SUFFIXES:

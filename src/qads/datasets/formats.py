@@ -2,23 +2,21 @@
 
 To add a format, write a function that takes the fields and returns a `Draft` (or several, or a `Reject`),
 and put it into `FORMATS` with the columns it needs. The order matters: the first whose columns are all there
-wins, so the more particular ones come first.
+wins, so the more particular ones come first. `QUESTIONS` come after them where no solution is required.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
 import json
-import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
 from qads.answers import extract_answer
-from qads.pool import KINDS, Kind, Row, Turn, to_json
+from qads.datasets.solutions import detect_kind, strip_calculator
+from qads.pool import KINDS, Row, Turn, to_json
 
 __all__ = ["FORMATS", "Draft", "Format", "Reject", "UnknownShapeError", "read_record"]
 
@@ -75,7 +73,8 @@ def read_record(
     Raises:
         UnknownShapeError: no format fits, a mapped column is missing, or a text is no text.
     """
-    drafts = _mapped(fields, columns) if columns.get("problem") or columns.get("solution") else _recognised(fields)
+    mapped = columns.get("problem") or columns.get("solution")
+    drafts = _mapped(fields, columns, require_solution) if mapped else _recognised(fields, require_solution)
     rows: list[Row | Reject] = []
     for part, draft in enumerate(drafts):
         if not isinstance(draft, Reject) and (flaw := _flaw(draft, require_solution)):
@@ -98,24 +97,25 @@ def _flaw(draft: Draft, require_solution: bool) -> str | None:
     return None
 
 
-def _recognised(fields: Fields) -> Sequence[Draft | Reject]:
-    shape = _format_with(tuple(fields))
+def _recognised(fields: Fields, require_solution: bool) -> Sequence[Draft | Reject]:
+    shape = _format_with(tuple(fields), require_solution)
     if shape is None:
         raise UnknownShapeError(f"no recognised columns among {sorted(fields)}; {_nearest_format(fields)}")
     return shape.read(fields)
 
 
 @lru_cache(maxsize=1024)
-def _format_with(columns: tuple[str, ...]) -> Format | None:
-    return next((candidate for candidate in FORMATS if set(candidate.needs) <= set(columns)), None)
+def _format_with(columns: tuple[str, ...], require_solution: bool) -> Format | None:
+    shapes = FORMATS if require_solution else FORMATS + QUESTIONS
+    return next((candidate for candidate in shapes if set(candidate.needs) <= set(columns)), None)
 
 
-def _mapped(fields: Fields, columns: Mapping[str, str]) -> Sequence[Draft]:
+def _mapped(fields: Fields, columns: Mapping[str, str], require_solution: bool) -> Sequence[Draft]:
     names = {name: columns.get(name) or name for name in ("problem", "solution")}
     for name, column in names.items():
-        if column not in fields:
+        if column not in fields and (name == "problem" or require_solution or columns.get(name)):
             raise UnknownShapeError(f"the column {column!r} mapped to {name!r} is not among {sorted(fields)}")
-    return [Draft(fields[names["problem"]], fields[names["solution"]], used=tuple(names.values()))]
+    return [Draft(fields[names["problem"]], fields.get(names["solution"]), used=tuple(names.values()))]
 
 
 def _nearest_format(fields: Fields) -> str:
@@ -228,7 +228,7 @@ def _aqua(fields: Fields) -> Sequence[Draft]:
     problem = f"{fields['question']}\nAnswer Choices:\n{lines}"
     extra = {"question": fields["question"], "options": options}
     used = ("question", "options", "rationale", "correct")
-    return [Draft(problem, fields["rationale"], used, fields["correct"], extra=extra)]
+    return [Draft(problem, fields.get("rationale"), used, fields["correct"], extra=extra)]
 
 
 def _self_instruct(fields: Fields) -> Sequence[Draft | Reject]:
@@ -257,7 +257,7 @@ def _instruction(solution: str, added: str | None = None) -> Callable[[Fields], 
         text = fields.get(added) if added else None
         used = ("instruction", solution) if added is None else ("instruction", solution, added)
         extra = {"input": _text(text, "input")} if text else {}
-        return [Draft(_with_input(fields["instruction"], text), fields[solution], used, extra=extra)]
+        return [Draft(_with_input(fields["instruction"], text), fields.get(solution), used, extra=extra)]
 
     return read
 
@@ -273,7 +273,7 @@ def _svamp(fields: Fields) -> Sequence[Draft]:
     problem = f"{body if body.endswith(('.', '?', '!')) else body + '.'} {fields['Question']}"
     extra = {"Body": fields["Body"], "Question": fields["Question"]}
     used = ("Body", "Question", "Equation", "Answer")
-    return [Draft(problem, fields["Equation"], used, fields["Answer"], extra=extra)]
+    return [Draft(problem, fields.get("Equation"), used, fields.get("Answer"), extra=extra)]
 
 
 def _pair(problem: str, solution: str, answer: str | None = None) -> Callable[[Fields], Sequence[Draft]]:
@@ -281,7 +281,7 @@ def _pair(problem: str, solution: str, answer: str | None = None) -> Callable[[F
 
     def read(fields: Fields) -> Sequence[Draft]:
         used = (problem, solution) if answer is None else (problem, solution, answer)
-        return [Draft(fields[problem], fields[solution], used, fields[answer] if answer else None)]
+        return [Draft(fields[problem], fields.get(solution), used, fields[answer] if answer else None)]
 
     return read
 
@@ -292,6 +292,22 @@ def _prompt_completion(fields: Fields) -> Sequence[Draft | Reject]:
     return _pair("prompt", "completion")(fields)
 
 
+def _asked(read: Callable[[Fields], Sequence[Draft | Reject]]) -> Callable[[Fields], Sequence[Draft | Reject]]:
+    """A question of an evaluation set, with its answer where a column has one."""
+
+    def answered(fields: Fields) -> Sequence[Draft | Reject]:
+        column = next((name for name in _ANSWERS if name in fields), None)
+        return [
+            replace(draft, answer=fields[column], used=(*draft.used, column))
+            if column and isinstance(draft, Draft) and draft.answer is None
+            else draft
+            for draft in read(fields)
+        ]
+
+    return answered
+
+
+_ANSWERS = ("answer", "final_answer", "expected_answer", "correct_answer", "correct", "target", "label")
 _ROLES = {
     "human": "user",
     "gpt": "assistant",
@@ -352,42 +368,13 @@ FORMATS: tuple[Format, ...] = (
     Format("question/answer (GSM8K)", ("question", "answer"), _pair("question", "answer")),
 )
 
-# ------------------------------------------------------------------------------- what a text tells of itself
-
-# As in qads.answers, no two repeats share a run of characters, so that long texts take linear time.
-_CALCULATOR = re.compile(r"<<(?=[^<>\n=]*=)[^<>\n]*>>")
-_STATEMENT = re.compile(
-    r"^\W*(?:so |thus |therefore,? )?(?:the )?(?:final |correct )?(?:answer|option)\s*(?:is|:)?\s*", re.I
+QUESTIONS: tuple[Format, ...] = (
+    Format("AQuA without rationale", ("question", "options", "correct"), _aqua),
+    Format("SVAMP without equation", ("Body", "Question"), _asked(_svamp)),
+    Format("instruction alone", ("instruction",), _asked(_instruction("output", "input"))),
+    *(
+        Format(f"{name} alone", (name,), _asked(_pair(name, "solution")))
+        for name in ("problem", "question", "prompt", "query")
+    ),
 )
-_ARITHMETIC = re.compile(r"\\boxed|\\frac|\d\s*[-+*/×÷=^]|[-+*/×÷=^]\s*\$?\d|^####", re.MULTILINE)
-_PROGRAM_RESULT = re.compile(r"^[ \t]*(?:return\b|print\(|ans(?:wer)?\s*=|result\s*=)", re.MULTILINE)
-_FENCE = re.compile(r"```(?:python|py)\n(?P<code>.*?)```", re.DOTALL)
-
-
-def strip_calculator(solution: str) -> str:
-    """GSM8K's ``<<3*2=6>>`` marks removed; they are a tool's input, not what a reader should see."""
-    return _CALCULATOR.sub("", solution) if "####" in solution else solution
-
-
-def detect_kind(problem: str, solution: str, answer: str | None) -> Kind:
-    """What sort of solution this is: a program, a bare answer, mathematical reasoning, or anything else."""
-    if _is_program(solution) and re.search(r"\d", problem):
-        return "pot"
-    bare = _STATEMENT.sub("", solution).strip(" .$()\n").casefold()
-    if len(bare.split()) <= 6 and (
-        re.fullmatch(r"[-+]?[\d.,/%$]+\s?\w*|\(?[a-h]\)?", bare) or bare == (answer or "").strip(" .$()").casefold()
-    ):
-        return "answer-only"
-    return "cot" if _ARITHMETIC.search(solution) else "general"
-
-
-def _is_program(solution: str) -> bool:
-    fenced = _FENCE.search(solution)
-    code = fenced["code"] if fenced else solution
-    if not _PROGRAM_RESULT.search(code):
-        return False
-    try:
-        with warnings.catch_warnings(action="ignore"):  # An invalid escape in somebody's code is not our news.
-            return any(isinstance(node, ast.Assign | ast.FunctionDef) for node in ast.walk(ast.parse(code)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
+"""Shapes that need no solution, as those of evaluation sets; they are read only where none is required."""

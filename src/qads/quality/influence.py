@@ -111,6 +111,20 @@ class Influence:
             }
         )
 
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Influence:
+        """The scores of a table of `to_table`, of one pair at least; it holds neither `n_tokens` nor `affected`."""
+        columns = table.to_pydict()
+        anchors = tuple(dict.fromkeys(columns["anchor"]))
+        m = len(anchors)
+        return cls(
+            one_shot=np.array(columns["one_shot"], np.float64).reshape(-1, m),
+            zero_shot=np.array(columns["zero_shot"][:m], np.float64),
+            candidate_ids=tuple(columns["candidate"][::m]),
+            anchor_ids=anchors,
+            anchor_groups=tuple(columns["anchor_group"][:m]),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class OneShotInfluence:

@@ -70,7 +70,7 @@ class FinishedRun:
         """Real quality of the sample."""
         if not self.has_quality:
             return None
-        table: Any = pq.read_table(self.root / "influence" / "quality_real.parquet")
+        table: Any = pq.read_table(self.root / "quality" / "quality_real.parquet")
         groups = {name.removeprefix(_ON): name for name in table.column_names if name.startswith(_ON)}
         return RealQuality(
             sources=table["source"].to_pylist(),

@@ -62,7 +62,8 @@ def estimate_run(config: RunConfig, directory: str | Path) -> list[StageEstimate
         anchor_sources = local_sources(config.anchors.sources, stdin)
         settings = config.pool
         pool = load_pool(sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row)
-        anchors = load_pool(anchor_sources, columns=config.anchors.columns) if anchor_sources else None
+        own = config.anchors
+        anchors = load_pool(anchor_sources, columns=own.columns, on_bad_row=own.on_bad_row) if anchor_sources else None
         plans = plan_stages(config, sources, anchor_sources)
     rows, cost = _stage_sizes(config, pool, anchors)
     return [
@@ -94,7 +95,8 @@ def _stage_sizes(
         influence = config.quality.influence
         n_anchors = len(anchors) if anchors else config.anchors.n_chosen
         anchor_tokens = _tokens(anchors).sum() if anchors else n_anchors * tokens.mean()
-        sample = min(config.quality.sample, len(pool) - (0 if anchors else n_anchors))
+        left = max(0, len(pool) - (0 if anchors else n_anchors))  # The stage `anchors` stops where none is left.
+        sample = min(config.quality.sample, left)
         scored = int(sample * (tokens.mean() + anchor_tokens) + anchor_tokens)
         cost["influence"] = (scored, _seconds(scored, influence.model, influence.dtype, config))
         rows |= {"anchors": n_anchors, "influence": sample}

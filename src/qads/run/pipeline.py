@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from qads.config import RunConfig
-from qads.errors import ConfigError
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, write_json
+from qads.errors import ConfigError, CorruptError, RunError
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
 from qads.run.plan import (
     local_sources,
     plan_stages,
@@ -21,6 +21,7 @@ from qads.run.plan import (
     stage_names,
     stdin_file,
     stdin_stage,
+    with_dependents,
 )
 from qads.run.stages import STAGE_FUNCTIONS, StageContext
 from qads.selection.inputs import resolve_budget
@@ -87,13 +88,14 @@ def run_pipeline(
         config: what to compute.
         directory: where; made if it is not there. A complete stage of the same fingerprint is used as it is.
         until: last stage to compute; all of them by default.
-        redo: stages to compute again, with all that follows them.
+        redo: stages to compute again, with all that is made from them.
         observer: hears of progress.
 
     Raises:
         DriftError: a stage in the directory was made with other settings or inputs.
         LockedError: another run is in the directory.
         CorruptError: a file of a finished stage is not what its manifest says.
+        RunError: a folder of a stage is there and is not of a run.
         InputError: configuration or data cannot be used.
     """
     observer = observer or SilentObserver()
@@ -104,34 +106,56 @@ def run_pipeline(
     run = RunDirectory(Path(directory))
     wanted = names[: names.index(until) + 1] if until else names
     own = (run.root / "pool" / "pool.parquet", run.root / "mixture" / "train.jsonl")
-    refuse_own_output((*config.pool.sources, *config.anchors.sources), own)
+    folders = [run.root / name for name in STAGES]
+    refuse_own_output((*config.pool.sources, *config.anchors.sources), own, folders)
     with run.lock():
-        stages, context = _prepare(config, run, redo, observer)
-        again = names[min(names.index(name) for name in redo) :] if redo else []
+        _check_config_file(run.root / "config.json")
+        stages, context = _prepare(config, run, redo, wanted[-1], observer)
+        again = with_dependents(config, redo)
         for name in wanted:
+            stages[name].check_owner()
             if name not in again:
                 stages[name].check_drift()
-        for name in reversed([*again, "report"] if again else []):
-            stages[name].remove()
+        for name in reversed(again):
+            stages.get(name, run.stage(StagePlan(name, {}))).remove()
         write_json(run.root / "config.json", dataclasses.asdict(config))
         manifests: dict[str, Manifest] = {}
         for number, name in enumerate(wanted, 1):
             manifests[name] = _complete(name, number, len(wanted), stages[name], context, observer)
-            if name == "pool" and "select" in wanted:
-                # Better now than after hours of scoring.
-                resolve_budget(config.budget, manifests["pool"]["rows"], method="budget")
+            if name == "pool":
+                _check_early(context, manifests["pool"]["rows"], wanted)
     return RunResult(run.root, manifests)
 
 
+def _check_config_file(path: Path) -> None:
+    """Refuse to write over a `config.json` of another program, such as that of a model's folder."""
+    with contextlib.suppress(CorruptError):
+        if not path.is_file() or {"pool", "budget"} <= set(read_json(path) or {}):
+            return
+    raise RunError(
+        f"{path}: is no configuration of a run, and a run would write over it. Give another run directory, or move "
+        "the file away."
+    )
+
+
+def _check_early(context: StageContext, n_rows: int, wanted: Sequence[str]) -> None:
+    """Find now what would stop the run after hours of embedding and scoring."""
+    if "select" in wanted:
+        resolve_budget(context.config.budget, n_rows, method="budget")
+    if "anchors" in wanted and context.stages["anchors"].manifest() is None:
+        _ = context.own_anchors  # Read now, kept for the stage.
+
+
 def _prepare(
-    config: RunConfig, run: RunDirectory, redo: Sequence[str], observer: Observer
+    config: RunConfig, run: RunDirectory, redo: Sequence[str], until: str, observer: Observer
 ) -> tuple[dict[str, StageDirectory], StageContext]:
     kept, reader = stdin_file(run.root), stdin_stage(config) or ""
     replace = reader in redo or not (run.root / reader / "manifest.json").exists()
     stdin = spool_stdin(config, kept, kept, replace=replace)
     sources = local_sources(config.pool.sources, stdin)
     anchor_sources = local_sources(config.anchors.sources, stdin)
-    stages = {name: run.stage(plan) for name, plan in plan_stages(config, sources, anchor_sources).items()}
+    plans = plan_stages(config, sources, anchor_sources, until=until)
+    stages = {name: run.stage(plan) for name, plan in plans.items()}
     return stages, StageContext(config, stages, observer.progress, sources, anchor_sources)
 
 

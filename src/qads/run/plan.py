@@ -8,13 +8,16 @@ import glob
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from qads.config import RunConfig
 from qads.datasets import atomic_path, expand_sources
+from qads.embed import Embedder
 from qads.errors import DriftError, InputError, PoolError
+from qads.models import resolve_device
+from qads.quality import OneShotInfluence
 from qads.run.directory import StagePlan, file_sha256
 
 __all__ = [
@@ -23,15 +26,36 @@ __all__ = [
     "refuse_own_output",
     "spool_stdin",
     "stage_names",
+    "stage_reads",
     "stdin_file",
     "stdin_stage",
+    "with_dependents",
 ]
+
+
+def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
+    """The stages that this configuration has, in order, each with those that it reads."""
+    reads: dict[str, tuple[str, ...]] = {"pool": (), "embed": ("pool",)}
+    if config.quality is not None:
+        reads["anchors"] = ("pool",) if config.anchors.sources else ("pool", "embed")
+        reads |= {"influence": ("anchors",), "quality": ("embed", "influence")}
+    reads["select"] = ("embed", "quality") if config.quality else ("embed",)
+    reads["mixture"] = ("pool", "select")
+    return reads | {"report": tuple(reads)}
 
 
 def stage_names(config: RunConfig) -> tuple[str, ...]:
     """The stages that this configuration has, in order."""
-    scored = ("anchors", "influence", "quality") if config.quality else ()
-    return ("pool", "embed", *scored, "select", "mixture", "report")
+    return tuple(stage_reads(config))
+
+
+def with_dependents(config: RunConfig, stages: Collection[str]) -> list[str]:
+    """These stages and all that read them or what is made from them, in order."""
+    found: list[str] = []
+    for name, reads in stage_reads(config).items():
+        if name in stages or not set(reads).isdisjoint(found):
+            found.append(name)
+    return found
 
 
 def stdin_file(root: Path) -> Path:
@@ -90,76 +114,118 @@ def stdin_stage(config: RunConfig) -> str | None:
     return "anchors" if "-" in config.anchors.sources else None
 
 
-def refuse_own_output(sources: Iterable[str], outputs: Iterable[Path]) -> None:
-    """Refuse sources that a second start would find the run's own output in.
+def refuse_own_output(sources: Iterable[str], outputs: Iterable[Path], folders: Iterable[Path] = ()) -> None:
+    """Refuse sources that are an output, would have it among their files, or lie in a folder that is written whole.
+
+    Links are followed: what counts is the file, not its name.
 
     Raises:
         InputError: names source and output.
     """
+    filled = [(folder, os.path.realpath(folder)) for folder in folders]
+    targets = list(outputs)
     for source in sources:
         if source == "-" or source.startswith("hf://"):
             continue
-        place = os.path.abspath(Path(source).expanduser())
-        for output in map(os.path.abspath, outputs):
-            if Path(place).is_dir():
-                inside = Path(output).is_relative_to(place)
-            elif Path(place).exists() or not glob.has_magic(source):
-                inside = output == place
-            else:
-                same_depth = "**" in source or output.count(os.sep) == place.count(os.sep)
-                inside = same_depth and fnmatch.fnmatchcase(output, place)
-            if inside:
+        for output in targets:
+            if _would_match(source, output):
                 raise InputError(
                     f"{output}: lies in the source {source}, so a second start would read it as candidates. "
                     "Write to another place."
                 )
+        for file in expand_sources([source]):
+            for output in targets:
+                if _is_same(file.location, output):
+                    raise InputError(
+                        f"{output}: is the source {file.location}, which would be overwritten. Write to another place."
+                    )
+            for folder, real in filled:
+                if Path(os.path.realpath(file.location)).is_relative_to(real):
+                    raise InputError(
+                        f"{file.location}: this source lies in {folder}, which belongs to the run itself. Move it, or "
+                        "give another run directory."
+                    )
 
 
-def plan_stages(config: RunConfig, sources: tuple[str, ...], anchor_sources: tuple[str, ...]) -> dict[str, StagePlan]:
-    """The plan of every stage, in order; each names the fingerprints of those it reads.
+def _would_match(source: str, output: Path) -> bool:
+    """Whether a folder or pattern would have a file of that name among its own."""
+    place = Path(source).expanduser()
+    if place.is_dir():
+        return Path(os.path.realpath(output)).is_relative_to(os.path.realpath(place))
+    if place.exists() or not glob.has_magic(source):
+        return False
+    names = ((resolve(output), resolve(place)) for resolve in (os.path.abspath, os.path.realpath))
+    return any(
+        ("**" in source or name.count(os.sep) == pattern.count(os.sep)) and fnmatch.fnmatchcase(name, pattern)
+        for name, pattern in names
+    )
+
+
+def _is_same(location: str, output: Path) -> bool:
+    if os.path.realpath(location) == os.path.realpath(output):
+        return True
+    return output.exists() and os.path.samefile(location, output)
+
+
+def plan_stages(
+    config: RunConfig, sources: tuple[str, ...], anchor_sources: tuple[str, ...], *, until: str = "report"
+) -> dict[str, StagePlan]:
+    """The plan of every stage up to `until`, in order; each names the fingerprints of those it reads.
 
     Raises:
         PoolError: a source is missing.
         ModelError: a model cannot be found.
     """
-    device = config.execution.device
     plans: dict[str, StagePlan] = {}
-
-    def add(name: str, settings: dict[str, Any], *reads: str, files: dict[str, str] | None = None) -> None:
+    for name, reads in stage_reads(config).items():
+        # What the files hold is an input, where they are is not; their names, in order, become those of sources.
+        contents = _contents({"pool": sources, "anchors": anchor_sources}.get(name, ()))
         inputs = {stage: plans[stage].fingerprint for stage in reads}
-        inputs |= {f"file {source}": content for source, content in (files or {}).items()}
-        plans[name] = StagePlan(name, settings, inputs)
-
-    contents = _contents(sources)
-    # What the files hold is an input, where they are is not; their names, in order, become those of sources.
-    pool = dataclasses.asdict(config.pool) | {"sources": list(contents)}
-    add("pool", {"pool": pool}, files=contents)
-    add(
-        "embed",
-        {"embedding": dataclasses.asdict(config.embedding) | config.embedding.identity(device)},
-        "pool",
-    )
-    if config.quality is not None:
-        influence = config.quality.influence
-        contents = _contents(anchor_sources)
-        own = {"columns": config.anchors.columns, "sources": list(contents)}
-        anchors = own if anchor_sources else {"n": config.anchors.n_chosen}
-        settings = {"anchors": anchors, "quality": {"sample": config.quality.sample}, "seed": config.seed}
-        reads = ("pool",) if anchor_sources else ("pool", "embed")
-        add("anchors", settings, *reads, files=contents)
-        method = dataclasses.asdict(influence) | influence.identity(device)
-        add("influence", {"quality": {"influence": method}}, "anchors")
-        add(
-            "quality",
-            {"quality": {"scorer": dataclasses.asdict(config.quality.scorer)}},
-            "embed",
-            "influence",
-        )
-    selection = {"selection": dataclasses.asdict(config.selection), "budget": config.budget}
-    add("select", selection, "embed", *(["quality"] if config.quality else []))
-    add("mixture", {"output": dataclasses.asdict(config.output)}, "pool", "select")
-    add("report", {}, *plans)
+        inputs |= {f"file {source}": content for source, content in contents.items()}
+        plans[name] = StagePlan(name, _settings(config, name, list(contents)), inputs, _execution(config, name))
+        if name == until:
+            break
     return plans
+
+
+def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any]:
+    """Everything that changes the result of a stage."""
+    quality, anchors = config.quality, config.anchors
+    if name == "pool":
+        return {"pool": dataclasses.asdict(config.pool) | {"sources": sources}}
+    if name == "embed":
+        return {"embedding": _method(config.embedding, config), **_foreign_code(config)}
+    if name == "anchors" and quality is not None:
+        own = {"columns": anchors.columns, "on_bad_row": anchors.on_bad_row, "sources": sources}
+        chosen = own if sources else {"n": anchors.n_chosen}
+        return {"anchors": chosen, "quality": {"sample": quality.sample}, "seed": config.seed}
+    if name == "influence" and quality is not None:
+        method = _method(quality.influence, config)
+        del method["aggregate"]  # Applied to the scores afterwards, by the stage `quality`.
+        return {"quality": {"influence": method}, **_foreign_code(config)}
+    if name == "quality" and quality is not None:
+        aggregate = {"aggregate": quality.influence.aggregate}
+        return {"quality": {"influence": aggregate, "scorer": dataclasses.asdict(quality.scorer)}}
+    if name == "select":
+        return {"selection": dataclasses.asdict(config.selection), "budget": config.budget}
+    return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
+
+
+def _method(method: Embedder | OneShotInfluence, config: RunConfig) -> dict[str, Any]:
+    return dataclasses.asdict(method) | method.identity(config.execution.device)
+
+
+def _foreign_code(config: RunConfig) -> dict[str, Any]:
+    """Code that comes with a model is part of the model."""
+    return {"trust_remote_code": True} if config.execution.trust_remote_code else {}
+
+
+def _execution(config: RunConfig, name: str) -> dict[str, Any]:
+    """What moves the results of a model within floating-point rounding."""
+    if name not in ("embed", "influence"):
+        return {}
+    how = config.execution
+    return {"device": str(resolve_device(how.device)), "max_tokens_per_batch": how.max_tokens_per_batch}
 
 
 def _contents(sources: tuple[str, ...]) -> dict[str, str]:

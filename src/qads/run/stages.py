@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +19,9 @@ import pyarrow.parquet as pq
 from qads.config import RunConfig
 from qads.datasets import atomic_path, load_pool, write_pool
 from qads.embed import Embeddings
-from qads.errors import AlignmentError
+from qads.errors import AlignmentError, InputError
 from qads.pool import Pool, Progress, Selection
-from qads.quality import choose_anchors, stratified_sample
+from qads.quality import Influence, choose_anchors, stratified_sample
 from qads.run.directory import StageDirectory, write_json
 
 __all__ = ["STAGE_FUNCTIONS", "StageContext"]
@@ -42,6 +43,14 @@ class StageContext:
     def pool(self) -> Pool:
         """The candidates."""
         return _read_pool(self.stages["pool"].path / "pool.parquet")
+
+    @cached_property
+    def own_anchors(self) -> Pool | None:
+        """The target skill as the user's files give it; None where it is chosen from the pool."""
+        settings = self.config.anchors
+        if not self.anchor_sources:
+            return None
+        return load_pool(self.anchor_sources, columns=settings.columns, on_bad_row=settings.on_bad_row)
 
     @cached_property
     def embeddings(self) -> np.ndarray:
@@ -70,19 +79,10 @@ def run_pool(context: StageContext, stage: StageDirectory) -> Facts:
         progress=context.progress,
     )  # fmt: skip
     _write_table(pool.table, stage.path / "pool.parquet")
-    with (
-        atomic_path(stage.path / "rejected.jsonl") as temporary,
-        temporary.open("w", encoding="utf-8") as file,
-    ):
-        for row in pool.rejected:
-            file.write(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n")
-    reasons: dict[str, int] = {}
-    for row in pool.rejected:
-        reasons[row.reason] = reasons.get(row.reason, 0) + 1
     return {
         "rows": len(pool),
         "rejected": len(pool.rejected),
-        "rejected_reasons": reasons,
+        "rejected_reasons": _write_rejected(pool, stage),
         "sources": {name: len(rows) for name, rows in pool.rows_by_source().items()},
         "pool_fingerprint": pool.fingerprint,
     }
@@ -103,14 +103,17 @@ def run_embed(context: StageContext, stage: StageDirectory) -> Facts:
 
 
 def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
-    """The user's file or rows of the pool -> anchors.parquet; a stratified draw -> candidates.npy."""
-    settings = context.config.anchors
+    """The user's file or rows of the pool -> anchors.parquet, rejected.jsonl; a stratified draw -> candidates.npy."""
     chosen: list[int] = []
-    if context.anchor_sources:
-        anchors = load_pool(context.anchor_sources, columns=settings.columns)
-    else:
-        chosen = choose_anchors(context.pool, context.embeddings, settings.n_chosen).tolist()
+    anchors = context.own_anchors
+    if anchors is None:
+        chosen = choose_anchors(context.pool, context.embeddings, context.config.anchors.n_chosen).tolist()
         anchors = context.pool.take(chosen)
+    if len(chosen) == len(context.pool):
+        raise InputError(
+            f"anchors: all {len(chosen)} rows of the pool were chosen as anchors, so none is left to score. Choose "
+            "fewer (--anchors N), give samples of your own (--anchors FILE), or select without quality."
+        )
     assert context.config.quality is not None
     sample = context.config.quality.sample
     candidates = stratified_sample(context.pool, sample, exclude=chosen, seed=context.config.seed)
@@ -122,6 +125,7 @@ def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
         "candidates": len(candidates),
         "anchor_sources": {name: len(rows) for name, rows in anchors.rows_by_source().items()},
         "anchors_rejected": len(anchors.rejected),
+        "anchors_rejected_reasons": _write_rejected(anchors, stage),
         "chosen_from_pool": not context.anchor_sources,
     }
 
@@ -139,16 +143,6 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
         progress=context.progress,
     )
     _write_table(found.to_table(), stage.path / "influence.parquet")
-    quality = found.quality(method.aggregate)
-    summary = {
-        "candidate": pa.array(found.candidate_ids),
-        "source": pa.array(candidates.strings("source")),
-        "quality": pa.array(quality, mask=np.isnan(quality)),
-        "standard_error": pa.array(se := found.standard_error(method.aggregate), mask=np.isnan(se)),
-    }
-    groups = found.by_group(method.aggregate)
-    summary |= {f"quality on {name}": pa.array(q, mask=np.isnan(q)) for name, q in groups.items()}
-    _write_table(pa.table(summary), stage.path / "quality_real.parquet")
     return {
         "rows": len(candidates),
         "anchors": len(context.anchors),
@@ -160,11 +154,10 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
 
 
 def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
-    """Real quality of the sample, predicted quality of the rest -> quality.parquet, quality.npy."""
+    """Real quality of the sample -> quality_real.parquet; predicted of the rest -> quality.parquet, quality.npy."""
     assert context.config.quality is not None
-    real = pq.read_table(context.stages["influence"].path / "quality_real.parquet")["quality"]
-    labels = np.array(real.to_pylist(), np.float64)
     sample = context.pool.take(context.candidates)
+    labels = _write_real_quality(context, stage, sample)
     fitted = context.config.quality.scorer.fit(sample, labels, embeddings=context.embeddings[context.candidates])
     quality = fitted.predict(context.pool, context.embeddings)
     scored = context.candidates[np.isfinite(labels)]
@@ -179,6 +172,24 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     write_json(stage.path / "agreement.json", _finite(agreement))
     return {"rows": len(quality), "real": len(scored), "predicted": len(quality) - len(scored),
             "penalty": fitted.penalty, "agreement": _finite(agreement)}  # fmt: skip
+
+
+def _write_real_quality(context: StageContext, stage: StageDirectory, sample: Pool) -> np.ndarray:
+    """Quality of every scored row, by the aggregate that is asked for; NaN where no anchor could score it."""
+    assert context.config.quality is not None
+    aggregate = context.config.quality.influence.aggregate
+    found = Influence.from_table(pq.read_table(context.stages["influence"].path / "influence.parquet"))
+    quality = found.quality(aggregate)
+    summary = {
+        "candidate": pa.array(found.candidate_ids),
+        "source": pa.array(sample.strings("source")),
+        "quality": pa.array(quality, mask=np.isnan(quality)),
+        "standard_error": pa.array(se := found.standard_error(aggregate), mask=np.isnan(se)),
+    }
+    groups = found.by_group(aggregate)
+    summary |= {f"quality on {name}": pa.array(q, mask=np.isnan(q)) for name, q in groups.items()}
+    _write_table(pa.table(summary), stage.path / "quality_real.parquet")
+    return quality
 
 
 def run_select(context: StageContext, stage: StageDirectory) -> Facts:
@@ -236,6 +247,17 @@ def _read_pool(path: Path) -> Pool:
 def _write_table(table: pa.Table, path: Path) -> None:
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def _write_rejected(pool: Pool, stage: StageDirectory) -> dict[str, int]:
+    """The rows that were set aside -> rejected.jsonl; how many for which reason."""
+    with (
+        atomic_path(stage.path / "rejected.jsonl") as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
+        for row in pool.rejected:
+            file.write(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n")
+    return dict(Counter(row.reason for row in pool.rejected))
 
 
 def _nullable(values: np.ndarray) -> pa.Array:
