@@ -230,6 +230,8 @@ def inert(text: str) -> Text:
 
 def _agreement_sentence(manifest: Mapping[str, Any]) -> str:
     found = manifest["agreement"]
+    if found is None:
+        return f"Quality: all {manifest['real']} rows really scored."
     low, high = _shown(found["pearson_low"]), _shown(found["pearson_high"])
     return (
         f"Quality: {manifest['real']} rows really scored, {manifest['predicted']} predicted. Prediction "

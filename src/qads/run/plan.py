@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qads.config import RunConfig
-from qads.datasets import atomic_path, expand_sources
+from qads.datasets import atomic_path, expand_sources, source_identity
 from qads.embed import Embedder
 from qads.errors import DriftError, InputError, PoolError
 from qads.models import resolve_device
@@ -229,8 +229,8 @@ def _execution(config: RunConfig, name: str) -> dict[str, Any]:
 
 
 def _contents(sources: tuple[str, ...]) -> dict[str, str]:
-    """Name of a source -> hash of its content; a hub dataset stands for itself with its revision."""
+    """Name of a source -> hash of its content; a hub dataset's is its commit."""
     return {
-        file.name: file.location if file.location.startswith("hf://") else file_sha256(Path(file.location))
+        file.name: source_identity(file.location)
         for file in (expand_sources(list(sources)) if sources else [])
     }

@@ -158,9 +158,12 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     assert context.config.quality is not None
     sample = context.pool.take(context.candidates)
     labels = _write_real_quality(context, stage, sample)
-    fitted = context.config.quality.scorer.fit(sample, labels, embeddings=context.embeddings[context.candidates])
-    quality = fitted.predict(context.pool, context.embeddings)
     scored = context.candidates[np.isfinite(labels)]
+    quality, facts = np.zeros(len(context.pool), np.float32), {"penalty": None, "agreement": None}
+    if len(scored) < len(quality):  # Else there is nothing to predict.
+        fitted = context.config.quality.scorer.fit(sample, labels, embeddings=context.embeddings[context.candidates])
+        quality = fitted.predict(context.pool, context.embeddings)
+        facts = {"penalty": fitted.penalty, "agreement": _finite(dataclasses.asdict(fitted.agreement))}
     quality[scored] = labels[np.isfinite(labels)]
     origin = np.full(len(quality), "predicted", dtype=object)
     origin[scored] = "real"
@@ -168,10 +171,8 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     _write_table(table, stage.path / "quality.parquet")
     with atomic_path(stage.path / "quality.npy") as temporary, temporary.open("wb") as file:
         np.save(file, quality)
-    agreement = dataclasses.asdict(fitted.agreement)
-    write_json(stage.path / "agreement.json", _finite(agreement))
-    return {"rows": len(quality), "real": len(scored), "predicted": len(quality) - len(scored),
-            "penalty": fitted.penalty, "agreement": _finite(agreement)}  # fmt: skip
+    write_json(stage.path / "agreement.json", facts["agreement"])
+    return {"rows": len(quality), "real": len(scored), "predicted": len(quality) - len(scored), **facts}
 
 
 def _write_real_quality(context: StageContext, stage: StageDirectory, sample: Pool) -> np.ndarray:
