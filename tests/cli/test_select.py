@@ -248,9 +248,7 @@ def test_embed_and_score_are_parts_of_the_same_run(qads: Call, pool: Path, tiny:
 def test_a_pool_that_is_scored_whole_needs_no_scorer(qads: Call, tiny: list[str], tmp_path: Path):
     pool = write_rows(tmp_path / "nine.jsonl", rows(9))
     anchors = write_rows(tmp_path / "anchors.jsonl", rows(3, seed=1, prefix="a"))
-    settings = [word for word in tiny if not word.startswith("anchors.n")]
-    settings = [word for flag, word in zip(settings, settings[1:], strict=False) if flag == "--set" != word]
-    settings = [f"--set={word}" for word in settings]
+    settings = [f"--set={word}" for word in tiny if word != "--set" and not word.startswith("anchors.n")]
     out = tmp_path / "picked.jsonl"
     called = qads("select", pool, "--budget", 3, "-o", out, "--anchors", anchors, *settings)
     assert called.code == 0, called.err

@@ -230,7 +230,4 @@ def _execution(config: RunConfig, name: str) -> dict[str, Any]:
 
 def _contents(sources: tuple[str, ...]) -> dict[str, str]:
     """Name of a source -> hash of its content; a hub dataset's is its commit."""
-    return {
-        file.name: source_identity(file.location)
-        for file in (expand_sources(list(sources)) if sources else [])
-    }
+    return {file.name: source_identity(file.location) for file in (expand_sources(list(sources)) if sources else [])}
