@@ -208,7 +208,7 @@ def long_run(model: Path, config: RunConfig, tmp_path_factory: pytest.TempPathFa
     """A configuration that is at its influence for some seconds, as a file, and what comes of it."""
     folder = tmp_path_factory.mktemp("long")
     whole = settings(model, Path(config.pool.sources[0]), budget=30)
-    whole["quality"]["sample"] = 240
+    whole["quality"]["sample"] = 1000
     (folder / "run.yaml").write_text(yaml.safe_dump(whole))
     run_pipeline(load_config(folder / "run.yaml"), folder / "run")
     return folder / "run.yaml", results(folder / "run")
