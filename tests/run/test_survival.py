@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -223,7 +224,11 @@ def test_the_command_line_survives_interrupt_and_kill(
     directory = tmp_path / "run"
     command = [sys.executable, "-m", "qads", "run", str(file), "--out", str(directory)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # A shell's background job ignores SIGINT, and so would what it starts: the command has to start as on a terminal.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed
+    ) as process:
         wait_for((directory / "influence" / "shards" / "00001.parquet").exists, process)
         process.send_signal(how)
         out, said = process.communicate()
