@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
 from qads.errors import AlignmentError, InputError
-from qads.models import Dtype, find_model, open_causal_lm, open_encoder, resolve_dtype
+from qads.models import Dtype, open_causal_lm, open_encoder
 from qads.pool import Pool, Progress
 from qads.prompts import sample_text
 
@@ -128,13 +128,6 @@ class SentenceEmbedder:
 
         return _embed_pool(self, pool, open_model, shards or MemoryShards(), progress)
 
-    def identity(self, device: str) -> dict[str, str]:
-        """What `model` and `dtype` stand for on a device; part of the fingerprint."""
-        return {
-            "model": find_model(self.model, revision=self.revision).identity,
-            "dtype": resolve_dtype(self.dtype, device),
-        }
-
 
 @dataclass(frozen=True, kw_only=True)
 class LMEmbedder:
@@ -192,13 +185,6 @@ class LMEmbedder:
             return embed_texts
 
         return _embed_pool(self, pool, open_model, shards or MemoryShards(), progress)
-
-    def identity(self, device: str) -> dict[str, str]:
-        """What `model` and `dtype` stand for on a device; part of the fingerprint."""
-        return {
-            "model": find_model(self.model, revision=self.revision).identity,
-            "dtype": resolve_dtype(self.dtype, device),
-        }
 
 
 Embedder = SentenceEmbedder | LMEmbedder

@@ -31,7 +31,7 @@ from pydantic import Field
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
 from qads.errors import InputError
 from qads.kernels.likelihood import AnswerLikelihood
-from qads.models import CausalLM, Dtype, find_model, open_causal_lm, resolve_dtype
+from qads.models import CausalLM, Dtype, open_causal_lm
 from qads.pool import Pool, Progress, to_json
 from qads.prompts import ExemplarTemplate, Template
 from qads.quality.tokens import FittedTexts, TooLong, fit_texts
@@ -205,13 +205,6 @@ class OneShotInfluence:
             rows_per_shard=_ROWS_PER_SHARD, store=store, first_index=1, progress=progress,
         )  # fmt: skip
         return _join(store, candidates, anchors)
-
-    def identity(self, device: str) -> dict[str, str]:
-        """What `model` and `dtype` stand for on a device; part of the fingerprint."""
-        return {
-            "model": find_model(self.model, revision=self.revision).identity,
-            "dtype": resolve_dtype(self.dtype, device),
-        }
 
 
 @dataclass(frozen=True)

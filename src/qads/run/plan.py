@@ -16,7 +16,7 @@ from qads.config import RunConfig
 from qads.datasets import atomic_path, expand_sources, source_identity
 from qads.embed import Embedder
 from qads.errors import DriftError, InputError, PoolError
-from qads.models import resolve_device
+from qads.models import find_model, resolve_device, resolve_dtype
 from qads.quality import OneShotInfluence
 from qads.run.directory import StagePlan, file_sha256
 
@@ -212,7 +212,10 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
 
 
 def _method(method: Embedder | OneShotInfluence, config: RunConfig) -> dict[str, Any]:
-    return dataclasses.asdict(method) | method.identity(config.execution.device)
+    """Its settings, with what `model` and `dtype` stand for here: those weights and that precision make the result."""
+    identity = find_model(method.model, revision=method.revision).identity
+    dtype = resolve_dtype(method.dtype, config.execution.device)
+    return dataclasses.asdict(method) | {"model": identity, "dtype": dtype}
 
 
 def _foreign_code(config: RunConfig) -> dict[str, Any]:
