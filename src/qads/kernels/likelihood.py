@@ -36,6 +36,7 @@ class AnswerLikelihood:
         notify: is told what the user should know: another way was taken, memory ran out.
 
     Raises:
+        RuntimeError: memory does not suffice to try the model with a few tokens.
         ModelError: neither way gives what a plain forward pass of this architecture gives.
     """
 
@@ -118,6 +119,8 @@ class AnswerLikelihood:
                 body = way(self._model)
                 expected, found = self._compare(body)
             except _REFUSALS as error:
+                if isinstance(error, RuntimeError) and _is_out_of_memory(error):
+                    raise  # Says nothing about the architecture.
                 reasons.append(str(error))
                 continue
             tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.2

@@ -22,7 +22,7 @@ from qads.quality.remote import CompletionsEngine, SGLangEngine, check_served_dt
 
 __all__ = ["CompletionsEngine", "Engine", "LocalEngine", "OpenEngine", "SGLangEngine", "check_engine_dtype"]
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class OpenEngine(Protocol):
@@ -118,7 +118,7 @@ class _LocalModel:
         self.tokenizer: Any = lm.tokenizer
         self.max_length = lm.max_length
         self.render_chat = lm.render_chat
-        self._likelihood = AnswerLikelihood(lm.model, max_tokens_per_batch=max_tokens_per_batch, notify=_LOGGER.warning)
+        self._likelihood = AnswerLikelihood(lm.model, max_tokens_per_batch=max_tokens_per_batch, notify=logger.warning)
 
     def __enter__(self) -> Self:
         return self
