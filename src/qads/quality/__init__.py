@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
-from qads.quality.influence import AGGREGATES, Aggregate, Influence, OneShotInfluence
+from qads.quality.influence import AGGREGATES, Aggregate, Influence
+from qads.quality.oneshot import OneShotInfluence
 from qads.quality.plan import choose_anchors, stratified_sample
 from qads.quality.scorer import FittedScorer, RidgeScorer
 
