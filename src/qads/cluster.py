@@ -95,6 +95,7 @@ def map_shards(
     rows_per_shard: int,
     store: ShardStore,
     first_index: int = 0,
+    belongs: Callable[[pa.Table, range], bool] | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Compute the shards of `n_rows` rows that `store` does not hold yet.
@@ -105,6 +106,7 @@ def map_shards(
         rows_per_shard: the grid; part of the result's identity, since batches never cross a shard.
         store: where finished shards are and go.
         first_index: number of the first shard in the store.
+        belongs: whether a finished shard is of these rows, where that follows from others; all are by default.
         progress: called with (rows done, n_rows).
 
     Returns:
@@ -114,7 +116,8 @@ def map_shards(
     for index, rows in enumerate(shards, first_index):
         if progress:
             progress(rows.start, n_rows)
-        if store.get(index) is None:
+        kept = store.get(index)
+        if kept is None or (belongs and not belongs(kept, rows)):
             store.put(index, function(rows))
     if progress:
         progress(n_rows, n_rows)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
+from qads.quality.known import check_known
 from qads.quality.oneshot import OneShotInfluence
 from qads.quality.plan import choose_anchors, stratified_sample
+from qads.quality.rounds import stopping_outcomes
 from qads.quality.scorer import FittedScorer, RidgeScorer
+from qads.quality.stopping import EveryAnchor, Stopping, UntilRankStable, UntilStandardError
 
 __all__ = [
     "AGGREGATES",
     "Aggregate",
     "CompletionsEngine",
     "Engine",
+    "EveryAnchor",
     "FittedScorer",
     "Influence",
     "LocalEngine",
@@ -20,6 +24,11 @@ __all__ = [
     "OpenEngine",
     "RidgeScorer",
     "SGLangEngine",
+    "Stopping",
+    "UntilRankStable",
+    "UntilStandardError",
+    "check_known",
     "choose_anchors",
+    "stopping_outcomes",
     "stratified_sample",
 ]

@@ -17,15 +17,21 @@ we could read, so it is a setting.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-__all__ = ["AGGREGATES", "Aggregate", "Influence"]
+from qads.pool import to_json
+from qads.quality.origin import Origin
+from qads.quality.partial import comparable_quality, group_codes, mean_over_scored
+
+__all__ = ["AGGREGATES", "Aggregate", "Influence", "Round", "aggregate_terms"]
 
 Aggregate = Literal["positive_gain", "mean_gain", "win_rate", "relative"]
 _FORMULAS: dict[Aggregate, Callable[[Float[np.ndarray, "n m"]], Float[np.ndarray, "n m"]]] = {
@@ -34,7 +40,18 @@ _FORMULAS: dict[Aggregate, Callable[[Float[np.ndarray, "n m"]], Float[np.ndarray
     "win_rate": lambda g: np.where(np.isnan(g), np.nan, g > 0),
     "relative": np.expm1,
 }
+_SIGNED: tuple[Aggregate, ...] = ("mean_gain", "relative")
+"""Aggregates of terms that can be negative."""
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What was asked for in one round: every candidate of it on every new anchor."""
+
+    n_candidates: int
+    n_anchors: int
+    """New anchors of this round."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,27 +70,51 @@ class Influence:
     """Tokens that went through the model."""
     affected: Mapping[str, str] = field(default_factory=dict[str, str])
     """Rows that were dropped or cut, by role and id, and why."""
+    left_out: Bool[np.ndarray, "n m"] | None = None
+    """Pairs that could be scored and were not, since a stopping rule had heard enough of the candidate; None: none."""
+    origin: Origin | None = None
+    """What the scores were made from; without it they cannot be extended."""
+    n_reused: int = 0
+    """Pairs with an example that were taken over from earlier scores."""
+    rounds: tuple[Round, ...] = ()
+    """What was asked for, round by round."""
 
     @property
     def gains(self) -> Float[np.ndarray, "n m"]:
         """g_ij = o_ij − z_j, nats a token; NaN where the pair was not scored."""
         return self.one_shot - self.zero_shot
 
+    @property
+    def pending(self) -> Bool[np.ndarray, "n m"]:
+        """Pairs that could be scored and were not."""
+        return np.zeros(self.one_shot.shape, bool) if self.left_out is None else self.left_out
+
+    @property
+    def n_scored(self) -> Int[np.ndarray, " n"]:
+        """Anchors that every candidate was scored on."""
+        return np.sum(~np.isnan(self.gains), axis=1)
+
     def quality(self, aggregate: Aggregate = "positive_gain") -> Float[np.ndarray, " n"]:
         """Quality of every candidate; NaN for one that no anchor could score.
+
+        The mean over its anchors. Where a stopping rule left anchors out, the mean over these alone would not compare
+        with others; `quality/partial.py` says what is given instead.
 
         >>> import numpy as np
         >>> infl = Influence(np.array([[-1.0, -2.0]]), np.array([-1.5, -1.0]), ("a",), ("x", "y"), ("s", "s"))
         >>> infl.quality("positive_gain"), infl.quality("win_rate")
         (array([0.25]), array([0.5]))
         """
-        return _mean(_terms(self.gains, aggregate))
+        return self._quality_on(np.arange(len(self.anchor_groups)), aggregate)
 
     def standard_error(self, aggregate: Aggregate = "positive_gain") -> Float[np.ndarray, " n"]:
-        """Standard error of the quality over the anchors; NaN with fewer than two of them."""
-        terms = _terms(self.gains, aggregate)
+        """Standard error of the mean over the anchors that were scored; NaN with fewer than two of them.
+
+        Anchors count as a random sample of the target skill, so it is above zero with all of them too.
+        """
+        terms = aggregate_terms(self.gains, aggregate)
         count = np.sum(~np.isnan(terms), axis=1)
-        spread = np.where(np.isnan(terms), 0.0, terms - _mean(terms)[:, None])
+        spread = np.where(np.isnan(terms), 0.0, terms - mean_over_scored(terms)[:, None])
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = (spread**2).sum(axis=1) / (count - 1) / count
         return np.where(count > 1, np.sqrt(np.where(count > 1, variance, 0.0)), np.nan)
@@ -81,13 +122,30 @@ class Influence:
     def by_group(self, aggregate: Aggregate = "positive_gain") -> dict[str, Float[np.ndarray, " n"]]:
         """Quality on the anchors of each source by itself: influence follows style, so the mean alone can mislead."""
         groups = np.array(self.anchor_groups)
-        terms = _terms(self.gains, aggregate)
-        return {str(name): _mean(terms[:, groups == name]) for name in dict.fromkeys(self.anchor_groups)}
+        return {
+            str(name): self._quality_on(np.flatnonzero(groups == name), aggregate)
+            for name in dict.fromkeys(self.anchor_groups)
+        }
+
+    def _quality_on(self, anchors: Int[np.ndarray, " c"], aggregate: Aggregate) -> Float[np.ndarray, " n"]:
+        return comparable_quality(
+            aggregate_terms(self.gains, aggregate)[:, anchors],
+            self.pending[:, anchors],
+            group_codes(tuple(self.anchor_groups[j] for j in anchors)),
+            signed=aggregate in _SIGNED,
+        )
 
     def to_table(self) -> pa.Table:
-        """One row a pair: candidate, anchor, zero_shot, one_shot, gain; pairs that were not scored are null."""
+        """One row a pair: candidate, anchor, zero_shot, one_shot, gain, pending.
+
+        Pairs that were not scored are null; of these, `pending` tells those that a stopping rule left out. The schema's
+        metadata hold `affected` and `origin`.
+        """
         n, m = self.one_shot.shape
         one_shot, gains = self.one_shot.reshape(-1), self.gains.reshape(-1)
+        notes = {"affected": to_json(self.affected)}
+        if self.origin is not None:
+            notes["origin"] = to_json(dataclasses.asdict(self.origin))
         return pa.table(
             {
                 "candidate": pa.array(np.repeat(np.array(self.candidate_ids, dtype=object), m), pa.string()),
@@ -96,29 +154,30 @@ class Influence:
                 "zero_shot": np.tile(self.zero_shot, n),
                 "one_shot": pa.array(one_shot, mask=np.isnan(one_shot)),
                 "gain": pa.array(gains, mask=np.isnan(gains)),
+                "pending": self.pending.reshape(-1),
             }
-        )
+        ).replace_schema_metadata(notes)
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Influence:
-        """The scores of a table of `to_table`, of one pair at least; it holds neither `n_tokens` nor `affected`."""
+        """The scores of a table of `to_table`, of one pair at least; it does not hold what scoring cost."""
         columns = table.to_pydict()
+        notes = {name.decode(): json.loads(text) for name, text in (table.schema.metadata or {}).items()}
         anchors = tuple(dict.fromkeys(columns["anchor"]))
         m = len(anchors)
+        pending = np.array(columns.get("pending", False), bool)
         return cls(
             one_shot=np.array(columns["one_shot"], np.float64).reshape(-1, m),
             zero_shot=np.array(columns["zero_shot"][:m], np.float64),
             candidate_ids=tuple(columns["candidate"][::m]),
             anchor_ids=anchors,
             anchor_groups=tuple(columns["anchor_group"][:m]),
+            affected=notes.get("affected", {}),
+            left_out=pending.reshape(-1, m) if pending.any() else None,
+            origin=Origin.from_json(notes["origin"]) if "origin" in notes else None,
         )
 
 
-def _terms(gains: Float[np.ndarray, "n m"], aggregate: Aggregate) -> Float[np.ndarray, "n m"]:
+def aggregate_terms(gains: Float[np.ndarray, "n m"], aggregate: Aggregate) -> Float[np.ndarray, "n m"]:
+    """What the aggregate averages over the anchors; NaN where the pair was not scored."""
     return _FORMULAS[aggregate](gains)
-
-
-def _mean(terms: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
-    """Mean over the pairs that were scored; NaN where there is none."""
-    count = np.sum(~np.isnan(terms), axis=1)
-    return np.where(count > 0, np.nansum(terms, axis=1) / np.maximum(count, 1), np.nan)

@@ -7,8 +7,10 @@ such pairs are NaN and count in no mean.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
@@ -26,6 +28,10 @@ from qads.pool import Pool, Progress, to_json
 from qads.prompts import ExemplarTemplate, Template
 from qads.quality.engines import Engine, LocalEngine, OpenEngine, check_engine_dtype
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
+from qads.quality.known import KnownScores, check_known
+from qads.quality.origin import Origin
+from qads.quality.rounds import play_rounds
+from qads.quality.stopping import EveryAnchor, Stopping
 from qads.quality.tokens import FittedTexts, TooLong, fit_texts
 
 __all__ = ["OneShotInfluence"]
@@ -57,6 +63,8 @@ class OneShotInfluence:
     """When example and anchor exceed the context: stop, drop the row, or cut its problem on the left."""
     max_length: int | None = None
     """Context in tokens; None takes the model's."""
+    stopping: Annotated[Stopping, Field(discriminator="kind")] = field(default_factory=EveryAnchor)
+    """When a candidate has been scored on enough anchors; judged by `aggregate`."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
@@ -71,23 +79,32 @@ class OneShotInfluence:
             )
         check_engine_dtype(self.engine, self.dtype)
 
+    def identity(self, execution: Execution | None = None) -> dict[str, Any]:
+        """What makes its scores, beside the texts: weights, precision, engine and template."""
+        how = execution or Execution()
+        found = self.engine.identity(self.model, revision=self.revision, dtype=self.dtype, device=how.device)
+        code = {"trust_remote_code": True} if how.trust_remote_code else {}
+        return json.loads(to_json(found | {"template": dataclasses.asdict(self.template)} | code))
+
     def __call__(
         self,
         candidates: Pool,
         anchors: Pool,
         *,
+        known: Influence | Sequence[Influence] = (),
         execution: Execution | None = None,
         shards: ShardStore | None = None,
         progress: Progress | None = None,
     ) -> Influence:
-        """Score every candidate on every anchor.
+        """Score candidates on anchors: every one on every one, or as many as `stopping` asks for.
 
         Args:
             candidates: the rows shown as examples.
             anchors: the rows whose solutions should become likelier.
+            known: earlier scores; pairs of the same texts are taken over and not computed again.
             execution: device and batch size.
             shards: where finished shards are kept, so that a killed run goes on; memory by default.
-            progress: called with (candidates done, candidates).
+            progress: called with (candidates done, candidates), from the start again for those of another round.
 
         Returns:
             The scores, candidates and anchors in the order given.
@@ -95,37 +112,42 @@ class OneShotInfluence:
         Raises:
             TooLongError: texts exceed the context and `too_long` is ``"error"``; lists them.
             ModelError: the model cannot be opened or its chat template cannot be used.
+            InputError: `known` was made by another model, or has other texts under the same ids.
             EngineError: a server that scores fails; finished shards are kept.
         """
-        store = shards or MemoryShards()
+        execution = execution or Execution()
         with ExitStack() as stack:
 
             @cache  # Opened at the first missing shard, if there is one.
             def scorer() -> _Scorer:
-                engine = self.engine.open(
-                    self.model, revision=self.revision, dtype=self.dtype, execution=execution or Execution()
-                )
-                return _Scorer.prepare(self, stack.enter_context(engine), candidates, anchors)
+                identity, earlier = self.identity(execution), (known,) if isinstance(known, Influence) else tuple(known)
+                check_known(earlier, identity)
+                engine = self.engine.open(self.model, revision=self.revision, dtype=self.dtype, execution=execution)
+                return _Scorer.prepare(self, stack.enter_context(engine), candidates, anchors, identity, earlier)
 
-            if store.get(0) is None:
-                store.put(0, scorer().zero_shot())
-            map_shards(
-                lambda rows: scorer().one_shot(rows), len(candidates),
-                rows_per_shard=_ROWS_PER_SHARD, store=store, first_index=1, progress=progress,
-            )  # fmt: skip
-        return _join(store, candidates, anchors)
+            return _score_in_rounds(self, candidates, anchors, shards or MemoryShards(), scorer, progress)
 
 
 @dataclass(frozen=True)
 class _Scorer:
-    """Everything ready to score: tokenised texts and the model."""
+    """Everything ready to score: tokenised texts, what is known of them, and the model."""
 
     texts: FittedTexts
+    origin: Origin
     may_score: Bool[np.ndarray, "n m"]
+    known: KnownScores
     engine: OpenEngine
 
     @classmethod
-    def prepare(cls, method: OneShotInfluence, engine: OpenEngine, candidates: Pool, anchors: Pool) -> _Scorer:
+    def prepare(
+        cls,
+        method: OneShotInfluence,
+        engine: OpenEngine,
+        candidates: Pool,
+        anchors: Pool,
+        identity: Mapping[str, Any],
+        earlier: Sequence[Influence],
+    ) -> _Scorer:
         renderer = method.template.renderer(engine.render_chat)
         length = method.max_length or engine.max_length
         if length > engine.max_length:
@@ -133,53 +155,109 @@ class _Scorer:
                 f"OneShotInfluence: max_length is {length}, but {method.model} sees {engine.max_length} tokens at most."
             )
         texts = fit_texts(engine.tokenizer, renderer, candidates, anchors, length, method.too_long)
-        code = {key: number for number, key in enumerate(candidates.problem_keys)}
-        rows = np.array([code[key] for key in candidates.problem_keys])
-        own = rows[:, None] == np.array([code.get(key, -1) for key in anchors.problem_keys])
-        fits = np.array([e is not None for e in texts.examples])[:, None] & np.array(
-            [t is not None for t in texts.targets]
-        )
-        return cls(texts, fits & ~own, engine)
+        origin = Origin.of_texts(identity, texts)
+        ids = candidates.strings("id"), anchors.strings("id")
+        known = KnownScores.look_up(earlier, origin, *ids, affected=texts.affected)
+        return cls(texts, origin, _pairs_to_score(candidates, anchors, origin), known, engine)
 
     def zero_shot(self) -> pa.Table:
-        everywhere = np.array([[t is not None for t in self.texts.targets]])
-        scores, n_tokens = self._score([self.texts.header], everywhere)
-        return _shard(scores, n_tokens, dict(self.texts.affected))
+        wanted = np.array([t is not None for t in self.texts.targets]) & np.isnan(self.known.zero_shot)
+        scores, n_tokens = self._score([self.texts.header], wanted[None])
+        scores = np.where(wanted, scores, self.known.zero_shot)
+        return _shard(
+            scores, n_tokens, affected=to_json(self.texts.affected), origin=to_json(dataclasses.asdict(self.origin))
+        )
 
-    def one_shot(self, rows: range) -> pa.Table:
+    def one_shot(self, rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> pa.Table:
         prefixes = [(*self.texts.header, *(self.texts.examples[i] or ())) for i in rows]
-        scores, n_tokens = self._score(prefixes, self.may_score[rows.start : rows.stop])
-        return _shard(scores, n_tokens, {})
+        asked = np.zeros((len(rows), len(self.texts.targets)), bool)
+        asked[:, columns] = self.may_score[np.ix_(rows, columns)]
+        wanted = asked & np.isnan(self.known.one_shot[rows])
+        scores, n_tokens = self._score(prefixes, wanted)
+        taken = asked & ~wanted
+        scores[taken] = self.known.one_shot[rows][taken]
+        return _shard(scores[:, columns], n_tokens, n_reused=str(taken.sum()), pairs=_pairs_key(rows, columns))
 
     def _score(
         self, prefixes: list[tuple[int, ...]], wanted: Bool[np.ndarray, "rows m"]
     ) -> tuple[Float[np.ndarray, "rows m"], int]:
         """The scores, and the tokens that a prefix run once for all its targets takes."""
+        scores = np.full(wanted.shape, np.nan)
+        if not wanted.any():
+            return scores, 0
         members = np.flatnonzero(wanted.any(axis=0))
         targets = [t for j in members if (t := self.texts.targets[j]) is not None]
-        scores = np.full(wanted.shape, np.nan)
         scores[:, members] = self.engine.score(prefixes, targets, wanted[:, members])
         lengths = np.array([0 if t is None else len(t.ids) for t in self.texts.targets])
         shown = np.array([len(prefix) for prefix in prefixes])[wanted.any(axis=1)]
         return scores, int(shown.sum() + (wanted * lengths).sum())
 
 
-def _shard(scores: Float[np.ndarray, "rows m"], n_tokens: int, affected: dict[str, str]) -> pa.Table:
-    column = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1), pa.float64()), scores.shape[1])
-    notes = {"n_tokens": str(n_tokens), "affected": to_json(affected)}
-    return pa.table({"scores": column}).replace_schema_metadata(notes)
+def _score_in_rounds(
+    method: OneShotInfluence,
+    candidates: Pool,
+    anchors: Pool,
+    store: ShardStore,
+    scorer: Callable[[], _Scorer],
+    progress: Progress | None,
+) -> Influence:
+    """Every round through the store, one after the other; what the store has already is not computed."""
+    first = store.get(0)
+    if first is None or b"origin" not in first.schema.metadata:
+        store.put(0, first := scorer().zero_shot())
+    shards, notes, zero_shot = [first], first.schema.metadata, _scores_of(first)[0]
+    origin = Origin.from_json(json.loads(notes[b"origin"]))
 
+    def score(rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> Float[np.ndarray, "r c"]:
+        at, done_before = len(shards), len(candidates) - len(rows)
+        n_shards = map_shards(
+            lambda part: scorer().one_shot(rows[part], columns), len(rows),
+            rows_per_shard=_ROWS_PER_SHARD, store=store, first_index=at,
+            belongs=lambda kept, part: kept.schema.metadata.get(b"pairs") == _pairs_key(rows[part], columns).encode(),
+            progress=(lambda done, _: heard(done_before + done, len(candidates))) if (heard := progress) else None,
+        )  # fmt: skip
+        shards.extend(cast(pa.Table, store.get(index)) for index in range(at, at + n_shards))
+        return np.concatenate([_scores_of(shard) for shard in shards[at:]])
 
-def _join(store: ShardStore, candidates: Pool, anchors: Pool) -> Influence:
-    n_shards = 1 + -(-len(candidates) // _ROWS_PER_SHARD)
-    tables = [cast(pa.Table, store.get(index)) for index in range(n_shards)]
-    scores = [t["scores"].combine_chunks().flatten().to_numpy().reshape(-1, len(anchors)) for t in tables]
+    groups = tuple(anchors.strings("source"))
+    found = play_rounds(
+        method.stopping, method.aggregate, zero_shot=zero_shot, anchor_groups=groups,
+        may_score=_pairs_to_score(candidates, anchors, origin), score=score,
+    )  # fmt: skip
     return Influence(
-        one_shot=np.concatenate(scores[1:]),
-        zero_shot=scores[0][0],
+        one_shot=found.one_shot,
+        zero_shot=zero_shot,
         candidate_ids=tuple(candidates.strings("id")),
         anchor_ids=tuple(anchors.strings("id")),
-        anchor_groups=tuple(anchors.strings("source")),
-        n_tokens=sum(int(t.schema.metadata[b"n_tokens"]) for t in tables),
-        affected=json.loads(tables[0].schema.metadata[b"affected"]),
+        anchor_groups=groups,
+        n_tokens=sum(int(shard.schema.metadata[b"n_tokens"]) for shard in shards),
+        affected=json.loads(notes[b"affected"]),
+        left_out=found.pending if found.pending.any() else None,
+        origin=origin,
+        n_reused=sum(int(shard.schema.metadata[b"n_reused"]) for shard in shards[1:]),
+        rounds=found.rounds,
     )
+
+
+def _pairs_to_score(candidates: Pool, anchors: Pool, origin: Origin) -> Bool[np.ndarray, "n m"]:
+    """All but dropped rows, and candidates on anchors with their own problem."""
+    code = {key: number for number, key in enumerate(candidates.problem_keys)}
+    rows = np.array([code[key] for key in candidates.problem_keys])
+    own = rows[:, None] == np.array([code.get(key, -1) for key in anchors.problem_keys])
+    kept = (np.array([key != "" for key in keys]) for keys in (origin.candidate_keys, origin.anchor_keys))
+    return np.logical_and.outer(*kept) & ~own
+
+
+def _pairs_key(rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> str:
+    """Which pairs a shard is of; who is scored in a later round follows from the shards of those before."""
+    listed = f"{rows.tolist()} {columns.tolist()}"
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _shard(scores: Float[np.ndarray, "rows m"], n_tokens: int, **notes: str) -> pa.Table:
+    column = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1), pa.float64()), scores.shape[1])
+    return pa.table({"scores": column}).replace_schema_metadata({"n_tokens": str(n_tokens), **notes})
+
+
+def _scores_of(shard: pa.Table) -> Float[np.ndarray, "rows m"]:
+    return shard["scores"].combine_chunks().flatten().to_numpy().reshape(shard.num_rows, -1)

@@ -17,7 +17,7 @@ from qads.datasets import atomic_path, expand_sources, source_identity
 from qads.embed import Embedder
 from qads.errors import DriftError, InputError, PoolError
 from qads.models import resolve_device
-from qads.quality import Engine, LocalEngine, OneShotInfluence
+from qads.quality import Engine, EveryAnchor, LocalEngine, OneShotInfluence
 from qads.run.directory import StagePlan, file_sha256
 
 __all__ = [
@@ -201,7 +201,9 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
         return {"anchors": chosen, "quality": {"sample": quality.sample}, "seed": config.seed}
     if name == "influence" and quality is not None:
         method = _method(quality.influence, config)
-        del method["aggregate"]  # Applied to the scores afterwards, by the stage `quality`.
+        if isinstance(quality.influence.stopping, EveryAnchor):
+            # The aggregate is applied to the scores afterwards, by the stage `quality`.
+            del method["aggregate"], method["stopping"]
         return {"quality": {"influence": method}, **_foreign_code(config)}
     if name == "quality" and quality is not None:
         aggregate = {"aggregate": quality.influence.aggregate}
