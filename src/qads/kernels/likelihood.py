@@ -57,6 +57,11 @@ class AnswerLikelihood:
         """Tokens in one forward pass; smaller than at first once memory ran out."""
         return self._max_tokens
 
+    @property
+    def n_padding(self) -> int:
+        """Padding that has gone through the model so far, at opening too."""
+        return self._body.n_padding if isinstance(self._body, PaddedBody) else 0
+
     def __call__(
         self,
         prefixes: Sequence[Sequence[int]],

@@ -23,6 +23,8 @@ class PaddedBody:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self.n_padding = 0
+        """Padding that has gone through the model so far."""
 
     def states(
         self,
@@ -49,6 +51,7 @@ class PaddedBody:
     def _answers(self, cache: Any, n_prefix: int, batch: list[TokenTarget]) -> tuple[torch.Tensor, torch.Tensor]:
         device = self._model.device
         length = max(len(t.ids) for t in batch)
+        self.n_padding += sum(length - len(t.ids) for t in batch)
         ids = torch.zeros((len(batch), length), dtype=torch.long)
         mask = torch.zeros((len(batch), n_prefix + length), dtype=torch.long)
         for row, target in enumerate(batch):
