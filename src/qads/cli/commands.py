@@ -27,10 +27,13 @@ from qads.cli.options import (
     Model,
     OnBadRow,
     Redo,
+    Reuse,
     RunDir,
     Sample,
     Settings,
     Sources,
+    UntilRankStable,
+    UntilSe,
     check_out,
     columns_from_flags,
     config_from_flags,
@@ -92,6 +95,9 @@ def select(
     ] = None,
     model: Model = None,
     sample: Sample = None,
+    until_se: UntilSe = None,
+    until_rank_stable: UntilRankStable = False,
+    reuse: Reuse = None,
     no_quality: Annotated[bool, typer.Option("--no-quality", help="Diversity alone: plain K-center Greedy.")] = False,
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
@@ -105,7 +111,8 @@ def select(
     shape = format or ("parquet" if out.suffix == ".parquet" else "jsonl")
     config = config_from_flags(
         pool, budget, anchors=anchors, model=model, sample=sample, no_quality=no_quality, column=column,
-        on_bad_row=on_bad_row, device=device, settings=[f"output.format={shape}", *(settings or [])],
+        on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
+        settings=[f"output.format={shape}", *(settings or [])],
     )  # fmt: skip
     check_out(out, config)
     directory = run_dir or out.with_name(out.name + ".qads")
@@ -113,7 +120,7 @@ def select(
     if dry_run:
         _show_estimate(config, directory, terminal)
         return
-    result = _run(config, directory, terminal, redo=redo)
+    result = _run(config, directory, terminal, redo=redo, reuse=reuse)
     _copy_rows(result.train_file, out)
     terminal.run_finished(result, out)
 
@@ -125,6 +132,7 @@ def run_command(
     settings: Settings = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
     redo: Redo = None,
+    reuse: Reuse = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -137,7 +145,7 @@ def run_command(
     if dry_run:
         _show_estimate(config, directory, terminal)
         return
-    result = _run(config, directory, terminal, redo=redo, until=until)
+    result = _run(config, directory, terminal, redo=redo, reuse=reuse, until=until)
     terminal.run_finished(result)
 
 
@@ -154,23 +162,24 @@ def embed(
 
 @app.command(
     cls=ManyValues,
-    epilog="Example:  qads score data/*.jsonl --anchors target.jsonl --sample 500 --out runs/mine",
+    epilog="Example:  qads score data/*.jsonl --sample 500 --until-se 0.01 --out runs/mine --anchors target.jsonl",
 )
 def score(
     pool: Sources, out: RunDir, anchors: Anchors = None, model: Model = None, sample: Sample = None,
+    until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
     column: Columns = None, on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
     redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
     config = config_from_flags(
         pool, "1", anchors=anchors, model=model, sample=sample, column=column, on_bad_row=on_bad_row,
-        device=device, settings=settings,
+        device=device, until_se=until_se, until_rank_stable=until_rank_stable, settings=settings,
     )  # fmt: skip
     terminal = _terminal(as_json)
     if dry_run:
         _show_estimate(config, out, terminal)
         return
-    terminal.run_finished(_run(config, out, terminal, redo=redo, until="quality"))
+    terminal.run_finished(_run(config, out, terminal, redo=redo, reuse=reuse, until="quality"))
 
 
 @app.command(cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k_test.jsonl math500.jsonl")
@@ -292,13 +301,14 @@ def _run(
     terminal: Terminal,
     *,
     redo: list[str] | None = None,
+    reuse: list[str] | None = None,
     until: str | None = None,
     label_key: str | None = None,
 ) -> RunResult:
     from qads.run import run_pipeline
 
     with terminal.running() as observer:
-        result = run_pipeline(config, directory, redo=redo or (), until=until, observer=observer)
+        result = run_pipeline(config, directory, redo=redo or (), reuse=reuse or (), until=until, observer=observer)
         if until is None or until == "mixture":
             _write_report(directory, label_key)
     return result

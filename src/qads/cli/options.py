@@ -23,10 +23,13 @@ __all__ = [
     "Model",
     "OnBadRow",
     "Redo",
+    "Reuse",
     "RunDir",
     "Sample",
     "Settings",
     "Sources",
+    "UntilRankStable",
+    "UntilSe",
     "check_out",
     "columns_from_flags",
     "config_from_flags",
@@ -91,6 +94,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 Model = Annotated[str | None, typer.Option(help="Causal model that scores: alias, folder, GGUF file or hub id.")]
 Sample = Annotated[int | None, typer.Option(help="Rows that are really scored; the rest is predicted.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
+UntilSe = Annotated[
+    float | None,
+    typer.Option(
+        "--until-se",
+        metavar="S",
+        help="Score a row on more and more anchors until the standard error of its quality is S (0.01) at most.",
+    ),
+]
+UntilRankStable = Annotated[
+    bool,
+    typer.Option(
+        "--until-rank-stable",
+        help="Score a row on more and more anchors until it is clear where it stands among the scored rows.",
+    ),
+]
+Reuse = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RUN", help="Take the scores of another run for the same texts and model. Repeatable."),
+]
 RunDir = Annotated[Path, typer.Option("--out", "-o", help="Run directory.")]
 
 
@@ -128,6 +150,8 @@ def config_from_flags(
     column: list[str] | None = None,
     on_bad_row: str = "error",
     device: str | None = None,
+    until_se: float | None = None,
+    until_rank_stable: bool = False,
     settings: list[str] | None = None,
 ) -> RunConfig:
     """The configuration of a command that has no file; `--set` goes over everything else."""
@@ -145,11 +169,25 @@ def config_from_flags(
         raw["execution"] = {"device": device}
     if no_quality and (model or sample is not None or anchors):
         raise typer.BadParameter("--no-quality excludes --model, --sample and --anchors: nothing is scored then")
+    stopping = _stopping_from_flags(until_se, until_rank_stable)
+    if no_quality and stopping:
+        raise typer.BadParameter("--no-quality excludes --until-se and --until-rank-stable: nothing is scored then")
     quality: dict[str, Any] = {} if sample is None else {"sample": sample}
-    if model:
-        quality["influence"] = {"model": model}
+    if model or stopping:
+        quality["influence"] = ({"model": model} if model else {}) | stopping
     raw["quality"] = None if no_quality else quality
     config = load_config(raw, settings or [])
     if no_quality and config.quality is not None:
         raise typer.BadParameter("--no-quality excludes --set quality…: it would turn quality on again")
     return config
+
+
+def _stopping_from_flags(until_se: float | None, until_rank_stable: bool) -> dict[str, Any]:
+    """The setting that `--until-…` stands for."""
+    if until_se is not None and until_rank_stable:
+        raise typer.BadParameter("--until-se and --until-rank-stable exclude each other: give one rule")
+    if until_se is not None and not until_se > 0:
+        raise typer.BadParameter(f"--until-se {until_se:g}: must be a number above 0, such as 0.01")
+    if until_se is not None:
+        return {"stopping": {"kind": "standard-error", "se": until_se}}
+    return {"stopping": {"kind": "rank-stable"}} if until_rank_stable else {}

@@ -103,6 +103,8 @@ class Terminal:
         pool, anchors = manifests["pool"], manifests.get("anchors", {})
         self._rejected("rows", pool["rejected_reasons"], result.directory / "pool")
         self._rejected("rows of the anchors", anchors.get("anchors_rejected_reasons", {}), result.directory / "anchors")
+        for sentence in _stopping_sentences(manifests.get("influence", {})):
+            self.line(sentence)
         if "quality" in manifests:
             self.line(_agreement_sentence(manifests["quality"]))
         if "select" in manifests:
@@ -226,6 +228,24 @@ class RunDisplay:
 def inert(text: str) -> Text:
     """Text that a terminal shows and does not obey: no markup, control characters as Python writes them."""
     return Text("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text))
+
+
+def _stopping_sentences(manifest: Mapping[str, Any]) -> list[str]:
+    """How many anchors were enough, and what another run had scored already."""
+    sentences: list[str] = []
+    if "stopping" in manifest.get("settings", {}).get("quality", {}).get("influence", {}):
+        stopped, scored = manifest["stopped"], manifest["pairs_scored"]
+        used = sum(part["n_anchors"] for part in manifest["rounds"])
+        sentences.append(
+            f"Anchors: {stopped.get('early', 0)} of {manifest['rows']} scored rows stopped before the last of "
+            f"{manifest['anchors']} anchors ({used} used), {stopped.get('every anchor', 0)} with the last, "
+            f"{stopped.get('ran out', 0)} ran out of anchors before the rule was met; {_shown(scored)} of "
+            f"{_shown(scored + manifest['pairs_left_out'])} pairs scored."
+        )
+    if manifest.get("reused"):
+        names = ", ".join(run["directory"] for run in manifest["reused"])
+        sentences.append(f"Taken over: {_shown(manifest['pairs_reused'])} pairs that were scored in {names}.")
+    return sentences
 
 
 def _agreement_sentence(manifest: Mapping[str, Any]) -> str:

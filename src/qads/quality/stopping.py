@@ -113,8 +113,8 @@ class UntilStandardError(_InRounds):
     The standard error is `Influence.standard_error`: anchors count as a sample of the target skill, so it stays above
     zero when all of them have been used, and candidates can run out of anchors. It is that of the plain mean; what
     `quality/partial.py` gains by comparing with other candidates is not credited. Stopping when an *estimated* error is
-    small favours rows whose first anchors happen to agree, so errors close to `se` are somewhat too low; `start` bounds
-    how much.
+    small favours rows whose first anchors happen to agree (at the extreme a row that helped with none of them, whose
+    ``positive_gain`` has the error 0), so errors close to `se` are somewhat too low; `start` bounds how much.
     """
 
     kind: Literal["standard-error"] = "standard-error"
@@ -167,7 +167,7 @@ class UntilRankStable(_InRounds):
     """Levels of equal size that the candidates are sorted into."""
     confidence: float = 0.95
     """Probability for each candidate that its interval holds, over all looks."""
-    tolerance: float = 0.2
+    tolerance: float = 0.3
     """Share of the candidates that an interval may span although a border lies in it; 0 makes borders go on."""
 
     def __post_init__(self) -> None:
@@ -177,7 +177,7 @@ class UntilRankStable(_InRounds):
         if not 0.5 <= self.confidence < 1:
             raise InputError(f"UntilRankStable: confidence is {self.confidence:g}; it must lie in [0.5, 1), as 0.95.")
         if not 0 <= self.tolerance < 1:
-            raise InputError(f"UntilRankStable: tolerance is {self.tolerance:g}; it must be a share in [0, 1), as 0.2.")
+            raise InputError(f"UntilRankStable: tolerance is {self.tolerance:g}; it must be a share in [0, 1), as 0.3.")
 
     def goes_on(self, found: Influence, aggregate: Aggregate) -> Bool[np.ndarray, " n"]:
         """Those whose place is not clear yet, and the panel."""

@@ -23,6 +23,7 @@ from qads.run.plan import (
     stdin_stage,
     with_dependents,
 )
+from qads.run.reuse import read_reused
 from qads.run.stages import STAGE_FUNCTIONS, StageContext
 from qads.selection.inputs import resolve_budget
 
@@ -80,6 +81,7 @@ def run_pipeline(
     *,
     until: str | None = None,
     redo: Sequence[str] = (),
+    reuse: Sequence[str | Path] = (),
     observer: Observer | None = None,
 ) -> RunResult:
     """Compute the stages that the directory does not hold yet.
@@ -89,6 +91,7 @@ def run_pipeline(
         directory: where; made if it is not there. A complete stage of the same fingerprint is used as it is.
         until: last stage to compute; all of them by default.
         redo: stages to compute again, with all that is made from them.
+        reuse: directories of other runs whose scores are taken over for the same texts.
         observer: hears of progress.
 
     Raises:
@@ -111,6 +114,7 @@ def run_pipeline(
     with run.lock():
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
+        context.reused = read_reused(reuse, run.root, config)
         again = with_dependents(config, redo)
         for name in wanted:
             stages[name].check_owner()

@@ -21,8 +21,9 @@ from qads.datasets import atomic_path, load_pool, write_pool
 from qads.embed import Embeddings
 from qads.errors import AlignmentError, InputError
 from qads.pool import Pool, Progress, Selection
-from qads.quality import Influence, choose_anchors, stratified_sample
+from qads.quality import Influence, choose_anchors, stopping_outcomes, stratified_sample
 from qads.run.directory import StageDirectory, write_json
+from qads.run.reuse import ReusedRun
 
 __all__ = ["STAGE_FUNCTIONS", "StageContext"]
 
@@ -38,6 +39,8 @@ class StageContext:
     progress: Progress
     sources: tuple[str, ...]
     anchor_sources: tuple[str, ...]
+    reused: tuple[ReusedRun, ...] = ()
+    """Other runs whose scores are taken over."""
 
     @cached_property
     def pool(self) -> Pool:
@@ -138,6 +141,7 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
     found = method(
         candidates,
         context.anchors,
+        known=[run.influence for run in context.reused],
         execution=context.config.execution,
         shards=stage.shards,
         progress=context.progress,
@@ -148,7 +152,14 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
         "anchors": len(context.anchors),
         "tokens": found.n_tokens,
         "pairs_scored": int(np.isfinite(found.one_shot).sum()),
-        "pairs_own_problem_or_dropped": int(np.isnan(found.one_shot).sum()),
+        "pairs_own_problem_or_dropped": int((np.isnan(found.one_shot) & ~found.pending).sum()),
+        "pairs_left_out": int(found.pending.sum()),
+        "pairs_reused": found.n_reused,
+        "reused": [run.as_json() for run in context.reused],
+        "rounds": [dataclasses.asdict(part) for part in found.rounds],
+        "stopped": dict(
+            Counter(end or "no anchor" for end in stopping_outcomes(method.stopping, found, method.aggregate))
+        ),
         "affected_rows": dict(found.affected),
     }
 
@@ -178,7 +189,8 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
 def _write_real_quality(context: StageContext, stage: StageDirectory, sample: Pool) -> np.ndarray:
     """Quality of every scored row, by the aggregate that is asked for; NaN where no anchor could score it."""
     assert context.config.quality is not None
-    aggregate = context.config.quality.influence.aggregate
+    method = context.config.quality.influence
+    aggregate = method.aggregate
     found = Influence.from_table(pq.read_table(context.stages["influence"].path / "influence.parquet"))
     quality = found.quality(aggregate)
     summary = {
@@ -186,6 +198,8 @@ def _write_real_quality(context: StageContext, stage: StageDirectory, sample: Po
         "source": pa.array(sample.strings("source")),
         "quality": pa.array(quality, mask=np.isnan(quality)),
         "standard_error": pa.array(se := found.standard_error(aggregate), mask=np.isnan(se)),
+        "anchors_scored": pa.array(found.n_scored),
+        "stopped": pa.array(stopping_outcomes(method.stopping, found, aggregate), pa.string()),
     }
     groups = found.by_group(aggregate)
     summary |= {f"quality on {name}": pa.array(q, mask=np.isnan(q)) for name, q in groups.items()}
