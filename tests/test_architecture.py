@@ -30,6 +30,7 @@ MAY_LOAD_HEAVY = {
     "models/gguf.py",
     "models/opening.py",
     "models/quiet.py",
+    "models/shape.py",
     "models/sources.py",
     "embed.py",
     *(f"kernels/{path.name}" for path in (SOURCE / "kernels").glob("*.py") if path.name != "distance.py"),

@@ -28,9 +28,9 @@ class Execution:
     kind: Literal["local"] = "local"
     device: str = "auto"
     """Where models run, as torch names it; ``auto`` takes CUDA, then MPS, then the CPU."""
-    max_tokens_per_batch: int = 2048
-    """Padded tokens in one forward pass of a model; bounds its memory. 2048 is best on CPUs; a GPU wants
-    32768 or more."""
+    max_tokens_per_batch: int | Literal["auto"] = "auto"
+    """Tokens in one forward pass of a model; bounds its memory. ``auto`` is 2048, which is best on CPUs; on CUDA it is
+    found by trying when a scoring model is opened."""
     trust_remote_code: bool = False
     """Run Python code that comes with a model. Only for models you trust as you trust their authors."""
     concurrency: int = 16
@@ -43,7 +43,7 @@ class Execution:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        if self.max_tokens_per_batch < 1:
+        if self.max_tokens_per_batch != "auto" and self.max_tokens_per_batch < 1:
             raise InputError(f"execution.max_tokens_per_batch is {self.max_tokens_per_batch}; it must be 1 at least.")
         if self.concurrency < 1:
             raise InputError(f"execution.concurrency is {self.concurrency}; it must be 1 at least.")
@@ -51,6 +51,12 @@ class Execution:
             raise InputError(f"execution.timeout is {self.timeout:g}; it must be a number of seconds above 0.")
         if self.retries < 0:
             raise InputError(f"execution.retries is {self.retries}; it must be 0 at least.")
+
+    def pass_size(self, device: str) -> int | None:
+        """Tokens in one forward pass on a device of such a type (``cpu``, ``cuda``); None: to be found by trying."""
+        if self.max_tokens_per_batch != "auto":
+            return self.max_tokens_per_batch
+        return None if device == "cuda" else 2048
 
 
 class ShardStore(Protocol):

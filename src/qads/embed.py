@@ -24,6 +24,8 @@ from qads.prompts import sample_text
 __all__ = ["Embedder", "Embeddings", "LMEmbedder", "SentenceEmbedder"]
 
 _ROWS_PER_SHARD = 1024
+_ON_CUDA = 8192
+"""Padded tokens in a forward pass on CUDA unless said otherwise: few, since nothing halves them if memory runs out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +103,7 @@ class SentenceEmbedder:
                 trust_remote_code=execution.trust_remote_code,
             )  # fmt: skip
             model = encoder.model
+            max_tokens = execution.pass_size(model.device.type) or _ON_CUDA
             limit = int(model.max_seq_length or 2**31 - 1)
 
             def embed_texts(texts: list[str]) -> _Embedded:
@@ -112,7 +115,7 @@ class SentenceEmbedder:
                 ]
                 read = [min(length, limit) for length in lengths]
                 vectors: list[Any] = [None] * len(texts)
-                for batch in batches_by_length(read, execution.max_tokens_per_batch):
+                for batch in batches_by_length(read, max_tokens):
                     found = model.encode(
                         [texts[i] for i in batch],
                         batch_size=len(batch),
@@ -167,6 +170,7 @@ class LMEmbedder:
                 self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
                 trust_remote_code=execution.trust_remote_code,
             )  # fmt: skip
+            max_tokens = execution.pass_size(lm.device.type) or _ON_CUDA
             limit = min(self.max_length, lm.max_length)
 
             @torch.inference_mode()
@@ -176,7 +180,7 @@ class LMEmbedder:
                 if empty := [i for i, ids in enumerate(kept) if not ids]:
                     raise InputError(f"LMEmbedder: the text {texts[empty[0]]!r} has no token for this model.")
                 vectors: list[Any] = [None] * len(texts)
-                for batch in batches_by_length([len(ids) for ids in kept], execution.max_tokens_per_batch):
+                for batch in batches_by_length([len(ids) for ids in kept], max_tokens):
                     for i, vector in zip(batch, _mean_states(lm.model, [kept[i] for i in batch]), strict=True):
                         vectors[i] = vector
                 unit = torch.nn.functional.normalize(torch.stack(vectors), dim=1)

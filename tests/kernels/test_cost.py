@@ -146,6 +146,8 @@ def test_costs_add_up_and_what_is_unknown_stays_so():
     other = Cost(5, 2, 50, 0, 1.0, 500.0, (64, 32))
     assert one + other == Cost(15, 6, 150, 1, 3.0, 900.0, (64, 32))
     assert (one + other).matmul_peak == 300 and (one + other).utilisation == 150 / 900
+    assert Cost.from_json((one + other).to_json()) == one + other
     served = one + Cost(5, 2, None, 0, 1.0, None)
+    assert Cost.from_json(served.to_json()) == served
     assert (served.flops, served.matmul_peak, served.utilisation) == (None, None, None)
     assert (Cost().matmul_peak, Cost().utilisation) == (None, None)

@@ -137,7 +137,7 @@ def opened(server: Scorer, **execution: Any) -> Iterator[Any]:
 
 
 def scored(engine: Any) -> np.ndarray:
-    return engine.score(PREFIXES, TARGETS, np.ones((len(PREFIXES), len(TARGETS)), np.bool_))
+    return engine.score(PREFIXES, TARGETS, np.ones((len(PREFIXES), len(TARGETS)), np.bool_))[0]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -148,13 +148,13 @@ def scored(engine: Any) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_of_a_served_model_are_those_of_the_model_here(kind: str, real: Real):
     with serving(kind, real.log_probs, real.word, "smollm2-135m") as server, opened(server, concurrency=2) as engine:
-        np.testing.assert_allclose(engine.score(real.prefixes, real.targets, None), real.scores, atol=1e-4)
+        np.testing.assert_allclose(engine.score(real.prefixes, real.targets, None)[0], real.scores, atol=1e-4)
 
 
 def test_scores_of_the_local_engine_are_those_of_plain_forward_passes(real: Real):
     how = Execution(device="cpu")
     with LocalEngine().open("smollm2-135m", revision=None, dtype="float32", execution=how) as engine:
-        np.testing.assert_allclose(engine.score(real.prefixes, real.targets, None), real.scores, atol=1e-4)
+        np.testing.assert_allclose(engine.score(real.prefixes, real.targets, None)[0], real.scores, atol=1e-4)
         assert engine.tokenizer.is_fast and engine.max_length == 8192 and engine.render_chat
 
 
@@ -163,7 +163,7 @@ def test_pairs_that_are_not_wanted_are_not_sent(server: Scorer):
     wanted[1, 2] = wanted[3, 0] = wanted[3, 1] = True
     with opened(server) as engine:
         server.requests.clear()
-        found = engine.score(PREFIXES, TARGETS, wanted)
+        found, _ = engine.score(PREFIXES, TARGETS, wanted)
     np.testing.assert_array_equal(~np.isnan(found), wanted)
     np.testing.assert_allclose(found[wanted], expected(arithmetic)[wanted])
     assert sum(len(texts(content)) for _, _, content in server.requests) == 3
@@ -179,7 +179,7 @@ def test_scores_do_not_depend_on_concurrency_or_order(server: Scorer):
         one = scored(engine)
     with opened(server, concurrency=16) as engine:
         many = scored(engine)
-        back = engine.score(PREFIXES[::-1], TARGETS[::-1], None)
+        back, _ = engine.score(PREFIXES[::-1], TARGETS[::-1], None)
     np.testing.assert_array_equal(one, many)
     np.testing.assert_array_equal(one, back[::-1, ::-1])
     np.testing.assert_allclose(one, expected(arithmetic))

@@ -12,6 +12,8 @@ Nothing here is estimated, so that the account before a run is that after it. In
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +95,16 @@ class Cost:
             capacity=None if self.capacity is None or other.capacity is None else self.capacity + other.capacity,
             max_tokens_per_batch=tuple(dict.fromkeys((*self.max_tokens_per_batch, *other.max_tokens_per_batch))),
         )
+
+    def to_json(self) -> str:
+        """As text, which `from_json` reads."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Cost:
+        """The cost that `to_json` wrote."""
+        found = json.loads(text)
+        return cls(**found | {"max_tokens_per_batch": tuple(found["max_tokens_per_batch"])})
 
     @property
     def matmul_peak(self) -> float | None:

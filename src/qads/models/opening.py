@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +15,10 @@ from huggingface_hub import snapshot_download
 from sentence_transformers import SentenceTransformer
 
 from qads.errors import ModelError
+from qads.kernels.cost import ModelShape, model_shape
 from qads.models.gguf import converted_gguf, converted_gguf_tokenizer
 from qads.models.quiet import quiet_loading
+from qads.models.shape import shape_of_config
 from qads.models.sources import NOT_DOWNLOADED, TOKENIZER_FILES, ModelSource, find_model, find_tokenizer, refuse_pickled
 from qads.pool import Turn
 
@@ -51,7 +54,12 @@ class CausalLM:
     @property
     def max_length(self) -> int:
         """Tokens the model can see at once."""
-        return _context_length(self.model.config) or _NO_LIMIT
+        return _max_length(self.model.config, self.tokenizer)
+
+    @cached_property
+    def shape(self) -> ModelShape | None:
+        """What of the model decides its cost; None where its configuration does not tell."""
+        return model_shape(self.model)
 
     @property
     def n_parameters(self) -> int:
@@ -70,8 +78,20 @@ class Tokenizer:
 
     tokenizer: Any
     source: ModelSource
-    max_length: int
-    """Tokens the model can see at once, as far as its files tell."""
+    config: Any = None
+    """Configuration of the model; None where its files have none."""
+    trust_remote_code: bool = False
+    """Whether code that comes with the model may run."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens the model can see at once, as far as its files tell."""
+        return _max_length(self.config, self.tokenizer)
+
+    @cached_property
+    def shape(self) -> ModelShape | None:
+        """What of the model decides its cost; None where its files do not tell."""
+        return shape_of_config(self.config, trust_remote_code=self.trust_remote_code)
 
     @property
     def render_chat(self) -> Callable[[Iterable[Turn]], str] | None:
@@ -132,11 +152,10 @@ def open_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
     with _opening(source), quiet_loading():
         folder = _folder_of_tokenizer(source)
         tokenizer = _fast_tokenizer(source, folder, options)
-        length = None
+        config = None
         if (Path(folder) / "config.json").exists():
-            length = _context_length(transformers.AutoConfig.from_pretrained(folder, **options))
-    # Where nobody stated a limit, transformers writes a number of thirty digits.
-    return Tokenizer(tokenizer, source, length or min(int(tokenizer.model_max_length), _NO_LIMIT))
+            config = transformers.AutoConfig.from_pretrained(folder, **options)
+    return Tokenizer(tokenizer, source, config, trust_remote_code)
 
 
 def open_encoder(
@@ -201,6 +220,12 @@ def _chat_renderer(tokenizer: Any) -> Callable[[Iterable[Turn]], str] | None:
     if not tokenizer.chat_template:
         return None
     return lambda turns: tokenizer.apply_chat_template(list(turns), tokenize=False)
+
+
+def _max_length(config: Any, tokenizer: Any) -> int:
+    """Tokens that a model sees, by its configuration or else by its tokenizer."""
+    # Where nobody stated a limit, transformers writes a number of thirty digits.
+    return _context_length(config) or min(int(tokenizer.model_max_length), _NO_LIMIT)
 
 
 def _context_length(config: Any) -> int | None:

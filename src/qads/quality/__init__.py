@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qads.kernels.cost import Cost
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
 from qads.quality.known import check_known
@@ -15,6 +16,7 @@ __all__ = [
     "AGGREGATES",
     "Aggregate",
     "CompletionsEngine",
+    "Cost",
     "Engine",
     "EveryAnchor",
     "FittedScorer",

@@ -1,12 +1,13 @@
 """Where the model runs that scores: here, or on a server.
 
-An engine is a method's setting like any other; opened, it scores targets after prefixes. A new one is a class with
-`open` and `identity`, and a name in the union.
+An engine is a method's setting like any other; opened, it scores targets after prefixes, and says what that cost. A new
+one is a class with `open`, `identity` and `cost_rule`, and a name in the union.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -15,7 +16,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from qads.cluster import Execution
+from qads.kernels.cost import Cost, CostRule, call_cost
 from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
+from qads.kernels.pass_size import find_pass_size, pass_speed
+from qads.kernels.peak import matmul_peak
 from qads.models import CausalLM, Dtype, find_model, open_causal_lm, resolve_dtype
 from qads.pool import Turn
 from qads.quality.remote import CompletionsEngine, SGLangEngine, check_served_dtype
@@ -48,8 +52,12 @@ class OpenEngine(Protocol):
         prefixes: Sequence[Sequence[int]],
         targets: Sequence[TokenTarget],
         wanted: Bool[np.ndarray, "n m"] | None = None,
-    ) -> Float[np.ndarray, "n m"]:
-        """Mean log-probability, in nats a token, of every target's answer after every prefix; NaN where not wanted."""
+    ) -> tuple[Float[np.ndarray, "n m"], Cost]:
+        """Mean log-probability, in nats a token, of every target's answer after every prefix; NaN where not wanted.
+
+        Returns:
+            The scores, and what they cost.
+        """
         ...
 
     def close(self) -> None:
@@ -68,6 +76,7 @@ class LocalEngine:
     kind: Literal["local"] = "local"
     """Name in a configuration."""
 
+    cost_rule: ClassVar[CostRule] = CostRule(shares_prefix=True)
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def open(self, model: str, *, revision: str | None, dtype: Dtype, execution: Execution) -> OpenEngine:
@@ -86,7 +95,7 @@ class LocalEngine:
             model, device=execution.device, dtype=dtype, revision=revision,
             trust_remote_code=execution.trust_remote_code,
         )  # fmt: skip
-        return _LocalModel(lm, execution.max_tokens_per_batch)
+        return _LocalModel(lm, execution.pass_size(lm.device.type))
 
     def identity(self, model: str, *, revision: str | None, dtype: Dtype, device: str) -> dict[str, Any]:
         """What of it makes the result: weights and precision."""
@@ -112,13 +121,22 @@ def check_engine_dtype(engine: Engine, dtype: Dtype) -> None:
 
 
 class _LocalModel:
-    """A model in this process."""
+    """A model in this process.
 
-    def __init__(self, lm: CausalLM, max_tokens_per_batch: int) -> None:
+    Args:
+        lm: the model.
+        pass_size: tokens in a forward pass; None finds them by trying.
+    """
+
+    def __init__(self, lm: CausalLM, pass_size: int | None) -> None:
         self.tokenizer: Any = lm.tokenizer
         self.max_length = lm.max_length
         self.render_chat = lm.render_chat
-        self._likelihood = AnswerLikelihood(lm.model, max_tokens_per_batch=max_tokens_per_batch, notify=logger.warning)
+        self._shape = lm.shape
+        self._likelihood = AnswerLikelihood(
+            lm.model, max_tokens_per_batch=pass_size or _tried_pass_size(lm), notify=logger.warning
+        )
+        self._peak = matmul_peak(lm.device, lm.model.dtype)
 
     def __enter__(self) -> Self:
         return self
@@ -131,8 +149,28 @@ class _LocalModel:
         prefixes: Sequence[Sequence[int]],
         targets: Sequence[TokenTarget],
         wanted: Bool[np.ndarray, "n m"] | None = None,
-    ) -> Float[np.ndarray, "n m"]:
-        return self._likelihood(prefixes, targets, wanted)
+    ) -> tuple[Float[np.ndarray, "n m"], Cost]:
+        if wanted is None:
+            wanted = np.ones((len(prefixes), len(targets)), np.bool_)
+        started, padding = time.perf_counter(), self._likelihood.n_padding
+        scores = self._likelihood(prefixes, targets, wanted)
+        seconds = time.perf_counter() - started
+        spent = Cost(
+            extra_tokens=self._likelihood.n_padding - padding,
+            seconds=seconds,
+            capacity=self._peak * seconds,
+            max_tokens_per_batch=(self._likelihood.max_tokens_per_batch,),
+        )
+        return scores, spent + call_cost(
+            self._shape, LocalEngine.cost_rule, [len(prefix) for prefix in prefixes], targets, wanted
+        )
 
     def close(self) -> None:
         pass
+
+
+def _tried_pass_size(lm: CausalLM) -> int:
+    """The tokens of a pass from which on more gain no speed, or do not fit."""
+    found = find_pass_size(lambda size: pass_speed(lm.model, size, max_length=lm.max_length))
+    logger.info("%s on %s: passes of %d tokens", lm.source.name, lm.device, found)
+    return found

@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
+from qads.kernels.cost import Cost
 from qads.pool import to_json
 from qads.quality.origin import Origin
 from qads.quality.partial import comparable_quality, group_codes, mean_over_scored
@@ -66,8 +67,8 @@ class Influence:
     anchor_ids: tuple[str, ...]
     anchor_groups: tuple[str, ...]
     """Source of every anchor."""
-    n_tokens: int = 0
-    """Tokens that went through the model."""
+    cost: Cost = field(default_factory=Cost)
+    """What it took to compute them."""
     affected: Mapping[str, str] = field(default_factory=dict[str, str])
     """Rows that were dropped or cut, by role and id, and why."""
     left_out: Bool[np.ndarray, "n m"] | None = None
@@ -78,6 +79,11 @@ class Influence:
     """Pairs with an example that were taken over from earlier scores."""
     rounds: tuple[Round, ...] = ()
     """What was asked for, round by round."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that went through the model."""
+        return self.cost.tokens
 
     @property
     def gains(self) -> Float[np.ndarray, "n m"]:

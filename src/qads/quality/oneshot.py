@@ -23,6 +23,7 @@ from pydantic import Field
 
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
 from qads.errors import InputError
+from qads.kernels.cost import Cost
 from qads.models import Dtype
 from qads.pool import Pool, Progress, to_json
 from qads.prompts import ExemplarTemplate, Template
@@ -162,10 +163,10 @@ class _Scorer:
 
     def zero_shot(self) -> pa.Table:
         wanted = np.array([t is not None for t in self.texts.targets]) & np.isnan(self.known.zero_shot)
-        scores, n_tokens = self._score([self.texts.header], wanted[None])
+        scores, cost = self._score([self.texts.header], wanted[None])
         scores = np.where(wanted, scores, self.known.zero_shot)
         return _shard(
-            scores, n_tokens, affected=to_json(self.texts.affected), origin=to_json(dataclasses.asdict(self.origin))
+            scores, cost, affected=to_json(self.texts.affected), origin=to_json(dataclasses.asdict(self.origin))
         )
 
     def one_shot(self, rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> pa.Table:
@@ -173,24 +174,21 @@ class _Scorer:
         asked = np.zeros((len(rows), len(self.texts.targets)), bool)
         asked[:, columns] = self.may_score[np.ix_(rows, columns)]
         wanted = asked & np.isnan(self.known.one_shot[rows])
-        scores, n_tokens = self._score(prefixes, wanted)
+        scores, cost = self._score(prefixes, wanted)
         taken = asked & ~wanted
         scores[taken] = self.known.one_shot[rows][taken]
-        return _shard(scores[:, columns], n_tokens, n_reused=str(taken.sum()), pairs=_pairs_key(rows, columns))
+        return _shard(scores[:, columns], cost, n_reused=str(taken.sum()), pairs=_pairs_key(rows, columns))
 
     def _score(
         self, prefixes: list[tuple[int, ...]], wanted: Bool[np.ndarray, "rows m"]
-    ) -> tuple[Float[np.ndarray, "rows m"], int]:
-        """The scores, and the tokens that a prefix run once for all its targets takes."""
+    ) -> tuple[Float[np.ndarray, "rows m"], Cost]:
         scores = np.full(wanted.shape, np.nan)
         if not wanted.any():
-            return scores, 0
+            return scores, Cost()
         members = np.flatnonzero(wanted.any(axis=0))
         targets = [t for j in members if (t := self.texts.targets[j]) is not None]
-        scores[:, members] = self.engine.score(prefixes, targets, wanted[:, members])
-        lengths = np.array([0 if t is None else len(t.ids) for t in self.texts.targets])
-        shown = np.array([len(prefix) for prefix in prefixes])[wanted.any(axis=1)]
-        return scores, int(shown.sum() + (wanted * lengths).sum())
+        scores[:, members], cost = self.engine.score(prefixes, targets, wanted[:, members])
+        return scores, cost
 
 
 def _score_in_rounds(
@@ -230,7 +228,7 @@ def _score_in_rounds(
         candidate_ids=tuple(candidates.strings("id")),
         anchor_ids=tuple(anchors.strings("id")),
         anchor_groups=groups,
-        n_tokens=sum(int(shard.schema.metadata[b"n_tokens"]) for shard in shards),
+        cost=sum((_cost_of(shard) for shard in shards), Cost()),
         affected=json.loads(notes[b"affected"]),
         left_out=found.pending if found.pending.any() else None,
         origin=origin,
@@ -254,9 +252,13 @@ def _pairs_key(rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> s
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def _shard(scores: Float[np.ndarray, "rows m"], n_tokens: int, **notes: str) -> pa.Table:
+def _shard(scores: Float[np.ndarray, "rows m"], cost: Cost, **notes: str) -> pa.Table:
     column = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1), pa.float64()), scores.shape[1])
-    return pa.table({"scores": column}).replace_schema_metadata({"n_tokens": str(n_tokens), **notes})
+    return pa.table({"scores": column}).replace_schema_metadata({"cost": cost.to_json(), **notes})
+
+
+def _cost_of(shard: pa.Table) -> Cost:
+    return Cost.from_json(shard.schema.metadata[b"cost"])
 
 
 def _scores_of(shard: pa.Table) -> Float[np.ndarray, "rows m"]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from qads.cluster import Execution
 from qads.errors import InputError
+from qads.kernels.cost import CostRule
 from qads.models import Dtype, find_tokenizer, open_tokenizer
 from qads.quality.dialects import CompletionsDialect, Dialect, SGLangDialect
 from qads.quality.served import ServedModel
@@ -33,6 +34,7 @@ class CompletionsEngine:
     api_key_variable: str = "OPENAI_API_KEY"
     """Environment variable that holds the key, which is sent if it is set; empty sends none."""
 
+    cost_rule: ClassVar[CostRule] = CostRule(shares_prefix=False, ends_with_answer=True, head_everywhere=True)
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
@@ -74,6 +76,7 @@ class SGLangEngine:
     api_key_variable: str = "SGLANG_API_KEY"
     """Environment variable that holds the key, which is sent if it is set; empty sends none."""
 
+    cost_rule: ClassVar[CostRule] = CostRule(shares_prefix=True, ends_with_answer=True)
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
@@ -114,7 +117,7 @@ def _open(
     tokenizer = open_tokenizer(model, revision=revision, trust_remote_code=execution.trust_remote_code)
     connection = Connection(engine.url, read_key(engine.api_key_variable), execution, hint=dialect.hint)
     try:
-        return ServedModel(connection, dialect, tokenizer, engine.served_model, execution.concurrency)
+        return ServedModel(connection, dialect, tokenizer, engine.served_model, execution.concurrency, engine.cost_rule)
     except BaseException:
         connection.close()
         raise

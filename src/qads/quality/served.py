@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from qads.errors import ModelError
+from qads.kernels.cost import Cost, CostRule, call_cost
 from qads.kernels.likelihood import TokenTarget
 from qads.models import Tokenizer
 from qads.quality.dialects import Dialect, Form, Misfit, ScoredText, Scores
@@ -41,12 +43,20 @@ class ServedModel:
         tokenizer: of the model that it serves.
         served_model: a name that the server must list; None takes what it has.
         concurrency: requests at once, as the connection has it.
+        cost_rule: how the server goes about a prefix and its targets.
     """
 
     def __init__(
-        self, connection: Connection, dialect: Dialect, tokenizer: Tokenizer, served_model: str | None, concurrency: int
+        self,
+        connection: Connection,
+        dialect: Dialect,
+        tokenizer: Tokenizer,
+        served_model: str | None,
+        concurrency: int,
+        cost_rule: CostRule,
     ) -> None:
         self._connection, self._dialect, self._concurrency = connection, dialect, concurrency
+        self._cost_rule, self._shape = cost_rule, tokenizer.shape
         self._model = tokenizer.source.name
         self.tokenizer: Any = tokenizer.tokenizer
         """The fast tokenizer of the model."""
@@ -71,15 +81,27 @@ class ServedModel:
         prefixes: Sequence[Sequence[int]],
         targets: Sequence[TokenTarget],
         wanted: Bool[np.ndarray, "n m"] | None = None,
-    ) -> Float[np.ndarray, "n m"]:
+    ) -> tuple[Float[np.ndarray, "n m"], Cost]:
         """Mean log-probability, in nats a token, of every target's answer after every prefix; NaN where not wanted.
+
+        Returns:
+            The scores, and what they cost if the server works by `cost_rule`; what it really did only it knows.
 
         Raises:
             EngineError: a request failed for good, or an answer is not what was asked for.
         """
         if wanted is None:
             wanted = np.ones((len(prefixes), len(targets)), np.bool_)
-        return self._connection.run(self._score(prefixes, targets, wanted))
+        started = time.perf_counter()
+        scores = self._connection.run(self._score(prefixes, targets, wanted))
+        spent = Cost(
+            extra_tokens=self._form.n_generated * int(wanted.sum()),
+            seconds=time.perf_counter() - started,
+            capacity=None,
+        )
+        return scores, spent + call_cost(
+            self._shape, self._cost_rule, [len(prefix) for prefix in prefixes], targets, wanted
+        )
 
     async def _score(
         self, prefixes: Sequence[Sequence[int]], targets: Sequence[TokenTarget], wanted: Bool[np.ndarray, "n m"]

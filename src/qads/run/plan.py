@@ -239,7 +239,8 @@ def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     how = config.execution
     if name == "influence" and config.quality and not isinstance(_engine(config.quality.influence), LocalEngine):
         return {"device": "served"}
-    return {"device": str(resolve_device(how.device)), "max_tokens_per_batch": how.max_tokens_per_batch}
+    device = resolve_device(how.device)
+    return {"device": str(device), "max_tokens_per_batch": how.pass_size(device.type) or "auto"}
 
 
 def _contents(sources: tuple[str, ...]) -> dict[str, str]:
