@@ -103,6 +103,7 @@ def describe(bench: Bench, measured: Measured, options: argparse.Namespace) -> d
         "nuggets_batch": options.nuggets_batch,
         "max_tokens_per_batch": options.max_tokens,
         **{f"head_block_{name}": " × ".join(map(str, floor.head_block)) for name, floor in bench.floors.items()},
+        **{f"floor_side_by_side_{name}": floor.side_by_side for name, floor in bench.floors.items()},
         "machine": machine_facts(bench.device),
         "versions": versions(),
         "rows": {

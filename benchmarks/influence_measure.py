@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from influence_baselines import NuggetsStyle, Pairs
-from influence_floor import Floor, Piece, cut_passes, pieces_of
+from influence_floor import Floor, Passes, cut_passes
 from influence_rows import draw_rows, tokenise
 
 import qads
@@ -68,13 +68,14 @@ class Bench:
         self.ours = {
             name: AnswerLikelihood(lm.model, max_tokens_per_batch=options.max_tokens) for name, lm in own.items()
         }
-        longest = max((sum(p.n_tokens for p in cut) for cut in self.passes(range(len(self.prefixes)))), default=1)
+        passes = [cut for stream in self.passes(range(len(self.prefixes))) for cut in stream]
+        longest = max((sum(p.n_tokens for p in cut) for cut in passes), default=1)
         capacity = max(longest, options.max_tokens)
         self.floors = {name: Floor(lm.model, capacity, self.synchronize) for name, lm in own.items()}
 
-    def passes(self, rows: range) -> list[list[Piece]]:
-        """The passes that ours cuts a group into."""
-        return cut_passes(pieces_of([self.prefixes[i] for i in rows], self.targets), self.max_tokens)
+    def passes(self, rows: range) -> list[Passes]:
+        """The passes that ours cuts a group into, stream by stream."""
+        return cut_passes([self.prefixes[i] for i in rows], self.targets, self.max_tokens)
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was given."""
@@ -98,7 +99,7 @@ class Bench:
             method(self.prefixes[0], shortest)
         for name in PRECISIONS:
             self.ours[name](self.prefixes[:1], shortest)
-            self.floors[name](cut_passes(pieces_of(self.prefixes[:1], shortest), self.max_tokens))
+            self.floors[name](cut_passes(self.prefixes[:1], shortest, self.max_tokens))
 
     def zero_shot(self, precision: str) -> np.ndarray:
         """Scores [m] of the targets after the header alone."""

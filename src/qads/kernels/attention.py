@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
-__all__ = ["Layout", "Part", "packed_attention"]
+__all__ = ["Layout", "Part", "laid_out", "packed_attention"]
 
 _NAME = "qads_packed"
 _SCORES = 2**24
@@ -64,17 +64,25 @@ _LAYOUT: ContextVar[Layout] = ContextVar("layout")
 
 
 @contextmanager
-def packed_attention(model: Any, layout: Layout) -> Generator[None]:
-    """Let a model of transformers attend by `layout`; what it had before comes back afterwards."""
+def packed_attention(model: Any) -> Generator[None]:
+    """Let a model of transformers attend by the layout of each pass; what it had before comes back afterwards."""
     AttentionInterface.register(_NAME, _attention)  # A name without a mask function of its own: none is made.
     before = model.config._attn_implementation
     model.set_attn_implementation(_NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@contextmanager
+def laid_out(layout: Layout) -> Generator[None]:
+    """Run passes of this thread by a layout."""
     token = _LAYOUT.set(layout)
     try:
         yield
     finally:
         _LAYOUT.reset(token)
-        model.set_attn_implementation(before)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,17 @@ known of an architecture is measured when it is opened, not assumed. Inputs are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from qads.errors import ModelError
 from qads.kernels.head import AnswerHead
+from qads.kernels.lanes import cut_streams, run_lanes
 from qads.kernels.packed import PackedBody
 from qads.kernels.padded import PaddedBody
 from qads.kernels.target import AnswerStates, Body, TokenTarget
@@ -87,15 +89,41 @@ class AnswerLikelihood:
         order = np.array(sorted(range(len(targets)), key=lambda j: (len(targets[j].ids), targets[j].ids)), np.int64)
         scores, left = np.full(left.shape, np.nan), left[:, order]
         arranged = [targets[j] for j in order]
-        while left.any():
-            try:
-                for found in self._body.states(prefixes, arranged, left, self._max_tokens):
-                    rows, columns = np.array(found.pairs).T
-                    scores[rows, order[columns]] = self._mean_log_probs(found)
-                    left[rows, columns] = False
-            except (RuntimeError, MemoryError) as error:
-                self._halve(error)
+        with self._body.installed():
+            while left.any():
+                try:
+                    run_lanes(self._jobs(prefixes, arranged, left, scores, order))
+                except (RuntimeError, MemoryError) as error:
+                    self._halve(error)
         return scores
+
+    def _jobs(
+        self,
+        prefixes: Sequence[Sequence[int]],
+        targets: Sequence[TokenTarget],
+        left: Bool[np.ndarray, "n m"],
+        scores: Float[np.ndarray, "n m"],
+        order: Int[np.ndarray, " m"],
+    ) -> list[Callable[[], Iterator[None]]]:
+        """What is left, in parts that need nothing of each other; each fills its scores and crosses them off.
+
+        On a CPU every part runs on a lane of its own; elsewhere one part keeps the passes as full as can be.
+        """
+
+        def job(rows: list[int]) -> Iterator[None]:
+            wanted = np.zeros_like(left)
+            wanted[rows] = left[rows]
+            for found in self._body.states(prefixes, targets, wanted, self._max_tokens):
+                i, j = np.array(found.pairs).T
+                scores[i, order[j]] = self._mean_log_probs(found)
+                left[i, j] = False
+                yield
+
+        lengths = np.array([len(t.ids) for t in targets], np.int64)
+        n_tokens = (left * lengths).sum(axis=1) + left.any(axis=1) * np.array([len(p) for p in prefixes], np.int64)
+        apart = self.is_packed and self._model.device.type == "cpu"
+        streams = cut_streams(n_tokens, self._max_tokens) if apart else [np.flatnonzero(n_tokens).tolist()]
+        return [partial(job, rows) for rows in streams]
 
     @torch.inference_mode()
     def _mean_log_probs(self, found: AnswerStates) -> Float[np.ndarray, " p"]:
@@ -146,11 +174,14 @@ class AnswerLikelihood:
         logits = self._model(torch.tensor([ids], device=self._model.device)).logits[0].float()
         plain = torch.log_softmax(logits, -1)[range(5, 11), ids[6:12]].mean().item()
         target = TokenTarget(tuple(ids[4:]), 2, 8)
-        several = [
-            score
-            for found in body.states([ids[:4]], [target] * 3, np.ones((1, 3), bool), 20)  # The third in a second pass.
-            for score in self._mean_log_probs(found)
-        ]
+        with body.installed():
+            several = [
+                score
+                for found in body.states(
+                    [ids[:4]], [target] * 3, np.ones((1, 3), bool), 20
+                )  # The third in a second pass.
+                for score in self._mean_log_probs(found)
+            ]
         return plain, max(several, key=lambda score: abs(score - plain))
 
 

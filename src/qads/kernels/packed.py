@@ -8,6 +8,7 @@ after the prefix, as if every target followed it alone. Inputs are checked by th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from qads.kernels.attention import Layout, Part, packed_attention
+from qads.kernels.attention import Layout, Part, laid_out, packed_attention
 from qads.kernels.target import AnswerStates, TokenTarget
 
 __all__ = ["PackedBody", "Share", "plan_passes"]
@@ -88,12 +89,17 @@ class PackedBody:
         if unknown := set(kinds) - {"full_attention", "sliding_attention"}:
             raise NotImplementedError(f"it has layers of the kind {', '.join(sorted(unknown))}")
         layout = Layout((Part((0, 2), 0, ()),))
-        self._run(layout, [(1, 2)], [0])
+        with self.installed():
+            self._run(layout, [(1, 2)], [0])
         if (layout.n_calls, layout.n_windows) != (len(kinds), list(kinds).count("sliding_attention")):
             raise NotImplementedError(
                 f"{layout.n_calls} layers asked for attention, {layout.n_windows} with a window, where its "
                 f"configuration has {len(kinds)} layers, {list(kinds).count('sliding_attention')} with a window"
             )
+
+    def installed(self) -> AbstractContextManager[None]:
+        """Passes run inside this block; on several threads at once if need be."""
+        return packed_attention(self._model)
 
     def states(
         self,
@@ -116,7 +122,7 @@ class PackedBody:
         """The last states [tokens, h] of a pass: texts one after the other, each from its first position on."""
         ids = torch.tensor(list(chain.from_iterable(texts)))
         positions = torch.cat([torch.arange(first, first + len(t)) for first, t in zip(firsts, texts, strict=True)])
-        with packed_attention(self._model, layout):
+        with laid_out(layout):
             found = self._model.base_model(
                 input_ids=ids[None].to(self._model.device),
                 position_ids=positions[None].to(self._model.device),

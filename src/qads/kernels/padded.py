@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ class PaddedBody:
         self._model = model
         self.n_padding = 0
         """Padding that has gone through the model so far."""
+
+    def installed(self) -> AbstractContextManager[None]:
+        """Nothing has to be exchanged."""
+        return nullcontext()
 
     def states(
         self,

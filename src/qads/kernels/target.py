@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +44,10 @@ class AnswerStates:
 
 class Body(Protocol):
     """A model without its head, that runs targets after prefixes."""
+
+    def installed(self) -> AbstractContextManager[None]:
+        """Passes run inside this block."""
+        ...
 
     def states(
         self,
