@@ -206,15 +206,13 @@ def _score_in_rounds(
     shards, notes, zero_shot = [first], first.schema.metadata, _scores_of(first)[0]
     origin = Origin.from_json(json.loads(notes[b"origin"]))
 
+    def heard(n_left: int) -> None:
+        if progress:
+            progress(len(candidates) - n_left, len(candidates))
+
     def score(rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> Float[np.ndarray, "r c"]:
-        at, done_before = len(shards), len(candidates) - len(rows)
-        n_shards = map_shards(
-            lambda part: scorer().one_shot(rows[part], columns), len(rows),
-            rows_per_shard=_ROWS_PER_SHARD, store=store, first_index=at,
-            belongs=lambda kept, part: kept.schema.metadata.get(b"pairs") == _pairs_key(rows[part], columns).encode(),
-            progress=(lambda done, _: heard(done_before + done, len(candidates))) if (heard := progress) else None,
-        )  # fmt: skip
-        shards.extend(cast(pa.Table, store.get(index)) for index in range(at, at + n_shards))
+        at = len(shards)
+        shards.extend(_round_shards(scorer, rows, columns, store, at, heard))
         return np.concatenate([_scores_of(shard) for shard in shards[at:]])
 
     groups = tuple(anchors.strings("source"))
@@ -235,6 +233,24 @@ def _score_in_rounds(
         n_reused=sum(int(shard.schema.metadata[b"n_reused"]) for shard in shards[1:]),
         rounds=found.rounds,
     )
+
+
+def _round_shards(
+    scorer: Callable[[], _Scorer],
+    rows: Int[np.ndarray, " r"],
+    columns: Int[np.ndarray, " c"],
+    store: ShardStore,
+    first_index: int,
+    heard: Callable[[int], None],
+) -> list[pa.Table]:
+    """The shards of one round, in the store from `first_index` on; `heard` is told how many candidates are left."""
+    n_shards = map_shards(
+        lambda part: scorer().one_shot(rows[part], columns), len(rows),
+        rows_per_shard=_ROWS_PER_SHARD, store=store, first_index=first_index,
+        belongs=lambda kept, part: kept.schema.metadata.get(b"pairs") == _pairs_key(rows[part], columns).encode(),
+        progress=lambda done, total: heard(total - done),
+    )  # fmt: skip
+    return [cast(pa.Table, store.get(index)) for index in range(first_index, first_index + n_shards)]
 
 
 def _pairs_to_score(candidates: Pool, anchors: Pool, origin: Origin) -> Bool[np.ndarray, "n m"]:
