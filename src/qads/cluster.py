@@ -9,16 +9,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
+from pydantic import BeforeValidator
 
 from qads.errors import InputError
 from qads.pool import Progress
 
 __all__ = ["Execution", "MemoryShards", "ShardStore", "map_shards"]
+
+
+def _check_pass_size(value: object) -> object:
+    where = "execution.max_tokens_per_batch"
+    if value == "auto":
+        return value
+    if not isinstance(value, int):
+        raise InputError(f"{where} is {value!r}; it must be auto, or a whole number of tokens.")
+    if value < 1:
+        raise InputError(f"{where} is {value}; it must be 1 at least.")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +40,7 @@ class Execution:
     kind: Literal["local"] = "local"
     device: str = "auto"
     """Where models run, as torch names it; ``auto`` takes CUDA, then MPS, then the CPU."""
-    max_tokens_per_batch: int | Literal["auto"] = "auto"
+    max_tokens_per_batch: Annotated[int | Literal["auto"], BeforeValidator(_check_pass_size)] = "auto"
     """Tokens in one forward pass of a model; bounds its memory. ``auto`` is 2048, which is best on CPUs; on CUDA it is
     found by trying when a scoring model is opened."""
     trust_remote_code: bool = False
@@ -43,8 +55,7 @@ class Execution:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        if self.max_tokens_per_batch != "auto" and self.max_tokens_per_batch < 1:
-            raise InputError(f"execution.max_tokens_per_batch is {self.max_tokens_per_batch}; it must be 1 at least.")
+        _check_pass_size(self.max_tokens_per_batch)
         if self.concurrency < 1:
             raise InputError(f"execution.concurrency is {self.concurrency}; it must be 1 at least.")
         if not (math.isfinite(self.timeout) and self.timeout > 0):

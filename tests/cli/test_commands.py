@@ -193,7 +193,7 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(
     assert found.code == 0, found.err
     assert sorted(tmp_path.rglob("*")) == before
     if not as_json:
-        assert re.search(r"stage +status +rows +model tokens +seconds", found.out)
+        assert re.search(r"stage +status +rows +model tokens +TFLOP +these are +seconds", found.out)
         assert re.search(r"influence +to do +12 +[\d,]+ +[\d.e-]+", found.out)
         assert "of model time is left to do" in found.out
         return

@@ -118,7 +118,7 @@ def select(
     directory = run_dir or out.with_name(out.name + ".qads")
     terminal = _terminal(as_json)
     if dry_run:
-        _show_estimate(config, directory, terminal)
+        _show_estimate(config, directory, terminal, reuse)
         return
     result = _run(config, directory, terminal, redo=redo, reuse=reuse)
     _copy_rows(result.train_file, out)
@@ -143,7 +143,7 @@ def run_command(
     directory = out or Path("runs") / config_file.stem
     terminal = _terminal(as_json)
     if dry_run:
-        _show_estimate(config, directory, terminal)
+        _show_estimate(config, directory, terminal, reuse)
         return
     result = _run(config, directory, terminal, redo=redo, reuse=reuse, until=until)
     terminal.run_finished(result)
@@ -177,7 +177,7 @@ def score(
     )  # fmt: skip
     terminal = _terminal(as_json)
     if dry_run:
-        _show_estimate(config, out, terminal)
+        _show_estimate(config, out, terminal, reuse)
         return
     terminal.run_finished(_run(config, out, terminal, redo=redo, reuse=reuse, until="quality"))
 
@@ -322,7 +322,7 @@ def _write_report(directory: Path, label_key: str | None = None) -> Path:
         return write_report(directory, label_key=label_key)
 
 
-def _show_estimate(config: RunConfig, directory: Path, terminal: Terminal) -> None:
+def _show_estimate(config: RunConfig, directory: Path, terminal: Terminal, reuse: list[str] | None) -> None:
     from qads.run import estimate_run
 
-    terminal.estimate(estimate_run(config, directory))
+    terminal.estimate(estimate_run(config, directory, reuse=reuse or ()))

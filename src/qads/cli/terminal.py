@@ -105,6 +105,8 @@ class Terminal:
         self._rejected("rows of the anchors", anchors.get("anchors_rejected_reasons", {}), result.directory / "anchors")
         for sentence in _stopping_sentences(manifests.get("influence", {})):
             self.line(sentence)
+        if "model_seconds" in manifests.get("influence", {}):
+            self.line(_cost_sentence(manifests["influence"]))
         if "quality" in manifests:
             self.line(_agreement_sentence(manifests["quality"]))
         if "select" in manifests:
@@ -126,13 +128,21 @@ class Terminal:
         if self.as_json:
             self.emit({"stages": [dataclasses.asdict(stage) for stage in stages]})
             return
-        rows = [(s.name, s.status, s.rows, s.tokens, s.seconds) for s in stages]
+        rows = [
+            (s.name, s.status, s.rows, s.tokens, None if s.flops is None else s.flops / 1e12, s.basis, s.seconds)
+            for s in stages
+        ]
         self.table(
-            "Dry run: nothing is computed (tokens and seconds are estimates)",
-            ("stage", "status", "rows", "model tokens", "seconds"), rows,
+            "Dry run: nothing is computed (seconds are estimates)",
+            ("stage", "status", "rows", "model tokens", "TFLOP", "these are", "seconds"), rows,
         )  # fmt: skip
-        total = sum(s.seconds or 0 for s in stages if s.status != "done")
-        self.line(f"About {_duration(total)} of model time is left to do.")
+        for stage in stages:
+            if stage.note:
+                self.line(f"{stage.name}: {stage.note}.")
+        open_stages = [s for s in stages if s.status != "done"]
+        unknown = [s.name for s in open_stages if s.tokens is not None and s.seconds is None]
+        left = f"About {_duration(sum(s.seconds or 0 for s in open_stages))} of model time is left to do"
+        self.line(f"{left}, and {', '.join(unknown)}, of which the time is unknown." if unknown else f"{left}.")
 
     def status(self, status: RunStatus) -> None:
         """The stages of a run directory."""
@@ -246,6 +256,20 @@ def _stopping_sentences(manifest: Mapping[str, Any]) -> list[str]:
         names = ", ".join(run["directory"] for run in manifest["reused"])
         sentences.append(f"Taken over: {_shown(manifest['pairs_reused'])} pairs that were scored in {names}.")
     return sentences
+
+
+def _cost_sentence(manifest: Mapping[str, Any]) -> str:
+    """What scoring took."""
+    spent = f"Scoring: {_shown(manifest['tokens'])} tokens"
+    if manifest["extra_tokens"]:
+        spent += f" and {_shown(manifest['extra_tokens'])} of padding or thrown away"
+    if manifest["flops"] is not None:
+        spent += f", {_shown(manifest['flops'] / 1e12)} TFLOP"
+    spent += f" in {_duration(manifest['model_seconds'])}"
+    if manifest["utilisation"] is not None:
+        peak = _shown(manifest["matmul_peak"] / 1e9)
+        spent += f": {manifest['utilisation']:.0%} of what matrix products alone reach here ({peak} GFLOP/s)"
+    return f"{spent}."
 
 
 def _agreement_sentence(manifest: Mapping[str, Any]) -> str:

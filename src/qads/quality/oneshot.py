@@ -24,13 +24,14 @@ from pydantic import Field
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
 from qads.errors import InputError
 from qads.kernels.cost import Cost
-from qads.models import Dtype
+from qads.models import Dtype, open_tokenizer
 from qads.pool import Pool, Progress, to_json
 from qads.prompts import ExemplarTemplate, Template
 from qads.quality.engines import Engine, LocalEngine, OpenEngine, check_engine_dtype
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
 from qads.quality.known import KnownScores, check_known
 from qads.quality.origin import Origin
+from qads.quality.rehearsal import NobodyStops, Rehearsal
 from qads.quality.rounds import play_rounds
 from qads.quality.stopping import EveryAnchor, Stopping
 from qads.quality.tokens import FittedTexts, TooLong, fit_texts
@@ -121,12 +122,49 @@ class OneShotInfluence:
 
             @cache  # Opened at the first missing shard, if there is one.
             def scorer() -> _Scorer:
-                identity, earlier = self.identity(execution), (known,) if isinstance(known, Influence) else tuple(known)
-                check_known(earlier, identity)
+                identity, earlier = self._checked(known, execution)
                 engine = self.engine.open(self.model, revision=self.revision, dtype=self.dtype, execution=execution)
                 return _Scorer.prepare(self, stack.enter_context(engine), candidates, anchors, identity, earlier)
 
             return _score_in_rounds(self, candidates, anchors, shards or MemoryShards(), scorer, progress)
+
+    def expected_cost(
+        self,
+        candidates: Pool,
+        anchors: Pool,
+        *,
+        known: Influence | Sequence[Influence] = (),
+        execution: Execution | None = None,
+    ) -> Cost:
+        """What a call with the same arguments costs, without the model: exact, or the most if a rule stops early.
+
+        Args:
+            candidates: the rows shown as examples.
+            anchors: the rows whose solutions should become likelier.
+            known: earlier scores.
+            execution: device, on which the meaning of `dtype` depends.
+
+        Returns:
+            Tokens and operations; neither seconds nor padding.
+
+        Raises:
+            TooLongError, ModelError, InputError: as the call itself would.
+        """
+        execution = execution or Execution()
+        code = execution.trust_remote_code
+        tokenizer = open_tokenizer(self.model, revision=self.revision, trust_remote_code=code)
+        rehearsal = Rehearsal(tokenizer, self.engine.cost_rule)
+        scorer = _Scorer.prepare(self, rehearsal, candidates, anchors, *self._checked(known, execution))
+        longest = dataclasses.replace(self, stopping=NobodyStops(rule=self.stopping))
+        return _score_in_rounds(longest, candidates, anchors, MemoryShards(), lambda: scorer, None).cost
+
+    def _checked(
+        self, known: Influence | Sequence[Influence], execution: Execution
+    ) -> tuple[dict[str, Any], tuple[Influence, ...]]:
+        """What makes the scores, and earlier ones that were made in the same way."""
+        identity, earlier = self.identity(execution), (known,) if isinstance(known, Influence) else tuple(known)
+        check_known(earlier, identity)
+        return identity, earlier
 
 
 @dataclass(frozen=True)

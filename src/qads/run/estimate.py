@@ -1,38 +1,50 @@
-"""What a run would cost: stages, rows, tokens and time, before it starts.
+"""What a run would cost: stages, rows, tokens, operations and time, before it starts.
 
-Tokens are estimated from characters; time from the model's size and a matrix product timed on the spot. Both
-are estimates and are called so wherever they are shown.
+Of the stage `influence` tokens and operations are exact as soon as it is known which rows are scored on which anchors:
+the very calls are gone through, without the model. Everything else is an estimate, and each number says which it is.
 """
 
 from __future__ import annotations
 
 import tempfile
-import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from gguf import GGUFReader
 from jaxtyping import Float
 from safetensors import safe_open
 
-from qads.config import RunConfig
+from qads.config import QualityConfig, RunConfig
 from qads.datasets import load_pool
 from qads.errors import ModelError
-from qads.models import Dtype, find_model, resolve_device, resolve_dtype
+from qads.kernels.cost import call_cost
+from qads.kernels.peak import matmul_peak
+from qads.kernels.target import TokenTarget
+from qads.models import Dtype, find_model, open_tokenizer, resolve_device, resolve_dtype
 from qads.pool import Pool
 from qads.prompts import sample_text
+from qads.quality import EveryAnchor, LocalEngine, stratified_sample
 from qads.run.directory import RunDirectory, StageDirectory
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
+from qads.run.reuse import read_reused
 from qads.selection.inputs import resolve_budget
 
-__all__ = ["StageEstimate", "estimate_run"]
+__all__ = ["Basis", "StageEstimate", "estimate_run"]
 
+Basis = Literal["exact", "at most", "estimated"]
 _CHARS_PER_TOKEN = 2.8
 """Between GSM8K rows (3.1) and MATH rows (2.4) under the tokenizer of SmolLM2; other texts differ."""
-_UTILISATION = 0.35
-"""Share of the matrix-product peak that scoring is assumed to reach; a guess, not a measurement."""
+_ROWS_READ = 200
+"""Rows of the pool, evenly spaced, that tell how long rows are in tokens."""
+_CPU_UTILISATION = 0.7
+"""Share of the matrix-product peak that scoring reaches on a CPU: SmolLM2-135M in bfloat16 on two cores, measured."""
+_EMBEDDING_UTILISATION = 0.35
+"""The same of embedding; a guess, not a measurement."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +56,38 @@ class StageEstimate:
     """``done``, ``partial``, ``to do`` or ``drifted``."""
     rows: int
     tokens: int | None = None
-    """Model tokens, estimated; None where no model runs."""
+    """Tokens through a model; None where none runs."""
+    flops: int | None = None
+    """Floating-point operations of the model; None where none runs or its shape is unknown."""
+    basis: Basis | None = None
+    """What tokens and operations are: counted, an upper bound, or estimated; None where there are none."""
     seconds: float | None = None
-    """Estimated; None where it is short or the model's size is unknown."""
+    """Always an estimate; None where it is short, or where nobody knows: `note` says why."""
+    note: str | None = None
+    """What else there is to know."""
 
 
-def estimate_run(config: RunConfig, directory: str | Path) -> list[StageEstimate]:
-    """Rows, tokens and time of every stage. Reads the pool, computes nothing, writes nothing.
+@dataclass(frozen=True)
+class _ModelCost:
+    """What the model of a stage would do."""
+
+    tokens: int
+    flops: int | None
+    basis: Basis
+    seconds: float | None
+    note: str | None = None
+
+
+def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[str | Path] = ()) -> list[StageEstimate]:
+    """Rows, tokens, operations and time of every stage. Reads the pool, runs no model, leaves the directory as it is.
+
+    Args:
+        config: what would be computed.
+        directory: the run directory, which need not be there.
+        reuse: directories of other runs whose scores would be taken over.
 
     Raises:
+        TooLongError: texts exceed the context, and the run would stop for it.
         InputError: configuration or data cannot be used.
     """
     run = RunDirectory(Path(directory))
@@ -65,11 +100,22 @@ def estimate_run(config: RunConfig, directory: str | Path) -> list[StageEstimate
         own = config.anchors
         anchors = load_pool(anchor_sources, columns=own.columns, on_bad_row=own.on_bad_row) if anchor_sources else None
         plans = plan_stages(config, sources, anchor_sources)
-    rows, cost = _stage_sizes(config, pool, anchors)
-    return [
-        StageEstimate(name, _status(run.stage(plans[name])), rows[name], *cost.get(name, (None, None)))
-        for name in stage_names(config)
-    ]
+    stages = {name: run.stage(plans[name]) for name in stage_names(config)}
+    rows, cost = _stage_rows(config, pool, anchors), {"embed": _embedding_cost(config, pool)}
+    if config.quality is not None:
+        scored = _scored_rows(config, config.quality, pool, anchors, stages["anchors"])
+        if scored is None:
+            cost["influence"] = _estimated_influence(config, config.quality, pool, rows)
+        else:
+            cost["influence"] = _counted_influence(config, config.quality, *scored, reuse, run.root)
+    return [_stage_estimate(name, stage, rows[name], cost) for name, stage in stages.items()]
+
+
+def _stage_estimate(name: str, stage: StageDirectory, rows: int, cost: Mapping[str, _ModelCost]) -> StageEstimate:
+    status = _status(stage)
+    if (found := cost.get(name)) is None:
+        return StageEstimate(name, status, rows)
+    return StageEstimate(name, status, rows, found.tokens, found.flops, found.basis, found.seconds, found.note)
 
 
 def _status(stage: StageDirectory) -> str:
@@ -81,40 +127,93 @@ def _status(stage: StageDirectory) -> str:
     return "partial" if stage.path.exists() else "to do"
 
 
-def _stage_sizes(
-    config: RunConfig, pool: Pool, anchors: Pool | None
-) -> tuple[dict[str, int], dict[str, tuple[int, float | None]]]:
-    """Rows of every stage; tokens and seconds of those that run a model."""
+def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None) -> dict[str, int]:
     budget = resolve_budget(config.budget, len(pool), method="budget")
     rows = dict.fromkeys(stage_names(config), len(pool))
     rows |= dict.fromkeys(("select", "mixture", "report"), budget)
-    tokens = _tokens(pool)
-    read = int(np.minimum(tokens, 256).sum())
-    cost = {"embed": (read, _seconds(read, config.embedding.model, config.embedding.dtype, config))}
     if config.quality is not None:
-        influence = config.quality.influence
         n_anchors = len(anchors) if anchors else config.anchors.n_chosen
-        anchor_tokens = _tokens(anchors).sum() if anchors else n_anchors * tokens.mean()
         left = max(0, len(pool) - (0 if anchors else n_anchors))  # The stage `anchors` stops where none is left.
-        sample = min(config.quality.sample, left)
-        scored = int(sample * (tokens.mean() + anchor_tokens) + anchor_tokens)
-        cost["influence"] = (scored, _seconds(scored, influence.model, influence.dtype, config))
-        rows |= {"anchors": n_anchors, "influence": sample}
-    return rows, cost
+        rows |= {"anchors": n_anchors, "influence": min(config.quality.sample, left)}
+    return rows
+
+
+def _scored_rows(
+    config: RunConfig, quality: QualityConfig, pool: Pool, anchors: Pool | None, stage: StageDirectory
+) -> tuple[Pool, Pool] | None:
+    """Candidates and anchors, where they are determined without a model."""
+    if anchors is not None:
+        return pool.take(stratified_sample(pool, quality.sample, seed=config.seed)), anchors
+    if _status(stage) != "done":
+        return None
+    candidates = np.load(stage.path / "candidates.npy")
+    return pool.take(candidates), Pool(pq.read_table(stage.path / "anchors.parquet"))
+
+
+def _counted_influence(
+    config: RunConfig, quality: QualityConfig, candidates: Pool, anchors: Pool, reuse: Sequence[str | Path], root: Path
+) -> _ModelCost:
+    """By the method itself, which goes through its calls."""
+    method = quality.influence
+    known = [run.influence for run in read_reused(reuse, root, config)]
+    cost = method.expected_cost(candidates, anchors, known=known, execution=config.execution)
+    seconds, note = _scoring_seconds(config, quality, cost.flops)
+    bound = None if isinstance(method.stopping, EveryAnchor) else "as if the rule stopped nobody early"
+    return _ModelCost(cost.tokens, cost.flops, "at most" if bound else "exact", seconds, _joined(bound, note))
+
+
+def _estimated_influence(config: RunConfig, quality: QualityConfig, pool: Pool, rows: Mapping[str, int]) -> _ModelCost:
+    """As if all candidates and anchors were of the mean length of rows of the pool."""
+    method, trust = quality.influence, config.execution.trust_remote_code
+    tokenizer = open_tokenizer(method.model, revision=method.revision, trust_remote_code=trust)
+    read = pool.take(np.arange(0, len(pool), max(1, len(pool) // _ROWS_READ)))
+    lengths = [len(tokenizer.tokenizer(sample_text(row), verbose=False)["input_ids"]) for row in read]
+    mean = max(2, int(np.mean(lengths)))
+    examples = [0, *[mean] * rows["influence"]]  # None for the zero-shot scores.
+    anchors = [TokenTarget((0,) * mean, mean // 2, mean)] * rows["anchors"]
+    everywhere = np.ones((len(examples), len(anchors)), np.bool_)
+    cost = call_cost(tokenizer.shape, method.engine.cost_rule, examples, anchors, everywhere)
+    seconds, note = _scoring_seconds(config, quality, cost.flops)
+    why = "the anchors are not chosen yet; counts are exact once the stage anchors is done"
+    return _ModelCost(cost.tokens, cost.flops, "estimated", seconds, _joined(why, note))
+
+
+def _scoring_seconds(config: RunConfig, quality: QualityConfig, flops: int | None) -> tuple[float | None, str | None]:
+    """Seconds of the scoring model, or why nobody knows."""
+    if not isinstance(quality.influence.engine, LocalEngine):
+        return None, "a server scores, and how fast it is only it knows"
+    if flops is None:
+        return None, "the shape of the model is unknown, and with it operations and time"
+    device = resolve_device(config.execution.device)
+    if device.type != "cpu":
+        return None, f"time is unknown: what share of its peak scoring reaches on {device.type} was never measured"
+    return flops / (_CPU_UTILISATION * _peak(config, quality.influence.dtype)), None
+
+
+def _joined(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note) or None
+
+
+def _embedding_cost(config: RunConfig, pool: Pool) -> _ModelCost:
+    """Two operations a parameter and token; of a row 256 tokens are read at most."""
+    tokens = int(np.minimum(_tokens(pool), 256).sum())
+    n_parameters = _count_parameters(config.embedding.model)
+    if n_parameters is None:
+        why = "operations and time are unknown, since the weights are not on this disk"
+        return _ModelCost(tokens, None, "estimated", None, why)
+    flops = 2 * n_parameters * tokens
+    return _ModelCost(
+        tokens, flops, "estimated", flops / (_EMBEDDING_UTILISATION * _peak(config, config.embedding.dtype))
+    )
 
 
 def _tokens(pool: Pool) -> Float[np.ndarray, " n"]:
     return np.array([len(sample_text(row)) for row in pool]) / _CHARS_PER_TOKEN
 
 
-def _seconds(n_tokens: int, model: str, dtype: Dtype, config: RunConfig) -> float | None:
-    """Two floating-point operations a parameter and token, at a share of the measured peak."""
-    n_parameters = _count_parameters(model)
-    if n_parameters is None:
-        return None
+def _peak(config: RunConfig, dtype: Dtype) -> float:
     device = config.execution.device
-    peak = _matmul_peak(device, resolve_dtype(dtype, device))
-    return 2 * n_parameters * n_tokens / (_UTILISATION * peak)
+    return matmul_peak(resolve_device(device), getattr(torch, resolve_dtype(dtype, device)))
 
 
 def _count_parameters(model: str) -> int | None:
@@ -130,15 +229,3 @@ def _count_parameters(model: str) -> int | None:
         with safe_open(file, framework="np") as tensors:
             total += sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())
     return total or None
-
-
-def _matmul_peak(device: str, dtype: str) -> float:
-    """Floating-point operations a second of a matrix product, here and now."""
-    where = resolve_device(device)
-    a = torch.randn(1024, 1024, device=where, dtype=getattr(torch, dtype))
-    best = 0.0
-    for _ in range(5):
-        started = time.perf_counter()
-        (a @ a)[0, 0].item()  # .item() waits for the device.
-        best = max(best, 2 * 1024**3 / (time.perf_counter() - started))
-    return best

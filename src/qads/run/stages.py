@@ -21,7 +21,7 @@ from qads.datasets import atomic_path, load_pool, write_pool
 from qads.embed import Embeddings
 from qads.errors import AlignmentError, InputError
 from qads.pool import Pool, Progress, Selection
-from qads.quality import Influence, choose_anchors, stopping_outcomes, stratified_sample
+from qads.quality import Cost, Influence, choose_anchors, stopping_outcomes, stratified_sample
 from qads.run.directory import StageDirectory, write_json
 from qads.run.reuse import ReusedRun
 
@@ -150,7 +150,7 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
     return {
         "rows": len(candidates),
         "anchors": len(context.anchors),
-        "tokens": found.n_tokens,
+        **_cost_facts(found.cost),
         "pairs_scored": int(np.isfinite(found.one_shot).sum()),
         "pairs_own_problem_or_dropped": int((np.isnan(found.one_shot) & ~found.pending).sum()),
         "pairs_left_out": int(found.pending.sum()),
@@ -161,6 +161,21 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
             Counter(end or "no anchor" for end in stopping_outcomes(method.stopping, found, method.aggregate))
         ),
         "affected_rows": dict(found.affected),
+    }
+
+
+def _cost_facts(cost: Cost) -> Facts:
+    """What scoring took; null what is not known."""
+    peak, share = cost.matmul_peak, cost.utilisation
+    return {
+        "tokens": cost.tokens,
+        "answer_tokens": cost.answer_tokens,
+        "extra_tokens": cost.extra_tokens,
+        "flops": cost.flops,
+        "model_seconds": round(cost.seconds, 3),
+        "matmul_peak": None if peak is None else round(peak),
+        "utilisation": None if share is None else round(share, 4),
+        "max_tokens_per_batch": list(cost.max_tokens_per_batch),
     }
 
 
