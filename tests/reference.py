@@ -120,6 +120,41 @@ def kcenter_greedy(
     return Picks(np.array(picks), gains, distances, nearest)
 
 
+def kcenter_after(
+    x: np.ndarray,
+    q: np.ndarray,
+    given: np.ndarray,
+    *,
+    budget: int,
+    combine: str = "product",
+    alpha: float = 1.0,
+    w: float = 0.5,
+    metric: str = "euclidean",
+) -> Picks:
+    """Greedy selection where centres are there already: rows by number, never picked again, or vectors.
+
+    The nearest of a pick is a step, or −2 − g for given centre g. d_max is the largest distance to the first given.
+    """
+    given = np.asarray(given)
+    n_given = len(given)
+    both = np.concatenate([x[given] if given.ndim == 1 else given, x])
+    d_max = distances_from(both, 0, metric)[n_given:].max()
+    picks: list[int] = []
+    gains, distances, nearest = np.empty(budget), np.empty(budget), np.empty(budget, dtype=np.int64)
+    for step in range(budget):
+        d, at = nearest_pick(both, [*range(n_given), *(n_given + row for row in picks)], metric)
+        d, at = d[n_given:], at[n_given:]
+        score = q**alpha * d if combine == "product" else (1 - w) / (d_max if d_max > 0 else 1.0) * d + w * q
+        score[picks] = -np.inf
+        if given.ndim == 1:
+            score[given] = -np.inf
+        row = min(i for i in range(len(x)) if score[i] == score.max())
+        gains[step], distances[step] = score[row], d[row]
+        nearest[step] = at[row] - n_given if at[row] >= n_given else -2 - at[row]
+        picks.append(row)
+    return Picks(np.array(picks), gains, distances, nearest)
+
+
 def covering_radius(x: np.ndarray, picks: Sequence[int]) -> float:
     """The largest distance of any row to its nearest pick."""
     return float(nearest_pick(x, picks)[0].max())

@@ -208,7 +208,7 @@ class Selection:
     distances: Float[np.ndarray, " k"]
     """Distance to the nearest earlier pick; infinite where there was none, NaN where it plays no part."""
     nearest: Int[np.ndarray, " k"]
-    """Step of that earlier pick; −1 where there was none."""
+    """Step of that earlier pick; −1 where there was none, −2 − g where it is the row that was given as number g."""
     quality: Float[np.ndarray, " k"]
     """Quality of the pick as the caller gave it; 1 where none was given."""
     n_rows: int

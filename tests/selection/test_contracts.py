@@ -156,8 +156,9 @@ def test_every_field_has_a_docstring_under_it(selector: type[Any]) -> None:
 @every_selector
 def test_it_is_called_like_all_others(selector: type[Any]) -> None:
     parameters = inspect.signature(selector.__call__).parameters
-    assert list(parameters) == ["self", "embeddings", "quality", "budget", "progress"]
-    assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in ("budget", "progress"))
+    assert list(parameters)[:5] == ["self", "embeddings", "quality", "budget", "progress"]
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in list(parameters.values())[3:])
+    assert all(parameter.default is None for parameter in list(parameters.values())[4:])
     assert parameters["budget"].default is inspect.Parameter.empty
     assert inspect.getdoc(selector) and inspect.getdoc(selector.__call__)
 

@@ -74,10 +74,19 @@ def test_the_form_of_the_quality_changes_nothing(quality: Any) -> None:
     np.testing.assert_array_equal(KCenterGreedy()(X, quality, budget=30).indices, EXPECTED.indices)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_floats_in_order_are_not_copied(dtype: type) -> None:
     x = X.astype(dtype)
     assert np.shares_memory(checked_embeddings(x, method="M"), x)
+
+
+def test_bfloat16_in_order_is_not_copied_but_read_as_its_bits() -> None:
+    x = torch.tensor(X, dtype=torch.bfloat16)
+    checked = checked_embeddings(x, method="M")
+    assert checked.dtype == np.uint16 and np.shares_memory(checked, x.view(torch.int16).numpy())
+    x[4, 2] = float("nan")
+    with pytest.raises(InputError, match="row 4 of the embeddings holds nan in dimension 2"):
+        checked_embeddings(x, method="M")
 
 
 @pytest.mark.parametrize("dtype", [">f8", np.longdouble, np.int64, np.int16])

@@ -312,9 +312,76 @@ def test_more_first_rows_than_budget_are_refused() -> None:
         KCenterGreedy(start="random", n_start=6)(cloud(0), budget=5)
 
 
+def test_the_first_pick_may_be_a_row_by_number() -> None:
+    sel = KCenterGreedy(start=7)(cloud(0), np.arange(24.0), budget=3)
+    assert sel.indices[0] == 7
+    assert np.isnan(sel.gains[0]) and not np.isnan(sel.gains[1:]).any()
+    with pytest.raises(InputError, match=r"start is row 24 but the pool has 24; it must lie in 0\.\.23"):
+        KCenterGreedy(start=24)(cloud(0), budget=3)
+
+
+# Given rows.
+
+
+@laws
+@given(seed=SEEDS, rule=RULES, vectors=st.booleans(), quality=QUALITIES)
+def test_after_given_rows_picks_are_the_oracles(seed: int, rule: Any, vectors: bool, quality: str) -> None:
+    x, q = grid(seed), qualities(seed, 20, quality)
+    given_rows = np.random.default_rng(seed).choice(20, 3, replace=False)
+    centres = x[given_rows] + 0.5 if vectors else given_rows
+    sel = KCenterGreedy(**rule, scale="none")(x, q, budget=17, given=centres)
+    expected = reference.kcenter_after(x, np.ones(20) if q is None else q, centres, budget=17, **rule)
+    np.testing.assert_array_equal(sel.indices, expected.indices)
+    np.testing.assert_array_equal(sel.gains, expected.gains)
+    np.testing.assert_array_equal(sel.distances, expected.distances)
+    np.testing.assert_array_equal(sel.nearest, expected.nearest)
+
+
+@laws
+@given(seed=SEEDS, rule=RULES, k=st.integers(2, 23))
+def test_given_the_first_picks_the_next_ones_follow(seed: int, rule: Any, k: int) -> None:
+    # What a trained-on selection leaves is what a larger budget would have added.
+    x, quality = cloud(seed), qualities(seed, 24, "any")
+    whole = KCenterGreedy(**rule)(x, quality, budget=24)
+    rest = KCenterGreedy(**rule)(x, quality, budget=24 - k, given=whole.indices[:k])
+    np.testing.assert_array_equal(rest.indices, whole.indices[k:])
+    np.testing.assert_array_equal(rest.gains, whole.gains[k:])
+    assert not set(rest.indices.tolist()) & set(whole.indices[:k].tolist())
+
+
+def test_none_given_is_the_same_as_nothing_given() -> None:
+    x = cloud(0)
+    np.testing.assert_array_equal(KCenterGreedy()(x, budget=9, given=[]).indices, KCenterGreedy()(x, budget=9).indices)
+
+
+@pytest.mark.parametrize(
+    ("given_rows", "message"),
+    [
+        ([3, 24], r"given row 24 is not in the pool, whose rows are 0\.\.23"),
+        ([-1], r"given row -1 is not in the pool"),
+        ([3, 5, 3], r"row 3 is given twice"),
+        (np.zeros(24, dtype=bool), r"given has shape \(24,\) and type bool; .*np\.flatnonzero"),
+        ([0.5], r"given has shape \(1,\) and type float64"),
+        (np.ones((2, 8)), r"the given vectors have 8 dimensions but the embeddings 9"),
+        (np.full((2, 9), np.nan), r"row 0 of the given vectors holds nan"),
+        (list(range(20)), r"budget is 5 rows but 20 of the 24 are given .* it must lie in 1\.\.4"),
+    ],
+)
+def test_what_cannot_be_given_is_refused(given_rows: Any, message: str) -> None:
+    with pytest.raises(InputError, match=f"^KCenterGreedy: {message}"):
+        KCenterGreedy()(cloud(0), budget=5, given=given_rows)
+
+
+def test_given_rows_are_a_start_and_so_exclude_another() -> None:
+    for begin in ({"start": "random"}, {"start": 3}):
+        with pytest.raises(InputError, match="given rows are a start already; leave it at 'quality'"):
+            KCenterGreedy(**begin)(cloud(0), budget=5, given=[1])
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ({"start": -1}, r"start is row -1; rows count from 0"),
         ({"alpha": -1.0}, r"alpha is -1\.0; it must be a finite number"),
         ({"alpha": float("nan")}, r"alpha is nan; it must"),
         ({"alpha": float("inf")}, r"alpha is inf; it must"),

@@ -1,24 +1,29 @@
-"""Greedy selection by distance: the plain scan.
+"""Greedy selection by distance: rows as points, and the plain scan.
 
-One pass over all rows a pick. Distances are the direct sum Σ(a−b)² in float64, added in a fixed order, never
-the expansion |a|² − 2ab + |b|², which in float32 makes negative distances and ties of near-duplicates.
-Inputs are checked by the caller.
-
-`no_type_check` keeps a run-time type checker, which wraps functions, away from what Numba compiles.
+One pass over all rows a pick. Distances are the direct sum Σ(a−b)² in float64, added in a fixed order
+(`canonical.py`), never the expansion |a|² − 2ab + |b|², which in float32 makes negative distances and ties of
+near-duplicates. `lazy.py` gives the same picks faster where there are many rows. Inputs are checked by the caller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, no_type_check
+from typing import NamedTuple
 
-import numba
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt16
 
-__all__ = ["GreedyPicks", "greedy_scan", "nearest_distances"]
+from qads.kernels.canonical import apply_centre, best_row, distance, squared_norms, take
 
-_LANES = 8
+__all__ = ["Given", "GreedyPicks", "Points", "Rows", "greedy_scan", "nearest_distances"]
+
+Rows = Float[np.ndarray, "n d"] | UInt16[np.ndarray, "n d"]
+"""Embeddings as they are stored; uint16 holds the bits of bfloat16."""
+
+Given = Int[np.ndarray, " g"] | Float[np.ndarray, "g d"] | UInt16[np.ndarray, "g d"]
+"""Centres that are there before the first pick: rows by their number, or vectors."""
+
+_BLOCK = 2048
 
 
 class GreedyPicks(NamedTuple):
@@ -29,53 +34,122 @@ class GreedyPicks(NamedTuple):
     distances: Float[np.ndarray, " k"]
     nearest: Int[np.ndarray, " k"]
 
+    @classmethod
+    def empty(cls, k: int) -> GreedyPicks:
+        """Room for k picks: no gain, infinite distance, nothing near."""
+        return cls(np.full(k, -1, dtype=np.int64), np.full(k, np.nan), np.full(k, np.inf), np.full(k, -1, np.int64))
+
+
+class Points:
+    """Rows as the points that distances are measured between: float64, of length 1 where `cosine`."""
+
+    def __init__(self, x: Rows, *, cosine: bool) -> None:
+        self.cosine = cosine
+        self.x = np.asarray(x)  # A memory map is an array; its own class is only slower.
+        self.scale = np.ones(len(x))
+        if cosine:
+            for start, block in self.blocks():
+                self.scale[start : start + len(block)] = 1.0 / np.sqrt(squared_norms(block))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def blocks(self) -> Iterator[tuple[int, Float[np.ndarray, "b d"]]]:
+        """The stored rows, widened, block by block, each with the number of its first row."""
+        for start in range(0, len(self.x), _BLOCK):
+            yield start, widened(self.x[start : start + _BLOCK])
+
+    def stored(self, rows: Int[np.ndarray, " m"]) -> tuple[Float[np.ndarray, "r d"], Int[np.ndarray, " m"]]:
+        """Some rows widened, as an array and their places in it: all rows, uncopied, where they are wide already."""
+        if self.x.dtype.itemsize > 2:
+            return self.x, rows
+        return widened(self.x[rows]), np.arange(len(rows))
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
+        """The points of some rows."""
+        out = np.empty((len(rows), self.x.shape[1]))
+        take(*self.stored(rows), self.scale[rows], out)
+        return out
+
+    def apply(
+        self,
+        point: Float[np.ndarray, " d"],
+        number: int,
+        squared: Float[np.ndarray, " n"],
+        near: Int[np.ndarray, " n"],
+    ) -> None:
+        """Lower every row's squared distance to its nearest centre, in place, by a centre and its number."""
+        for start, block in self.blocks():
+            part = slice(start, start + len(block))
+            apply_centre(block, self.scale[part], point, number, squared[part], near[part])
+
 
 def greedy_scan(
-    x: Float[np.ndarray, "n d"],
+    x: Rows,
     weight: Float[np.ndarray, " n"],
     *,
     start: Sequence[int],
     k: int,
     cosine: bool,
     distance_share: float | None,
+    given: Given | None = None,
     on_pick: Callable[[int], None] | None = None,
 ) -> GreedyPicks:
     """Pick k rows: those of `start` first, then always the row of highest score; ties go to the lowest row.
 
+    One pass over all rows a centre: for few rows, and the second opinion on `lazy.py`.
+
     Args:
         x: rows, finite; of length > 0 each where `cosine`.
         weight: for the product w_i · d_i the weights; for the sum the quality term (1 − share) · q_i.
-        start: rows taken first, at most k.
+        start: rows taken first, at most k; at least one where nothing is given.
         k: number of picks.
         cosine: d = 1 − cos instead of the euclidean distance.
         distance_share: None for the product; else the score is (share / d_max) · d_i + weight_i, rounded in
-            that order, where d_max is the largest distance to the first pick (1 if all rows are equal).
+            that order, where d_max is the largest distance to the first centre (1 if all rows are equal).
+        given: centres before the first pick; those that are rows are never picked.
         on_pick: called with the number of picks made.
 
     Returns:
-        The picks; the gain of a start row is NaN, the distance of the first infinite.
+        The picks. The gain of a start row is NaN. The nearest of a pick is the step of an earlier one, −2 − g for the
+        given centre g, or −1 where there is none and the distance is infinite.
     """
-    scale = 1.0 / np.sqrt(_squared_norms(x)) if cosine else np.ones(len(x))
-    nearest_squared = np.full(len(x), np.inf)
-    nearest_step = np.full(len(x), -1, dtype=np.int64)
+    points = Points(x, cosine=cosine)
+    centres = given_points(points, given, cosine=cosine)
+    squared, near = np.full(len(x), np.inf), np.full(len(x), -1, dtype=np.int32)
     taken = np.zeros(len(x), dtype=np.bool_)
-    picks = GreedyPicks(np.empty(k, np.int64), np.full(k, np.nan), np.full(k, np.inf), np.full(k, -1, dtype=np.int64))
-    d_max = 1.0
-    for step, forced in enumerate(_padded(start, k)):
-        row, gain = forced, np.nan
-        if forced < 0:
-            share = -1.0 if distance_share is None else distance_share / d_max
-            row, gain = _best(nearest_squared, weight, taken, cosine, share)
-        picks.indices[step], picks.gains[step] = row, gain
-        picks.distances[step] = _distance(nearest_squared[row], cosine)
-        picks.nearest[step] = nearest_step[row]
-        taken[row] = True
-        _apply(x, scale, row, step, nearest_squared, nearest_step)
-        if step == 0:
-            d_max = _distance(float(nearest_squared.max()), cosine) or 1.0
-        if on_pick:
+    if given is not None and given.ndim == 1:
+        taken[given] = True
+    picks, n_given = GreedyPicks.empty(k), 0 if given is None else len(given)
+    share = -1.0 if distance_share is None else distance_share
+    for number in range(n_given + k):
+        step = number - n_given
+        if step < 0:
+            point = centres.take(np.array([number]))
+        else:
+            row, gain = (start[step], np.nan) if step < len(start) else best_row(squared, weight, taken, cosine, share)
+            picks.indices[step], picks.gains[step] = row, gain
+            picks.distances[step], picks.nearest[step] = distance(squared[row], cosine), near[row]
+            taken[row] = True
+            point = points.take(np.array([row]))
+        points.apply(point[0], number, squared, near)
+        if number == 0 and distance_share is not None:
+            share = distance_share / (distance(squared.max(), cosine) or 1.0)
+        if on_pick and step >= 0:
             on_pick(step + 1)
-    return picks
+    return picks._replace(nearest=as_steps(picks.nearest, n_given))
+
+
+def given_points(points: Points, given: Given | None, *, cosine: bool) -> Points:
+    """The given centres as points of their own."""
+    if given is None:
+        return Points(points.x[:0], cosine=cosine)
+    return Points(points.x[given] if given.ndim == 1 else given, cosine=cosine)
+
+
+def as_steps(numbers: Int[np.ndarray, " k"], n_given: int) -> Int[np.ndarray, " k"]:
+    """Numbers of centres, the given ones first, as steps: −2 − g for a given one, −1 for none."""
+    return np.where(numbers < 0, -1, np.where(numbers < n_given, -2 - numbers, numbers - n_given)).astype(np.int64)
 
 
 def nearest_distances(x: Float[np.ndarray, "n d"], centres: Int[np.ndarray, " k"]) -> Float[np.ndarray, " n"]:
@@ -102,77 +176,8 @@ def nearest_distances(x: Float[np.ndarray, "n d"], centres: Int[np.ndarray, " k"
     return np.sqrt(nearest)
 
 
-def _padded(start: Sequence[int], k: int) -> Iterator[int]:
-    yield from start
-    yield from [-1] * (k - len(start))
-
-
-@numba.njit(cache=True)
-@no_type_check
-def _distance(squared: float, cosine: bool) -> float:
-    """The distance for a squared euclidean one; for unit vectors |a−b|²/2 = 1 − cos, without cancellation."""
-    return 0.5 * squared if cosine else np.sqrt(squared)
-
-
-@numba.njit(cache=True)
-@no_type_check
-def _squared_norms(x: np.ndarray) -> np.ndarray:
-    out = np.empty(x.shape[0])
-    for i in range(x.shape[0]):
-        total = 0.0
-        for j in range(x.shape[1]):
-            total += np.float64(x[i, j]) * np.float64(x[i, j])
-        out[i] = total
-    return out
-
-
-@numba.njit(cache=True)
-@no_type_check
-def _best(
-    nearest_squared: np.ndarray, weight: np.ndarray, taken: np.ndarray, cosine: bool, share: float
-) -> tuple[int, float]:
-    """The untaken row of highest score; share < 0 means the product."""
-    best, best_score = -1, -np.inf
-    for i in range(len(weight)):
-        if taken[i]:
-            continue
-        distance = _distance(nearest_squared[i], cosine)
-        score = weight[i] * distance if share < 0 else weight[i] + share * distance
-        if score > best_score:
-            best, best_score = i, score
-    return best, best_score
-
-
-@numba.njit(cache=True)
-@no_type_check
-def _apply(
-    x: np.ndarray,
-    scale: np.ndarray,
-    centre: int,
-    step: int,
-    nearest_squared: np.ndarray,
-    nearest_step: np.ndarray,
-) -> None:
-    """Lower every row's distance to the nearest pick by the new one.
-
-    Eight sums side by side, joined in one order: fast, and the same to the bit on every machine.
-    """
-    n, d = x.shape
-    whole = d - d % _LANES
-    point = x[centre].astype(np.float64) * scale[centre]
-    lanes = np.empty(_LANES)
-    for i in range(n):
-        lanes[:] = 0.0
-        for j in range(0, whole, _LANES):
-            for lane in range(_LANES):
-                difference = np.float64(x[i, j + lane]) * scale[i] - point[j + lane]
-                lanes[lane] += difference * difference
-        for j in range(whole, d):
-            difference = np.float64(x[i, j]) * scale[i] - point[j]
-            lanes[j - whole] += difference * difference
-        even = (lanes[0] + lanes[4]) + (lanes[2] + lanes[6])
-        odd = (lanes[1] + lanes[5]) + (lanes[3] + lanes[7])
-        total = even + odd
-        if total < nearest_squared[i]:
-            nearest_squared[i] = total
-            nearest_step[i] = step
+def widened(x: Float[np.ndarray, "..."] | UInt16[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """float16 and bfloat16 as float32; what is wider as it is."""
+    if x.dtype == np.uint16:
+        return (x.astype(np.uint32) << 16).view(np.float32)
+    return x.astype(np.float32) if x.dtype == np.float16 else x

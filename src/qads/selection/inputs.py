@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal, cast
@@ -12,13 +13,16 @@ import numpy.typing as npt
 from jaxtyping import Float
 
 from qads.errors import AlignmentError, InputError
+from qads.kernels.distance import Given, Rows, widened
 
 __all__ = [
     "Budget",
     "Scale",
     "check_choice",
+    "check_directions",
     "check_seed",
     "checked_embeddings",
+    "checked_given",
     "checked_quality",
     "resolve_budget",
     "scaled_quality",
@@ -28,6 +32,9 @@ Scale = Literal["rank", "minmax", "none"]
 
 Budget = int | float | np.integer[Any] | np.floating[Any]
 """A count of rows (a whole number) or a fraction of them (a float in (0, 1])."""
+
+# NumPy has no bfloat16; this type is nothing but a name for its bits.
+_BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
 # Squares, and products of a weight and a distance, stay finite in float64 up to here.
 _LARGEST = 1e150
@@ -60,33 +67,88 @@ def resolve_budget(budget: object, n_rows: int, *, method: str) -> int:
     return int(cast(int, budget))
 
 
-def checked_embeddings(embeddings: object, *, method: str) -> Float[np.ndarray, "n d"]:
-    """Embeddings as a C-ordered float array [n, d]; memory maps and CPU tensors are taken as they are.
+def checked_embeddings(embeddings: object, *, method: str, name: str = "embeddings") -> Rows:
+    """Embeddings as a C-ordered array [n, d] of the type they are stored in; nothing in C order is copied.
+
+    Memory maps and CPU tensors are taken as they are, float16 and bfloat16 too; bfloat16, which NumPy lacks, comes as
+    uint16 that hold its bits. Integers, and floats wider than 64 bits, become float64.
 
     Raises:
         InputError: not a two-dimensional array of real numbers, empty, or a row is not finite.
     """
-    x = _as_array(embeddings, "embeddings", method=method)
-    if x.ndim != 2 or x.dtype.kind not in "fiu":
+    x = _as_array(embeddings, name, method=method)
+    if x.ndim != 2 or (x.dtype.kind not in "fiu" and x.dtype != _BFLOAT16):
         raise InputError(
-            f"{method}: embeddings have shape {x.shape} and type {x.dtype}; they must be a float array [rows, dims]."
+            f"{method}: {name} have shape {x.shape} and type {x.dtype}; they must be a float array [rows, dims]."
         )
     if 0 in x.shape:
-        raise InputError(f"{method}: embeddings have shape {x.shape}; there must be a row and a dimension at least.")
-    # No conversion loses a digit: half becomes float32, what is wider float64. An array that is of that type
-    # and in C order already is not copied.
-    narrow = x.dtype.kind == "f" and x.dtype.itemsize <= 4
-    x = np.ascontiguousarray(x, dtype=np.float32 if narrow else np.float64)
-    limit = min(_LARGEST, float(np.finfo(x.dtype).max))
-    for start in range(0, len(x), 8192):
-        usable = np.abs(x[start : start + 8192]) <= limit
-        if not usable.all():
-            row, dim = np.argwhere(~usable)[0].tolist()
+        raise InputError(f"{method}: {name} have shape {x.shape}; there must be a row and a dimension at least.")
+    if x.dtype == _BFLOAT16:
+        x = np.ascontiguousarray(x).view(np.uint16)
+    else:
+        # Other byte orders become the machine's own.
+        narrow = x.dtype.kind == "f" and x.dtype.itemsize <= 4
+        x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("=") if narrow else np.float64)
+    for start in range(0, len(x), 1024):
+        block = widened(x[start : start + 1024])
+        limit = min(_LARGEST, float(np.finfo(block.dtype).max))
+        if not (block.min() >= -limit and block.max() <= limit):  # NaN is the least and the largest of all.
+            row, dim = np.argwhere(~(np.abs(block) <= limit))[0].tolist()
             raise InputError(
-                f"{method}: row {start + row} of the embeddings holds {x[start + row, dim]} in dimension "
+                f"{method}: row {start + row} of the {name} holds {block[row, dim]} in dimension "
                 f"{dim}; every value must be finite and at most {_LARGEST:g} in size."
             )
     return x
+
+
+def check_directions(x: Rows, *, method: str, name: str = "embeddings") -> None:
+    """Refuse rows that have no direction, which the cosine needs.
+
+    Raises:
+        InputError: a row is zero, or so short that its squares underflow in float64.
+    """
+    for start in range(0, len(x), 1024):
+        block = widened(x[start : start + 1024])
+        largest = np.maximum(block.max(axis=1), -block.min(axis=1))
+        row = int(np.argmin(largest))
+        if float(largest[row]) < 1e-150:
+            raise InputError(
+                f"{method}: row {start + row} of the {name} is zero (its largest value is {largest[row]:g}); with "
+                "metric='cosine' it must have a direction. Drop the row or use metric='euclidean'."
+            )
+
+
+def checked_given(given: object, x: Rows, *, method: str) -> Given | None:
+    """Rows of the pool by number, or vectors [g, d]; None for none.
+
+    Raises:
+        InputError: neither of them; a row that is not in the pool or is there twice; vectors of another dimension.
+    """
+    if given is None:
+        return None
+    rows = _as_array(given, "given", method=method)
+    if rows.size == 0:
+        return None
+    if rows.ndim == 2:
+        vectors = checked_embeddings(given, method=method, name="given vectors")
+        if vectors.shape[1] != x.shape[1]:
+            raise InputError(
+                f"{method}: the given vectors have {vectors.shape[1]} dimensions but the embeddings {x.shape[1]}; "
+                "they must come from one embedder."
+            )
+        return vectors
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise InputError(
+            f"{method}: given has shape {rows.shape} and type {rows.dtype}; it must be row numbers [g] (of a mask: "
+            "np.flatnonzero(mask)) or vectors [g, dims]."
+        )
+    outside = (rows < 0) | (rows >= len(x))
+    if outside.any():
+        raise InputError(f"{method}: given row {rows[outside][0]} is not in the pool, whose rows are 0..{len(x) - 1}.")
+    values, counts = np.unique(rows, return_counts=True)
+    if len(values) < len(rows):
+        raise InputError(f"{method}: row {values[counts > 1][0]} is given twice; every row counts once.")
+    return rows.astype(np.int64)
 
 
 def checked_quality(quality: object, n_rows: int, *, method: str) -> Float[np.ndarray, " n"]:
@@ -99,6 +161,8 @@ def checked_quality(quality: object, n_rows: int, *, method: str) -> Float[np.nd
     if quality is None:
         return np.ones(n_rows)
     q = _as_array(quality, "quality", method=method)
+    if q.dtype == _BFLOAT16:
+        q = widened(np.ascontiguousarray(q).view(np.uint16))
     if q.ndim != 1 or q.dtype.kind not in "fiub":
         raise InputError(f"{method}: quality has shape {q.shape} and type {q.dtype}; it must be one number a row.")
     if len(q) != n_rows:
@@ -159,14 +223,17 @@ def check_seed(seed: int, *, method: str) -> None:
 
 
 def _as_array(values: Any, what: str, *, method: str) -> npt.NDArray[Any]:
-    # A torch tensor is known by its type's name, so that torch need not be loaded. NumPy has no bfloat16;
-    # widening it is exact.
-    if type(values).__module__.partition(".")[0] == "torch":
-        values = values.detach().float() if str(values.dtype) == "torch.bfloat16" else values.detach()
+    """The values as an array, uncopied where possible; bfloat16 as `_BFLOAT16`."""
     try:
-        return np.asarray(values)
+        # A torch tensor is known by its type's name, so that torch need not be loaded.
+        if type(values).__module__.partition(".")[0] == "torch":
+            values = values.detach()
+            if str(values.dtype) == "torch.bfloat16":
+                return values.view(sys.modules["torch"].int16).numpy().view(_BFLOAT16)
+        array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{method}: {what} of type {type(values).__name__} cannot be read as an array ({error}); "
             "give a NumPy array or a tensor on the CPU."
         ) from error
+    return array.view(_BFLOAT16) if array.dtype.name == "bfloat16" else array  # As the package ml_dtypes has it.

@@ -11,6 +11,9 @@ training data it is Sener & Savarese 2018, arXiv:1708.00489; weighted by quality
 arXiv:2404.01067. How the paper joins distance and quality exactly is not public in a text we could read, so
 both forms are here.
 
+Rows that are *given*, what the user has trained on already, count as picked before the first step and are not picked
+again; d_max is then the largest distance to the first of them.
+
 Edge cases: when every score left is 0 (duplicates, zero quality) the lowest rows fill the budget, exactly.
 """
 
@@ -25,14 +28,17 @@ import numpy.typing as npt
 from jaxtyping import Float
 
 from qads.errors import InputError
-from qads.kernels.distance import greedy_scan
+from qads.kernels.distance import Given, Rows
+from qads.kernels.lazy import greedy
 from qads.pool import Progress, Selection
 from qads.selection.inputs import (
     Budget,
     Scale,
     check_choice,
+    check_directions,
     check_seed,
     checked_embeddings,
+    checked_given,
     checked_quality,
     resolve_budget,
     scaled_quality,
@@ -67,8 +73,8 @@ class KCenterGreedy:
     """Distance between embeddings; cosine is 1 − cos."""
     scale: Scale = "rank"
     """How quality is brought to [0, 1]."""
-    start: Start = "quality"
-    """First pick: the row of highest quality, or `n_start` rows drawn by `seed`."""
+    start: Start | int = "quality"
+    """First pick: the row of highest quality, `n_start` rows drawn by `seed`, or the row of this number."""
     n_start: int = 1
     """Number of random first rows; they are part of the selection."""
     seed: int = 0
@@ -78,16 +84,19 @@ class KCenterGreedy:
 
     def __post_init__(self) -> None:
         choices = (("combine", Combine), ("metric", Metric), ("scale", Scale), ("start", Start))
-        for name, choice in choices:
+        by_number = isinstance(self.start, int) and not isinstance(self.start, bool)
+        for name, choice in choices[:3] if by_number else choices:
             check_choice(getattr(self, name), get_args(choice), name=name, method="KCenterGreedy")
         check_seed(self.seed, method="KCenterGreedy")
         if not (np.isfinite(self.alpha) and self.alpha >= 0):
             raise InputError(f"KCenterGreedy: alpha is {self.alpha}; it must be a finite number ≥ 0.")
         if not 0 <= self.w <= 1:
             raise InputError(f"KCenterGreedy: w is {self.w}; it must lie in [0, 1].")
+        if isinstance(self.start, int) and self.start < 0:
+            raise InputError(f"KCenterGreedy: start is row {self.start}; rows count from 0.")
         if self.n_start < 1:
             raise InputError(f"KCenterGreedy: n_start is {self.n_start}; there must be one first row at least.")
-        if self.start == "quality" and self.n_start != 1:
+        if self.start != "random" and self.n_start != 1:
             raise InputError(
                 f"KCenterGreedy: n_start is {self.n_start}; it must be 1, since only start='random' uses it."
             )
@@ -99,64 +108,78 @@ class KCenterGreedy:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        given: npt.ArrayLike | None = None,
     ) -> Selection:
         """Select rows.
 
         Args:
-            embeddings: float array-like [n, d]; memory maps and CPU tensors are welcome.
+            embeddings: float array-like [n, d]. Memory maps are read in blocks and may be larger than memory; CPU
+                tensors are welcome; neither is copied, in bfloat16, float16, float32 or float64.
             quality: one finite number a row [n], higher is better; None counts every row as 1.
             budget: number of rows, or a fraction in (0, 1] as a float.
             progress: called with (picks made, budget).
+            given: what is there already, in the place of a start: rows of the pool by number [g], which are not
+                selected again, or vectors [g, d] of another one.
 
         Returns:
-            The selection, in order, exactly as long as the budget.
+            The selection, in order, exactly as long as the budget. Where the nearest earlier row is a given one, the
+            pick's `nearest` is −2 − its position in `given`.
 
         Raises:
             InputError: an input is not what it must be; the message names the row.
             AlignmentError: quality and embeddings have different lengths.
         """
         x = checked_embeddings(embeddings, method="KCenterGreedy")
-        given = checked_quality(quality, len(x), method="KCenterGreedy")
+        quality_given = checked_quality(quality, len(x), method="KCenterGreedy")
+        centres = checked_given(given, x, method="KCenterGreedy")
         k = resolve_budget(budget, len(x), method="KCenterGreedy")
-        self._check_rows(x, k)
-        q = np.ones(len(x)) if quality is None else scaled_quality(given, self.scale, method="KCenterGreedy")
-        picks = greedy_scan(
+        self._check_rows(x, k, centres)
+        q = np.ones(len(x)) if quality is None else scaled_quality(quality_given, self.scale, method="KCenterGreedy")
+        picks = greedy(
             x,
             self._weight(q),
-            start=self._first_rows(q),
+            start=self._first_rows(q) if centres is None else [],
             k=k,
             cosine=self.metric == "cosine",
             distance_share=None if self.combine == "product" else 1 - self.w,
+            given=centres,
             on_pick=(lambda done: progress(done, k)) if progress else None,
         )
-        if self.start == "quality":
+        if self.start == "quality" and centres is None:
             picks.gains[0] = q[picks.indices[0]]
         return Selection(
             indices=picks.indices,
             gains=picks.gains,
             distances=picks.distances,
             nearest=picks.nearest,
-            quality=given[picks.indices],
+            quality=quality_given[picks.indices],
             n_rows=len(x),
             method=self.kind,
         )
 
-    def _check_rows(self, x: Float[np.ndarray, "n d"], k: int) -> None:
+    def _check_rows(self, x: Rows, k: int, given: Given | None) -> None:
         if self.start == "random" and self.n_start > k:
             raise InputError(
                 f"KCenterGreedy: n_start is {self.n_start} but the budget is {k}; the first rows are part of "
                 "the selection, so n_start must be at most the budget."
             )
+        if isinstance(self.start, int) and self.start >= len(x):
+            raise InputError(
+                f"KCenterGreedy: start is row {self.start} but the pool has {len(x)}; it must lie in 0..{len(x) - 1}."
+            )
+        if given is not None and self.start != "quality":
+            raise InputError(
+                f"KCenterGreedy: start is {self.start!r}, but given rows are a start already; leave it at 'quality'."
+            )
+        if given is not None and given.ndim == 1 and k > len(x) - len(given):
+            raise InputError(
+                f"KCenterGreedy: budget is {k} rows but {len(given)} of the {len(x)} are given and not selected "
+                f"again; it must lie in 1..{len(x) - len(given)}."
+            )
         if self.metric == "cosine":
-            largest = np.maximum(x.max(axis=1), -x.min(axis=1))
-            row = int(np.argmin(largest))
-            # The squares of smaller values underflow in float64.
-            if float(largest[row]) < 1e-150:
-                raise InputError(
-                    f"KCenterGreedy: row {row} of the embeddings is zero (its largest value is "
-                    f"{largest[row]:g}); with metric='cosine' it must have a direction. Drop the row or use "
-                    "metric='euclidean'."
-                )
+            check_directions(x, method="KCenterGreedy")
+            if given is not None and given.ndim == 2:
+                check_directions(given, method="KCenterGreedy", name="given vectors")
 
     def _weight(self, q: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         if self.combine == "sum":
@@ -174,4 +197,6 @@ class KCenterGreedy:
     def _first_rows(self, quality: Float[np.ndarray, " n"]) -> list[int]:
         if self.start == "quality":
             return [int(np.argmax(quality))]
+        if isinstance(self.start, int):
+            return [self.start]
         return np.random.default_rng(self.seed).choice(len(quality), self.n_start, replace=False).tolist()

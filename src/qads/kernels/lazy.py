@@ -1,0 +1,235 @@
+"""Greedy selection by distance, lazily and in blocks: the picks of `distance.py: greedy_scan`, to the bit, faster.
+
+A row's distance to the nearest centre only falls as centres join, so a score computed with some of the centres is an
+upper bound for good, for every score that rises with the distance. *Sleeping* rows keep such a bound, which is below
+θ; *awake* rows have seen all centres and score θ or more. So the best awake row is the best of all, and of the steps
+
+    while rows are to be picked:
+        if no row is awake: lower θ and show the rows above it the centres that they have not seen, 256 at a time;
+                            whoever falls below θ on the way sleeps on
+        else:               the 256 best awake rows race: greedy picks among themselves, while the winner beats the
+                            best outside; then the other awake rows see the winners, and whoever falls below θ sleeps
+
+only the race is sequential. Showing is a product of matrices in low precision that rules most pairs out (`bounds.py`)
+and canonical float64 distances of the few others (`canonical.py`), which alone decide. Ties go as in the scan, since
+rows are compared by (score, −row) everywhere. Rows whose score no distance changes any more (weight 0; a sum without
+distance) are picked at the end, in their order. How many rows wake is a matter of speed: many are shown centres in few
+large products, few are shown little in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from qads.kernels.bounds import BoundProduct, fast_product
+from qads.kernels.canonical import distance, race, update_scores
+from qads.kernels.distance import Given, GreedyPicks, Points, Rows, as_steps, greedy_scan
+from qads.kernels.field import Field, Threads
+
+__all__ = ["greedy", "greedy_lazy"]
+
+_RACE = 256  # Rows in a race.
+_CHUNK = 256  # Centres that are shown at a time.
+_WAIT = 4  # Rows that have seen 1 in so many of a chunk wait for the next one, which begins where they are.
+_FIRST_WOKEN, _MOST_WOKEN, _LEAST_WOKEN = 0.1, 0.25, 1024  # Shares of the rows, and a number.
+_FEW_AWAKE, _MANY_AWAKE = 256, 4096  # With fewer twice as many are woken the next time, with more half as many.
+_WORTH_IT = 2e9  # Rows × centres × dimensions; the scan does them in about half a second.
+_LEAST_CENTRES = 32  # Preparing costs as much as some passes of the scan.
+
+
+def greedy(
+    x: Rows,
+    weight: Float[np.ndarray, " n"],
+    *,
+    start: Sequence[int],
+    k: int,
+    cosine: bool,
+    distance_share: float | None,
+    given: Given | None = None,
+    on_pick: Callable[[int], None] | None = None,
+) -> GreedyPicks:
+    """`greedy_scan` or `greedy_lazy`, whichever is faster; they are the same to the bit."""
+    n_centres = k + (0 if given is None else len(given))
+    small = n_centres < _LEAST_CENTRES or float(x.size) * n_centres < _WORTH_IT
+    return (greedy_scan if small else greedy_lazy)(
+        x, weight, start=start, k=k, cosine=cosine, distance_share=distance_share, given=given, on_pick=on_pick
+    )
+
+
+def greedy_lazy(
+    x: Rows,
+    weight: Float[np.ndarray, " n"],
+    *,
+    start: Sequence[int],
+    k: int,
+    cosine: bool,
+    distance_share: float | None,
+    given: Given | None = None,
+    on_pick: Callable[[int], None] | None = None,
+    n_threads: int | None = None,
+    product: BoundProduct | None = None,
+) -> GreedyPicks:
+    """Pick k rows as `greedy_scan` does. Takes two bytes a number of x, and 64 a row; reads a memory map in blocks.
+
+    Args:
+        x: this and all up to `on_pick` as in `greedy_scan`, though picks come in bursts.
+        weight: as there.
+        start: as there.
+        k: as there.
+        cosine: as there.
+        distance_share: as there.
+        given: as there.
+        on_pick: as there.
+        n_threads: None for as many as torch or NumPy would use; changes nothing but the time.
+        product: how bounds are computed; None for what is faster here. Changes nothing but the time.
+    """
+    product = product or fast_product(float(x.size) * k)
+    with Threads(n_threads, product) as threads:
+        field = Field(Points(x, cosine=cosine), given, k, product, threads)
+        search = _Search(field, weight, k, on_pick)
+        search.begin(start, distance_share)
+        search.finish()
+    return search.picks._replace(nearest=as_steps(search.picks.nearest, field.n_given))
+
+
+class _Search:
+    """The picks so far, the rows' scores, and which of them are awake."""
+
+    def __init__(
+        self,
+        field: Field,
+        weight: Float[np.ndarray, " n"],
+        k: int,
+        on_pick: Callable[[int], None] | None,
+    ) -> None:
+        self.picks = GreedyPicks.empty(k)
+        self._field, self._weight, self._cosine, self._on_pick = field, weight, field.points.cosine, on_pick
+        self._n_picked, self._share = 0, -1.0
+        self._scores = np.empty(len(weight))
+        self._theta = np.inf
+        self._n_woken = max(_LEAST_WOKEN, int(_FIRST_WOKEN * len(weight)))
+        self._awake = np.empty(0, np.int64)
+
+    def begin(self, start: Sequence[int], distance_share: float | None) -> None:
+        """Show the first centre to all rows, then pick the start rows."""
+        field = self._field
+        if not field.n_given:
+            field.add(np.array(start[:1]))
+        field.show_first()
+        if distance_share is not None:
+            self._share = distance_share / (distance(field.squared.max(), self._cosine) or 1.0)
+        self._score(np.arange(len(self._scores)))
+        if not field.n_given:
+            self.picks.indices[0] = start[0]
+            self._scores[start[0]] = -np.inf
+            self._count(1)
+            start = start[1:]
+        elif not field.n_vectors:
+            self._scores[field.centres[: field.n_given]] = -np.inf
+        self._pick_in_order(np.array(start, np.int64))
+        self.picks.gains[: self._n_picked] = np.nan
+
+    def finish(self) -> None:
+        """Pick the rest greedily."""
+        k = len(self.picks.indices)
+        while self._n_picked < k:
+            if len(self._awake):
+                self._race_awake()
+            # Where distances count for nothing any more, scores are final.
+            elif self._share == 0 or (self._share < 0 and self._scores.max() == 0):
+                self._pick_in_order(np.argsort(-self._scores, kind="stable")[: k - self._n_picked])
+            else:
+                self._wake()
+
+    def _wake(self) -> None:
+        place = max(0, len(self._scores) - self._n_woken)
+        self._theta = np.partition(self._scores, place)[place]
+        if self._share < 0:
+            self._theta = max(self._theta, 5e-324)  # Rows of score 0 are all settled in the end.
+        elif self._theta == -np.inf:
+            self._theta = 0.0
+        self._awake = self._catch_up(np.flatnonzero(self._scores >= self._theta))
+        if len(self._awake) < _FEW_AWAKE:
+            self._n_woken = min(2 * self._n_woken, max(_LEAST_WOKEN, int(_MOST_WOKEN * len(self._scores))))
+        elif len(self._awake) > _MANY_AWAKE:
+            self._n_woken = max(self._n_woken // 2, _LEAST_WOKEN)
+
+    def _catch_up(self, rows: Int[np.ndarray, " m"]) -> Int[np.ndarray, " a"]:
+        """Show rows all centres; returns those that stay at θ or above."""
+        seen, n_centres = self._field.seen, self._field.n_centres
+        behind = rows[seen[rows] < n_centres]
+        while len(behind):
+            first = int(seen[behind].min())
+            last = min(first + _CHUNK, n_centres)
+            # Rows that have seen much of this chunk wait for the next, which begins where they are.
+            shown = behind[seen[behind] <= first + _CHUNK // _WAIT]
+            self._field.show(shown, first, last)
+            self._score(shown)
+            behind = behind[(self._scores[behind] >= self._theta) & (seen[behind] < n_centres)]
+        return rows[self._scores[rows] >= self._theta]
+
+    def _race_awake(self) -> None:
+        awake = self._awake
+        scores = self._scores[awake]
+        racing = _best(scores, _RACE)
+        rest = awake[~racing]
+        rival = (self._theta, len(self._scores))  # No sleeping row scores θ.
+        if len(rest):
+            rival = (scores[~racing].max(), int(rest[scores[~racing].argmax()]))
+        before = self._field.n_centres
+        self._race(awake[racing], rival)
+        if self._n_picked < len(self.picks.indices):
+            self._field.show(rest, before, self._field.n_centres)
+            self._score(rest)
+            self._awake = awake[self._scores[awake] >= self._theta]
+
+    def _pick_in_order(self, rows: Int[np.ndarray, " m"]) -> None:
+        self._theta = -np.inf
+        for first in range(0, len(rows), _RACE):
+            block = rows[first : first + _RACE]
+            self._catch_up(block)
+            self._race(block, None)
+
+    def _race(self, rows: Int[np.ndarray, " b"], rival: tuple[float, int] | None) -> None:
+        """Pick from the rows: all in their order without a rival, else greedily while none outside can be better."""
+        field, bounds, done = self._field, self._field.bounds, self._n_picked
+        right, left = bounds.right(rows), bounds.left[rows]
+        bound = field.threads.one(lambda: field.product(right, field.product.prepared(left)))
+        squared, near, scores = field.squared[rows], field.near[rows], self._scores[rows]
+        won, results = np.empty(len(rows), np.int64), np.empty((3, len(rows)))
+        n_won = race(
+            bound, field.points.take(rows), rows, rival or (0.0, 0), min(len(rows), len(self.picks.indices) - done),
+            rival is None, field.n_centres, bounds.unit, self._cosine, self._share, self._weight[rows],
+            squared, near, scores, won, results,
+        )  # fmt: skip
+        winners, part = rows[won[:n_won]], slice(done, done + n_won)
+        self.picks.indices[part], self.picks.gains[part] = winners, results[0, :n_won]
+        self.picks.nearest[part] = results[2, :n_won]
+        self.picks.distances[part] = [distance(value, self._cosine) for value in results[1, :n_won]]
+        field.add(winners)
+        field.squared[rows], field.near[rows], field.seen[rows] = squared, near, field.n_centres
+        bounds.set_reach(rows, field.squared)
+        self._scores[rows] = scores
+        self._count(n_won)
+
+    def _score(self, rows: Int[np.ndarray, " m"]) -> None:
+        update_scores(rows, self._field.squared, self._weight, self._cosine, self._share, self._scores)
+
+    def _count(self, n: int) -> None:
+        for _ in range(n):
+            self._n_picked += 1
+            if self._on_pick:
+                self._on_pick(self._n_picked)
+
+
+def _best(scores: Float[np.ndarray, " a"], b: int) -> Bool[np.ndarray, " a"]:
+    """Which b scores are the best, the first of equals."""
+    if len(scores) <= b:
+        return np.ones(len(scores), np.bool_)
+    least = np.partition(scores, len(scores) - b)[len(scores) - b]
+    best = scores > least
+    best[np.flatnonzero(scores == least)[: b - np.count_nonzero(best)]] = True
+    return best
