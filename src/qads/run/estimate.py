@@ -42,7 +42,7 @@ _CHARS_PER_TOKEN = 2.8
 _ROWS_READ = 200
 """Rows of the pool, evenly spaced, that tell how long rows are in tokens."""
 _CPU_UTILISATION = 0.7
-"""Share of the matrix-product peak that scoring reaches on a CPU: SmolLM2-135M in bfloat16 on two cores, measured."""
+"""Share of the matrix-product peak that scoring reaches on a CPU, by first measurements of SmolLM2-135M in bfloat16."""
 _EMBEDDING_UTILISATION = 0.35
 """The same of embedding; a guess, not a measurement."""
 
