@@ -18,6 +18,7 @@ from qads.kernels.likelihood import TokenTarget
 from qads.models import open_causal_lm, open_tokenizer
 from qads.pool import Pool, Row
 from qads.quality import CompletionsEngine, LocalEngine, OneShotInfluence, SGLangEngine, UntilRankStable
+from qads.quality.engines import _LocalModel
 from quality.serving import serving
 from run.tiny import make_model, rows
 
@@ -74,6 +75,16 @@ def test_the_size_of_a_pass_is_what_was_set_or_what_suits_the_device(model: Path
     assert Execution().pass_size("cpu") == Execution().pass_size("mps") == 2048
     assert Execution().pass_size("cuda") is None
     assert Execution(max_tokens_per_batch=77).pass_size("cuda") == 77
+
+
+def test_where_nobody_knows_the_size_of_a_pass_it_is_found_by_trying_and_logged(
+    model: Path, caplog: pytest.LogCaptureFixture
+):
+    lm = open_causal_lm(str(model), device="cpu", dtype="float32")
+    with caplog.at_level("INFO", "qads.quality.engines"), _LocalModel(lm, None) as engine:
+        _, cost = engine.score(PREFIXES, TARGETS, WANTED)
+    (found,) = cost.max_tokens_per_batch
+    assert found.bit_count() == 1 and f"passes of {found} tokens" in caplog.text
 
 
 @pytest.mark.parametrize("kind", SERVED)
