@@ -97,7 +97,7 @@ def _frame(points: Points) -> tuple[Float[np.ndarray, " d"], float]:
 
 
 class BFloat16Product:
-    """Bounds by torch's product of bfloat16 matrices, padded with zeros to 32 × 32 at least.
+    """Bounds by torch's product of bfloat16 matrices, padded with zeros to few shapes, 32 × 32 at least.
 
     What is smaller torch may compute by other means than oneDNN, and those may add in bfloat16.
     """
@@ -132,7 +132,14 @@ BoundProduct = BFloat16Product | Float32Product
 
 
 def _padded(factors: UInt16[np.ndarray, "m w"]) -> UInt16[np.ndarray, "p w"]:
-    return factors if len(factors) >= 32 else np.pad(factors, ((0, 32 - len(factors)), (0, 0)))
+    """With rows of zeros: 32, 64, 128 or a multiple of 256, since oneDNN compiles a kernel for every new shape."""
+    n = len(factors)
+    size = -(-n // 256) * 256 if n > 128 else max(32, 1 << (n - 1).bit_length())
+    if size == n:
+        return factors
+    out = np.zeros((size, factors.shape[1]), np.uint16)
+    out[:n] = factors
+    return out
 
 
 def fast_product(work: float) -> BoundProduct:

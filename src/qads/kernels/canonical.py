@@ -137,6 +137,8 @@ def tighten(
     at: np.ndarray,
     scale: np.ndarray,
     centres: np.ndarray,
+    centres_at: np.ndarray,
+    centres_scale: np.ndarray,
     first: int,
     rows: np.ndarray,
     unit: float,
@@ -153,7 +155,9 @@ def tighten(
         x: stored rows.
         at: where the rows are [h] in `x`.
         scale: factors [n] that make points of rows.
-        centres: the points [c, d] of the centres `first`, `first + 1`, …
+        centres: stored rows that the centres `first`, `first + 1`, … are among.
+        centres_at: where they are [c] in `centres`.
+        centres_scale: factors [c] that make points of them.
         first: number of the first centre.
         rows: the rows' numbers [h].
         unit: factor of the fall.
@@ -174,8 +178,8 @@ def tighten(
                 break
             for j in range(len(likely)):
                 if likely[j] == top:
-                    likely[j] = -1
-                    total = _squared_distance(point, 1.0, centres[j], lanes)
+                    likely[j] = -1  # (a − b)² is (b − a)², so centre and row may change places.
+                    total = _squared_distance(centres[centres_at[j]], centres_scale[j], point, lanes)
                     if total < squared[i] or (total == squared[i] and first + j < near[i]):
                         squared[i], near[i] = total, first + j
             cut = max(1, _as_bound(unit * (before - squared[i]), bound))

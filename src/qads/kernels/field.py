@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, UInt16
+from jaxtyping import Int
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from qads.kernels.bounds import BFloat16Product, BoundProduct, Bounds, Float32Product
@@ -22,7 +22,7 @@ from qads.kernels.distance import Given, Points, widened
 
 __all__ = ["Field", "Threads"]
 
-_TILE = 2048  # Rows of a product.
+_TILE, _TILE_STEP = 2048, 256  # Rows of a product at most, and a number that others are a multiple of.
 
 _Tile = TypeVar("_Tile", Int[np.ndarray, " m"], range)
 _Answer = TypeVar("_Answer")
@@ -59,7 +59,8 @@ class Field:
 
     def show_first(self) -> None:
         """Show the first centre to every row, and make the bounds."""
-        point = self._points_of(0, 1)[0]
+        points, _, centre = self._centres(0, 1)
+        point = points.take(centre)[0]
 
         def tile(part: range) -> None:
             rows = slice(part.start, part.stop)
@@ -71,10 +72,15 @@ class Field:
         self.threads.each(tile, range(len(self.points)))
 
     def show(self, rows: Int[np.ndarray, " m"], first: int, last: int) -> None:
-        """Show some rows, which have seen the centres before `first`, those up to `last`."""
+        """Show some rows, which have seen the centres before `first`, those up to `last`, of one kind (`end_of`)."""
         if not len(rows):
             return
-        points, right = self._points_of(first, last), self.product.prepared(self._right_of(first, last))
+        points, bounds, centres = self._centres(first, last)
+        right, (stored, at), scale = (
+            self.product.prepared(bounds.right(centres)),
+            points.stored(centres),
+            points.scale[centres],
+        )
         unit = self.bounds.unit
 
         def tile(rows: Int[np.ndarray, " m"]) -> None:
@@ -82,26 +88,23 @@ class Field:
             places = np.empty(len(rows), np.int64)
             places = places[: hopeful(bound, np.maximum(self.seen[rows] - first, 0), places)]
             near = rows[places]
-            stored, at = self.points.stored(near)
             tighten(
-                bound, places, stored, at, self.points.scale, points, first, near, unit, self.squared, self.near
+                bound, places, *self.points.stored(near), self.points.scale, stored, at, scale, first, near, unit,
+                self.squared, self.near,
             )  # fmt: skip
             self.bounds.set_reach(near, self.squared)
             self.seen[rows] = last
 
         self.threads.each(tile, rows)
 
-    def _points_of(self, first: int, last: int) -> Float[np.ndarray, "c d"]:
-        vectors, rows = self._parts(first, last)
-        return np.concatenate([self._vectors.take(vectors), self.points.take(rows)])
+    def end_of(self, first: int, most: int) -> int:
+        """The end of at most so many centres from `first` on that are all rows or all given vectors."""
+        return min(first + most, self.n_vectors if first < self.n_vectors else self.n_centres)
 
-    def _right_of(self, first: int, last: int) -> UInt16[np.ndarray, "c w"]:
-        vectors, rows = self._parts(first, last)
-        return np.concatenate([self._vector_bounds.right(vectors), self.bounds.right(rows)])
-
-    def _parts(self, first: int, last: int) -> tuple[Int[np.ndarray, " v"], Int[np.ndarray, " c"]]:
-        middle = min(max(first, self.n_vectors), last)
-        return self.centres[first:middle], self.centres[middle:last]
+    def _centres(self, first: int, last: int) -> tuple[Points, Bounds, Int[np.ndarray, " c"]]:
+        if first < self.n_vectors:
+            return self._vectors, self._vector_bounds, self.centres[first:last]
+        return self.points, self.bounds, self.centres[first:last]
 
 
 class Threads:
@@ -124,13 +127,14 @@ class Threads:
 
     def each(self, function: Callable[[_Tile], None], rows: _Tile) -> None:
         """Call the function with every tile of rows; returns when all is done."""
-        tiles = iter([rows[start : start + _TILE] for start in range(0, len(rows), _TILE)])
+        size = min(_TILE, -(-len(rows) // (self._n_threads * _TILE_STEP)) * _TILE_STEP)
+        tiles = iter([rows[start : start + size] for start in range(0, len(rows), size)])
 
         def work() -> None:
             for tile in tiles:
                 function(tile)
 
-        for done in [self._pool.submit(work) for _ in range(min(self._n_threads, -(-len(rows) // _TILE)))]:
+        for done in [self._pool.submit(work) for _ in range(min(self._n_threads, -(-len(rows) // size)))]:
             done.result()
 
     def one(self, function: Callable[[], _Answer]) -> _Answer:

@@ -33,6 +33,7 @@ __all__ = ["greedy", "greedy_lazy"]
 
 _RACE = 256  # Rows in a race.
 _CHUNK = 256  # Centres that are shown at a time.
+_FEW_BEHIND = 4096  # As few are shown twice as many.
 _WAIT = 4  # Rows that have seen 1 in so many of a chunk wait for the next one, which begins where they are.
 _FIRST_WOKEN, _MOST_WOKEN, _LEAST_WOKEN = 0.1, 0.25, 1024  # Shares of the rows, and a number.
 _FEW_AWAKE, _MANY_AWAKE = 256, 4096  # With fewer twice as many are woken the next time, with more half as many.
@@ -159,16 +160,20 @@ class _Search:
 
     def _catch_up(self, rows: Int[np.ndarray, " m"]) -> Int[np.ndarray, " a"]:
         """Show rows all centres; returns those that stay at θ or above."""
-        seen, n_centres = self._field.seen, self._field.n_centres
-        behind = rows[seen[rows] < n_centres]
+        field = self._field
+        behind = rows[field.seen[rows] < field.n_centres]
         while len(behind):
-            first = int(seen[behind].min())
-            last = min(first + _CHUNK, n_centres)
+            seen = field.seen[behind]
+            first = int(seen.min())
+            chunk = _CHUNK if len(behind) > _FEW_BEHIND else 2 * _CHUNK
+            last = field.end_of(first, chunk)
             # Rows that have seen much of this chunk wait for the next, which begins where they are.
-            shown = behind[seen[behind] <= first + _CHUNK // _WAIT]
-            self._field.show(shown, first, last)
+            waiting = seen > first + chunk // _WAIT
+            shown = behind[~waiting]
+            field.show(shown, first, last)
             self._score(shown)
-            behind = behind[(self._scores[behind] >= self._theta) & (seen[behind] < n_centres)]
+            on = waiting if last == field.n_centres else waiting | (self._scores[behind] >= self._theta)
+            behind = behind[on]
         return rows[self._scores[rows] >= self._theta]
 
     def _race_awake(self) -> None:
