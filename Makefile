@@ -24,6 +24,7 @@ fix: $(READY)  ## mend what can be mended without thinking
 
 bench: $(READY)  ## every benchmark, each beside its reference
 	$(BIN)/python benchmarks/selection.py
+	$(BIN)/python benchmarks/influence.py
 
 docs: $(READY)  ## check that every command and Python block of the documentation runs
 	$(BIN)/pytest tests/test_docs.py
