@@ -4,7 +4,7 @@
 20 to 900 tokens, long ones on purpose. Every pair is scored three times: by a plain float32 forward pass over header,
 example and anchor, batch size 1, and by `AnswerLikelihood` in float32 and in bfloat16.
 
-    python experiments/exactness.py --out experiments-out/exactness.jsonl      # a killed run goes on
+    python experiments/exactness.py --out experiments/results/exactness.jsonl      # a killed run goes on
     python experiments/exactness.py --out … --json exactness.json              # what there is, as a table and as JSON
 
 The data is read from the folder that `QADS_TEST_DATA` names, by default `../shared/data`.
@@ -167,7 +167,7 @@ def summarise(out: Path) -> dict[str, Any]:
 def main() -> None:
     """Score what is missing, then say what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("experiments-out/exactness.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/exactness.jsonl"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the figures of what there is here, and score nothing")
     given = parser.parse_args()
