@@ -175,13 +175,9 @@ class AnswerLikelihood:
         plain = torch.log_softmax(logits, -1)[range(5, 11), ids[6:12]].mean().item()
         target = TokenTarget(tuple(ids[4:]), 2, 8)
         with body.installed():
-            several = [
-                score
-                for found in body.states(
-                    [ids[:4]], [target] * 3, np.ones((1, 3), bool), 20
-                )  # The third in a second pass.
-                for score in self._mean_log_probs(found)
-            ]
+            # The third comes in a second pass.
+            states = body.states([ids[:4]], [target] * 3, np.ones((1, 3), bool), 20)
+            several = [score for found in states for score in self._mean_log_probs(found)]
         return plain, max(several, key=lambda score: abs(score - plain))
 
 
