@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         stratified_sample,
     )
     from qads.run import RunResult, run_pipeline
-    from qads.selection import KCenterGreedy, RandomSelection, TopQuality
+    from qads.selection import Coverage, KCenterGreedy, RandomSelection, TopQuality, coverage
 
 _HOMES = {
     "qads.clean": ("PoolFindings", "check_pool"),
@@ -65,13 +65,14 @@ _HOMES = {
         "stratified_sample",
     ),
     "qads.run": ("RunResult", "run_pipeline"),
-    "qads.selection": ("KCenterGreedy", "RandomSelection", "TopQuality"),
+    "qads.selection": ("Coverage", "KCenterGreedy", "RandomSelection", "TopQuality", "coverage"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ChatTemplate",
     "CompletionsEngine",
+    "Coverage",
     "Embeddings",
     "EveryAnchor",
     "Execution",
@@ -98,6 +99,7 @@ __all__ = [
     "UntilStandardError",
     "check_pool",
     "choose_anchors",
+    "coverage",
     "load_config",
     "load_pool",
     "open_causal_lm",

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from qads.selection.baselines import RandomSelection, TopQuality
+from qads.selection.coverage import Coverage, coverage, find_knee
 from qads.selection.kcenter import KCenterGreedy
 
-__all__ = ["KCenterGreedy", "RandomSelection", "Selector", "TopQuality"]
+__all__ = [
+    "Coverage",
+    "KCenterGreedy",
+    "RandomSelection",
+    "Selector",
+    "TopQuality",
+    "coverage",
+    "find_knee",
+]
 
 Selector = KCenterGreedy | RandomSelection | TopQuality
 """Every selector: `selector(embeddings, quality, budget=k) -> Selection`."""
