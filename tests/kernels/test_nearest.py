@@ -17,7 +17,7 @@ from qads.kernels.canonical import distance
 from qads.kernels.distance import Points, Rows, widened
 from qads.kernels.nearest import nearest_centres, nearest_distances
 
-laws = settings(deadline=None, max_examples=80)
+laws = settings(deadline=None, max_examples=40)
 PRODUCTS = st.sampled_from((BFloat16Product(), Float32Product()))
 
 

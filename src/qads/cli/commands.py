@@ -227,6 +227,22 @@ def report(directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run di
     _terminal(as_json=False).line(f"Report: {_write_report(directory)}")
 
 
+@app.command(epilog="Example:  qads explain runs/mine --row gsm8k-17 --row gsm8k-18")
+def explain(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    row: Annotated[list[str] | None, typer.Option("--row", metavar="ID", help="A row of the pool. Repeatable.")] = None,
+    not_picked: Annotated[
+        bool, typer.Option("--not-picked", help="Rows that were not picked, the best first, and what covers them.")
+    ] = False,
+    show: Annotated[int, typer.Option(min=1, help="How many of those.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show why a row was picked or what covers it instead; without rows, what each budget would have covered."""
+    from qads.cli.explain import explain_run
+
+    explain_run(directory, _terminal(as_json), ids=row or (), not_picked=not_picked, show=show)
+
+
 _NOISY = (
     "httpx", "httpcore", "urllib3", "filelock", "numba", "sentence_transformers", "fsspec", "asyncio",
 )  # fmt: skip

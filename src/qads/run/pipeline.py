@@ -29,8 +29,8 @@ from qads.selection.inputs import resolve_budget
 
 __all__ = ["STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
 
-STAGES = (*STAGE_FUNCTIONS, "report")
-"""Every stage there is, in order. `report` is written by whoever shows the run."""
+STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
+"""Every stage there is, in order. The last two are made by whoever explains or shows the run."""
 
 
 class Observer(Protocol):

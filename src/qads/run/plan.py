@@ -41,6 +41,7 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
         reads |= {"influence": ("anchors",), "quality": ("embed", "influence")}
     reads["select"] = ("embed", "quality") if config.quality else ("embed",)
     reads["mixture"] = ("pool", "select")
+    reads["coverage"] = (*reads["select"], "select")
     return reads | {"report": tuple(reads)}
 
 
@@ -210,6 +211,8 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
         return {"quality": {"influence": aggregate, "scorer": dataclasses.asdict(quality.scorer)}}
     if name == "select":
         return {"selection": dataclasses.asdict(config.selection), "budget": config.budget}
+    if name == "coverage":
+        return {"metric": getattr(config.selection, "metric", "euclidean")}
     return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
 
 

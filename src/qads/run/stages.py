@@ -245,7 +245,11 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     }
     _write_table(pa.table(columns), stage.path / "selection.parquet")
     sources = context.pool.take(chosen.indices).rows_by_source()
-    return {"rows": len(chosen), "sources": {name: len(rows) for name, rows in sources.items()}}
+    return {
+        "rows": len(chosen),
+        "prefix_closed": chosen.prefix_closed,
+        "sources": {name: len(rows) for name, rows in sources.items()},
+    }
 
 
 def run_mixture(context: StageContext, stage: StageDirectory) -> Facts:

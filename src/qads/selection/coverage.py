@@ -76,8 +76,8 @@ def coverage(
         metric: ``euclidean`` or ``cosine`` (1 − cos).
         quality: one number a row [n].
         tokens: whole numbers ≥ 0, one a row [n].
-        budgets: numbers of first picks to measure, each in 1..k; by default 40 or fewer from 1 to k, evenly in their
-            logarithms.
+        budgets: numbers of first picks to measure, each in 1..k; by default all of them up to 40, else 40 or fewer from
+            1 to k, evenly in their logarithms.
         progress: called with (rows done, rows).
 
     Raises:
@@ -147,7 +147,8 @@ def _checked_budgets(budgets: Sequence[int] | None, k: int) -> Int[np.ndarray, "
     if k == 0:
         raise InputError("coverage: the selection is empty; nothing covers the pool. Select one row at least.")
     if budgets is None:
-        return np.unique(np.geomspace(1, k, min(k, _N_BUDGETS)).round().astype(np.int64))
+        all_or_some = np.arange(1, k + 1) if k <= _N_BUDGETS else np.geomspace(1, k, _N_BUDGETS)
+        return np.unique(all_or_some.round().astype(np.int64))
     at = np.asarray(budgets)
     if at.ndim != 1 or len(at) == 0 or at.dtype.kind not in "iu":
         raise InputError(f"coverage: budgets is {budgets!r}; it must be numbers of first picks, one at least.")
