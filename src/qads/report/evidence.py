@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
-from qads.run import STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage
+from qads.run import OCCASIONAL, STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage
 from qads.selection import Coverage
 
 __all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
@@ -113,6 +113,9 @@ def open_run(root: Path) -> FinishedRun:
     names = [name for name in STAGES if name not in _ON_DEMAND]
     if config.get("quality") is None:
         names = [name for name in names if name not in _QUALITY_STAGES]
+    names = [name for name in names if name not in OCCASIONAL or (root / name).exists()]
+    if "targets" in names and "anchors" not in names:
+        names.insert(2, "anchors")
     stages = {name: RunDirectory(root).stage(StagePlan(name, {})) for name in names}
     manifests = {name: found for name, stage in stages.items() if (found := stage.manifest()) is not None}
     if missing := [name for name in names if name not in manifests]:

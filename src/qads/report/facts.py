@@ -119,6 +119,8 @@ class RunFacts:
     """Distance of each pick to its nearest earlier pick, along the budget."""
     qualities: Curve | None
     """Mean quality of the picks so far, along the budget."""
+    budgets: tuple[Mapping[str, Any], ...]
+    """What was asked for, and the rows and tokens that it came to; the largest first."""
     prefix_closed: bool
     """Whether the first picks are the selection for a smaller budget."""
     radius: Curve
@@ -169,6 +171,7 @@ def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
         comparison=compare_with_random(run, label_key),
         distances=binned_means(floats(run.reasons["distance"])),
         qualities=running_mean(floats(run.reasons["quality"])) if run.has_quality else None,
+        budgets=tuple(run.manifests["select"]["budgets"]),
         prefix_closed=run.manifests["select"].get("prefix_closed", True),
         radius=along_budgets(covered.budgets, covered.radius),
         mean_distance=along_budgets(covered.budgets, covered.mean_distance),

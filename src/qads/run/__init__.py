@@ -5,10 +5,11 @@ from __future__ import annotations
 from qads.run.coverage import ensure_coverage, read_coverage
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.estimate import StageEstimate, estimate_run
-from qads.run.pipeline import STAGES, Observer, RunResult, SilentObserver, run_pipeline
+from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
 from qads.run.status import RunStatus, StageStatus, read_status
 
 __all__ = [
+    "OCCASIONAL",
     "STAGES",
     "Manifest",
     "Observer",

@@ -29,10 +29,10 @@ from qads.models import Dtype, find_model, open_tokenizer, resolve_device, resol
 from qads.pool import Pool
 from qads.prompts import sample_text
 from qads.quality import EveryAnchor, LocalEngine, stratified_sample
+from qads.run.budgets import resolve_rows
 from qads.run.directory import RunDirectory, StageDirectory
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
-from qads.selection.inputs import resolve_budget
 
 __all__ = ["Basis", "StageEstimate", "estimate_run"]
 
@@ -128,13 +128,14 @@ def _status(stage: StageDirectory) -> str:
 
 
 def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None) -> dict[str, int]:
-    budget = resolve_budget(config.budget, len(pool), method="budget")
     rows = dict.fromkeys(stage_names(config), len(pool))
-    rows |= dict.fromkeys(("select", "mixture", "report"), budget)
+    if not config.counts_tokens:  # How many rows a number of tokens comes to, only the selection shows.
+        rows |= dict.fromkeys(("select", "mixture", "report"), max(resolve_rows(config, len(pool))))
+    n_anchors = len(anchors) if anchors else config.anchors.n_chosen
+    rows |= {name: n_anchors for name in ("anchors", "targets") if name in rows}
     if config.quality is not None:
-        n_anchors = len(anchors) if anchors else config.anchors.n_chosen
         left = max(0, len(pool) - (0 if anchors else n_anchors))  # The stage `anchors` stops where none is left.
-        rows |= {"anchors": n_anchors, "influence": min(config.quality.sample, left)}
+        rows["influence"] = min(config.quality.sample, left)
     return rows
 
 

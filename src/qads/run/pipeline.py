@@ -12,7 +12,10 @@ from typing import Protocol
 
 from qads.config import RunConfig
 from qads.errors import ConfigError, CorruptError, RunError
+from qads.run.budgets import resolve_rows
+from qads.run.context import StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
+from qads.run.limits import make_constraints
 from qads.run.plan import (
     local_sources,
     plan_stages,
@@ -24,13 +27,15 @@ from qads.run.plan import (
     with_dependents,
 )
 from qads.run.reuse import read_reused
-from qads.run.stages import STAGE_FUNCTIONS, StageContext
-from qads.selection.inputs import resolve_budget
+from qads.run.stages import STAGE_FUNCTIONS
 
-__all__ = ["STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
+__all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
 
 STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
 """Every stage there is, in order. The last two are made by whoever explains or shows the run."""
+
+OCCASIONAL = ("tokens", "targets", "given")
+"""Stages that few runs have."""
 
 
 class Observer(Protocol):
@@ -110,7 +115,7 @@ def run_pipeline(
     wanted = names[: names.index(until) + 1] if until else names
     own = (run.root / "pool" / "pool.parquet", run.root / "mixture" / "train.jsonl")
     folders = [run.root / name for name in STAGES]
-    refuse_own_output((*config.pool.sources, *config.anchors.sources), own, folders)
+    refuse_own_output((*config.pool.sources, *config.anchors.sources, *config.constraints.files), own, folders)
     with run.lock():
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
@@ -144,8 +149,9 @@ def _check_config_file(path: Path) -> None:
 
 def _check_early(context: StageContext, n_rows: int, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
-    if "select" in wanted:
-        resolve_budget(context.config.budget, n_rows, method="budget")
+    if "select" in wanted and context.stages["select"].manifest() is None:
+        resolve_rows(context.config, n_rows, n_included=len(context.named.include.rows))
+        make_constraints(context.pool, context.config.constraints, context.named)
     if "anchors" in wanted and context.stages["anchors"].manifest() is None:
         _ = context.own_anchors  # Read now, kept for the stage.
 
