@@ -60,10 +60,10 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "n": len(values)}
 
 
-def report_name(machine: Mapping[str, Any], date: str) -> str:
+def report_name(machine: Mapping[str, Any], date: str, *, what: str = "influence") -> str:
     """File name of a report: what, hardware, day."""
     hardware = f"{machine.get('gpu') or machine['cpu']} {machine['cores']} cores"
-    return f"influence_{re.sub(r'[^a-z0-9]+', '-', hardware.lower()).strip('-')}_{date}.md"
+    return f"{what}_{re.sub(r'[^a-z0-9]+', '-', hardware.lower()).strip('-')}_{date}.md"
 
 
 def markdown(found: Mapping[str, Any]) -> str:
@@ -86,6 +86,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         *_seconds_table(found),
         "",
         *_numbers_table(found),
+        "",
+        *_length_table(found),
         "",
         *_notes(found),
     ]
@@ -127,6 +129,23 @@ def _numbers_table(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _length_table(found: Mapping[str, Any]) -> list[str]:
+    """What plain pairs repeat is the example; the longer it is, the more is saved."""
+    lines = [
+        "| plain pairs, float32, over … by the length of the example | qads float32 | bare products float32 "
+        "| qads bfloat16 | bare products bfloat16 |",
+        "|---|---|---|---|---|",
+    ]
+    for row in found["pairs_fp32_by_length"]:
+        cells = [f"{row[name]:.2f}" for name in ("ours_fp32", "floor_fp32", "ours_bf16", "floor_bf16")]
+        lines.append(f"| {row['example_tokens']} tokens | " + " | ".join(cells) + " |")
+    medians = [
+        found["speedups"][f"pairs_fp32/{name}"]["median"]
+        for name in ("ours_fp32", "floor_fp32", "ours_bf16", "floor_bf16")
+    ]
+    return [*lines, "| median | " + " | ".join(f"{value:.2f}" for value in medians) + " |"]
+
+
 def _notes(found: Mapping[str, Any]) -> list[str]:
     rows = found["rows"]
     return [
@@ -142,7 +161,7 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
         "(bfloat16) positions × words, the faster of two at the start.",
         f"- In nats a token. max_abs_diff_fp32 (and …_nuggets_style): qads float32 (NUGGETS style) less plain pairs "
         f"float32, {found['n_pairs_checked']} pairs; max_abs_diff_bf16 and bias_bf16: qads bfloat16 less qads float32, "
-        f"{rows['n_pairs']} pairs. spearman_bf16: of the quality positive_gain, {rows['n_candidates']} candidates.",
+        f"{rows['n_pairs']} pairs. spearman_bf16: of the quality mean_gain, {rows['n_candidates']} candidates.",
         f"- NUGGETS style pads all anchors to the longest, {rows['nuggets_padded_tokens']} tokens in place of "
         f"{rows['target_tokens']}, in batches of {found['nuggets_batch']}; its published code pads and cuts at 200. "
         f"qads: max_tokens_per_batch {found['max_tokens_per_batch']}.",
