@@ -76,7 +76,7 @@ def compare_scores(bench: Bench, measured: Measured) -> dict[str, Any]:
         found = scores[f"ours_{precision}"]
         one_shot[precision] = np.stack([found[i] for i in range(len(bench.prefixes))])
         gains = one_shot[precision] - bench.zero_shot(precision)
-        quality[precision] = gains.mean(axis=1)  # mean_gain; every pair is scored here.
+        quality[precision] = np.maximum(gains, 0).mean(axis=1)  # positive_gain; every pair is scored here.
     same = len(quality["fp32"]) < 2 or any(np.ptp(q) == 0 for q in quality.values())
     difference = one_shot["bf16"] - one_shot["fp32"]
     return {

@@ -161,7 +161,7 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
         "(bfloat16) positions × words, the faster of two at the start.",
         f"- In nats a token. max_abs_diff_fp32 (and …_nuggets_style): qads float32 (NUGGETS style) less plain pairs "
         f"float32, {found['n_pairs_checked']} pairs; max_abs_diff_bf16 and bias_bf16: qads bfloat16 less qads float32, "
-        f"{rows['n_pairs']} pairs. spearman_bf16: of the quality mean_gain, {rows['n_candidates']} candidates.",
+        f"{rows['n_pairs']} pairs. spearman_bf16: of the quality positive_gain, {rows['n_candidates']} candidates.",
         f"- NUGGETS style pads all anchors to the longest, {rows['nuggets_padded_tokens']} tokens in place of "
         f"{rows['target_tokens']}, in batches of {found['nuggets_batch']}; its published code pads and cuts at 200. "
         f"qads: max_tokens_per_batch {found['max_tokens_per_batch']}.",
