@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, no_type_check
 
+import numba
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Int32
 
 __all__ = ["GroupLimits", "Limits", "walk"]
 
 _NO_MAXIMUM = np.iinfo(np.int64).max
+_PICKS, _OWED, _TOKENS = 0, 1, 2  # What of each is left, in an array that compiled code counts down.
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,21 +74,21 @@ class Limits:
         """How often rows were closed since."""
         self.is_out_of_tokens = False
         """The next pick did not fit."""
-        self.n_tokens = 0
-        """Tokens of the picks so far."""
-        self._n_left, self._tokens, self._max_tokens = k, tokens, max_tokens
-        self._codes = [part.codes for part in groups]
-        self._room = [part.maximum.copy() for part in groups]
-        self._owing = next((number for number, part in enumerate(groups) if part.minimum.any()), -1)
-        self._owed = groups[self._owing].minimum.copy() if self._owing >= 0 else np.zeros(0, np.int64)
-        self._n_owed = int(self._owed.sum())
+        self._tokens = np.zeros(0, np.int64) if tokens is None else tokens.astype(np.int64, copy=False)
+        self._max_tokens = max_tokens
+        self._quotas = _Quotas.of(groups, n_rows)
+        self._left = np.array([k, self._quotas.owed.sum(), max_tokens], np.int64)
         if out is not None:
             self.closed[out] = True
         if tokens is not None:
             self.closed |= tokens > max_tokens
-        for codes, room in zip(self._codes, self._room, strict=True):
-            self._close(np.isin(codes, np.flatnonzero(room == 0)))
-        self._close_what_is_not_owed()
+        self._close()
+        self.n_closings = 0
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the picks so far."""
+        return self._max_tokens - int(self._left[_TOKENS])
 
     def admit(self, rows: Int[np.ndarray, " r"]) -> int:
         """Count picks, one after the other, as long as nothing changes for others.
@@ -94,53 +97,136 @@ class Limits:
             How many were counted. If a pick closed rows, it is the last of them; if one did not fit, it was not
             counted, and `is_out_of_tokens` says so.
         """
-        for number, row in enumerate(rows.tolist()):
-            if self._tokens is not None:
-                if self.n_tokens + int(self._tokens[row]) > self._max_tokens:
-                    self.is_out_of_tokens = True
-                    return number
-                self.n_tokens += int(self._tokens[row])
-            n_closings = self.n_closings
-            self._count(row)
-            if self.n_closings > n_closings:
-                return number + 1
-        return len(rows)
+        n_admitted, self.is_out_of_tokens, closes = _admit(rows, self._tokens, *self._quotas, self._left)
+        if closes:
+            self._close()
+        return n_admitted
 
-    def _count(self, row: int) -> None:
-        """Take one row off what is left."""
-        self._n_left -= 1
-        for number, (codes, room) in enumerate(zip(self._codes, self._room, strict=True)):
-            code = codes[row]
-            if code < 0:
-                continue
-            room[code] -= 1
-            if room[code] == 0:
-                self._close(codes == code)
-            if number == self._owing and self._owed[code] > 0:
-                self._owed[code] -= 1
-                self._n_owed -= 1
-        self._close_what_is_not_owed()
+    def walk(self, order: Int[np.ndarray, " r"], most: int) -> Int[np.ndarray, " p"]:
+        """Count as picks the rows of an order that are open when their turn comes; returns them."""
+        picks = np.empty(min(len(order), most, int(self._left[_PICKS])), np.int64)
+        n_picked, self.is_out_of_tokens = _walk(
+            order, self.closed, self._tokens, *self._quotas, self._left, picks
+        )  # fmt: skip
+        self._close()
+        return picks[:n_picked]
 
-    def _close_what_is_not_owed(self) -> None:
-        """Once every pick that is left is owed to a group, only these groups are open."""
-        if self._n_owed and self._n_left == self._n_owed:
-            self._close(~np.isin(self._codes[self._owing], np.flatnonzero(self._owed)))
+    def _close(self) -> None:
+        self.n_closings += _close(self.closed, *self._quotas, self._left)
 
-    def _close(self, rows: Bool[np.ndarray, " n"]) -> None:
-        if (rows & ~self.closed).any():
-            self.closed |= rows
-            self.n_closings += 1
+
+class _Quotas(NamedTuple):
+    """Group limits of all columns, as compiled code takes them."""
+
+    codes: Int32[np.ndarray, "c n"]
+    room: Int[np.ndarray, "c g"]
+    """Picks that may still be of each group."""
+    owing: int
+    """Column whose groups have minima; −1 for none."""
+    owed: Int[np.ndarray, " g"]
+    """Picks that must still be of each of its groups."""
+
+    @classmethod
+    def of(cls, groups: Sequence[GroupLimits], n_rows: int) -> _Quotas:
+        codes = np.empty((len(groups), n_rows), np.int32)
+        room = np.full((len(groups), max((len(part.maximum) for part in groups), default=0)), _NO_MAXIMUM)
+        for number, part in enumerate(groups):
+            codes[number], room[number, : len(part.maximum)] = part.codes, part.maximum
+        owing = next((number for number, part in enumerate(groups) if part.minimum.any()), -1)
+        return cls(codes, room, owing, groups[owing].minimum.copy() if owing >= 0 else np.zeros(0, np.int64))
 
 
 def walk(order: Int[np.ndarray, " n"], limits: Limits, k: int) -> Int[np.ndarray, " p"]:
     """The first k rows of an order that the limits admit, whatever their distance; fewer where no more do."""
-    picks: list[Int[np.ndarray, " r"]] = []
-    n_picked, rows = 0, order[~limits.closed[order]]
-    while n_picked < k and len(rows) and not limits.is_out_of_tokens:
-        block = rows[: k - n_picked]
-        n_admitted = limits.admit(block)
-        picks.append(block[:n_admitted])
-        n_picked += n_admitted
-        rows = rows[n_admitted:]
-        rows = rows[~limits.closed[rows]] if n_admitted < len(block) else rows
-    return np.concatenate(picks) if picks else order[:0]
+    return limits.walk(order, k)
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _is_bound(left: np.ndarray) -> bool:
+    """Whether every pick that is left is owed to a group."""
+    return 0 < left[_OWED] and left[_OWED] == left[_PICKS]
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _is_open(row: int, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, left: np.ndarray) -> bool:
+    """Whether the groups of a row have room, and it is owed if only those are picked."""
+    for part in range(len(codes)):
+        code = codes[part, row]
+        if code >= 0 and room[part, code] == 0:
+            return False
+    return not _is_bound(left) or (codes[owing, row] >= 0 and owed[codes[owing, row]] > 0)
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _count(row: int, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, left: np.ndarray) -> bool:
+    """Take a pick off what is left; returns whether that closes a group."""
+    was_bound, is_full, is_met = _is_bound(left), False, False
+    left[_PICKS] -= 1
+    for part in range(len(codes)):
+        code = codes[part, row]
+        if code < 0:
+            continue
+        room[part, code] -= 1
+        is_full |= room[part, code] == 0
+        if part == owing and owed[code] > 0:
+            owed[code] -= 1
+            left[_OWED] -= 1
+            is_met = owed[code] == 0
+    return is_full or (_is_bound(left) and (is_met or not was_bound))
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _admit(
+    rows: np.ndarray, tokens: np.ndarray, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray,
+    left: np.ndarray,
+) -> tuple[int, bool, bool]:  # fmt: skip
+    """How many of the rows were counted; whether the next does not fit; whether the last of them closes a group."""
+    for number in range(len(rows)):
+        row = rows[number]
+        if len(tokens):
+            if tokens[row] > left[_TOKENS]:
+                return number, True, False
+            left[_TOKENS] -= tokens[row]
+        if _count(row, codes, room, owing, owed, left):
+            return number + 1, False, True
+    return len(rows), False, False
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _walk(
+    order: np.ndarray, closed: np.ndarray, tokens: np.ndarray, codes: np.ndarray, room: np.ndarray, owing: int,
+    owed: np.ndarray, left: np.ndarray, picks: np.ndarray,
+) -> tuple[int, bool]:  # fmt: skip
+    """Write the open rows as their turn comes; how many, and whether the next does not fit."""
+    n_picked = 0
+    for row in order:
+        if n_picked == len(picks):
+            break
+        if closed[row] or not _is_open(row, codes, room, owing, owed, left):
+            continue
+        if len(tokens):
+            if tokens[row] > left[_TOKENS]:
+                return n_picked, True
+            left[_TOKENS] -= tokens[row]
+        _count(row, codes, room, owing, owed, left)
+        picks[n_picked] = row
+        n_picked += 1
+    return n_picked, False
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _close(
+    closed: np.ndarray, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, left: np.ndarray
+) -> bool:
+    """Close the rows that are not open any more, in place; returns whether there were any."""
+    any_closed = False
+    for row in range(len(closed)):
+        if not closed[row] and not _is_open(row, codes, room, owing, owed, left):
+            closed[row] = any_closed = True
+    return any_closed
