@@ -87,6 +87,12 @@ class Limits:
             self._close(np.isin(codes, np.flatnonzero(room == 0)))
         self._close_what_is_not_owed()
 
+    @property
+    def is_free(self) -> bool:
+        """Whether every row may be picked at any time."""
+        no_groups = not self._room and not self.closed.any()
+        return no_groups and self._tokens is None and self.least_distance == 0
+
     def admit(self, rows: Int[np.ndarray, " r"]) -> int:
         """Count picks, one after the other, as long as nothing changes for others.
 
