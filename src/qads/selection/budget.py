@@ -64,7 +64,7 @@ def resolve_budget(budget: object, n_rows: int, *, method: str) -> int:
             raise InputError(
                 f"{method}: budget is {budget}; as a fraction it must lie in (0, 1]. For a count give a whole number."
             )
-        count = math.floor(exact_fraction(cast(float, budget)) * n_rows + Fraction(1, 2))
+        count = math.floor(exact_fraction(budget) * n_rows + Fraction(1, 2))
         if count == 0:
             raise InputError(f"{method}: budget is {budget} of {n_rows} rows, which is none; it must come to one row.")
         return count
@@ -73,7 +73,7 @@ def resolve_budget(budget: object, n_rows: int, *, method: str) -> int:
     return int(cast(int, budget))
 
 
-def exact_fraction(value: float) -> Fraction:
+def exact_fraction(value: float | np.floating[Any]) -> Fraction:
     """A float as the decimal it is written as."""
     return Fraction(str(value))
 

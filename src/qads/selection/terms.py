@@ -169,13 +169,14 @@ class _Out:
             for quota, size, top in zip(part.quotas, sizes, limits.maximum, strict=True):
                 if size > top:
                     raise InputError(
-                        f"{method}: {size:,} rows of {part.name}={quota.value} must be included, its maximum is {top:,}."
+                        f"{method}: {size:,} rows of {part.name}={quota.value} must be included, but its maximum is "
+                        f"{top:,}."
                     )
             owed = int(np.maximum(limits.minimum - sizes, 0).sum())
             if owed > terms.k - len(terms.first):
                 raise InputError(
-                    f"{method}: after {len(terms.first):,} included rows {terms.k - len(terms.first):,} picks are left, "
-                    f"but {owed:,} are still owed to the minima of {part.name}."
+                    f"{method}: after {len(terms.first):,} included rows {terms.k - len(terms.first):,} picks are "
+                    f"left, but {owed:,} are still owed to the minima of {part.name}."
                 )
 
     def _check_minima(
@@ -218,7 +219,8 @@ def _limits_of(part: Grouping, k: int, n_rows: int, *, is_count: bool, method: s
         if not is_count and (quota.owes or quota.is_relative):
             raise InputError(
                 f"{method}: with a budget in tokens the number of picks is not known beforehand, so the quota of "
-                f"{part.name}={quota.value} must be a maximum as a count of rows; shares and minima need a count budget."
+                f"{part.name}={quota.value} must be a maximum as a count of rows; shares and minima need a budget "
+                "that is a count."
             )
     codes = encoded_groups(part, n_rows, method=method)
     shares = _rounded_shares([quota.share or 0.0 for quota in part.quotas], k)
