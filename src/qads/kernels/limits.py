@@ -90,6 +90,12 @@ class Limits:
         """Tokens of the picks so far."""
         return self._max_tokens - int(self._left[_TOKENS])
 
+    @property
+    def is_free(self) -> bool:
+        """Whether every row may be picked at any time."""
+        no_groups = not self._room and not self.closed.any()
+        return no_groups and self._tokens is None and self.least_distance == 0
+
     def admit(self, rows: Int[np.ndarray, " r"]) -> int:
         """Count picks, one after the other, as long as nothing changes for others.
 
