@@ -38,7 +38,17 @@ if TYPE_CHECKING:
         stratified_sample,
     )
     from qads.run import RunResult, run_pipeline
-    from qads.selection import Coverage, KCenterGreedy, RandomSelection, TopQuality, coverage
+    from qads.selection import (
+        Constraints,
+        Coverage,
+        Grouping,
+        KCenterGreedy,
+        Quota,
+        RandomSelection,
+        TokenBudget,
+        TopQuality,
+        coverage,
+    )
 
 _HOMES = {
     "qads.clean": ("PoolFindings", "check_pool"),
@@ -65,19 +75,31 @@ _HOMES = {
         "stratified_sample",
     ),
     "qads.run": ("RunResult", "run_pipeline"),
-    "qads.selection": ("Coverage", "KCenterGreedy", "RandomSelection", "TopQuality", "coverage"),
+    "qads.selection": (
+        "Constraints",
+        "Coverage",
+        "Grouping",
+        "KCenterGreedy",
+        "Quota",
+        "RandomSelection",
+        "TokenBudget",
+        "TopQuality",
+        "coverage",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ChatTemplate",
     "CompletionsEngine",
+    "Constraints",
     "Coverage",
     "Embeddings",
     "EveryAnchor",
     "Execution",
     "ExemplarTemplate",
     "FittedScorer",
+    "Grouping",
     "Influence",
     "KCenterGreedy",
     "LMEmbedder",
@@ -86,6 +108,7 @@ __all__ = [
     "Pool",
     "PoolFindings",
     "QadsError",
+    "Quota",
     "RandomSelection",
     "RidgeScorer",
     "Row",
@@ -94,6 +117,7 @@ __all__ = [
     "SGLangEngine",
     "Selection",
     "SentenceEmbedder",
+    "TokenBudget",
     "TopQuality",
     "UntilRankStable",
     "UntilStandardError",

@@ -82,14 +82,10 @@ def test_a_smaller_file_that_would_overwrite_a_source_is_refused(
 
 
 def counted(pool: Path, model: Path) -> np.ndarray:
-    """Tokens of every row as a trainer with the plain template sees it, the beginning-of-text token among them."""
+    """Tokens of every row as a trainer with the plain template sees it."""
     tokenizer = AutoTokenizer.from_pretrained(model)
-    return np.array(
-        [
-            1 + len(tokenizer(f"Question: {r.problem}\nAnswer: {r.solution}", add_special_tokens=False)["input_ids"])
-            for r in load_pool(pool)
-        ]
-    )
+    texts = [f"Question: {row.problem}\nAnswer: {row.solution}" for row in load_pool(pool)]
+    return np.array([len(tokenizer(text)["input_ids"]) for text in texts])
 
 
 def test_a_budget_in_tokens_takes_the_picks_until_the_next_would_exceed_it(

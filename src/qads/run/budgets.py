@@ -10,7 +10,7 @@ from jaxtyping import Int
 from qads.config import RunConfig, Tokens
 from qads.errors import InputError
 from qads.selection import TokenBudget
-from qads.selection.inputs import resolve_budget
+from qads.selection.budget import resolve_budget
 
 __all__ = ["budget_prefixes", "largest_budget", "resolve_rows"]
 

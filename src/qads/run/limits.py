@@ -102,7 +102,7 @@ def _values(pool: Pool, column: str) -> list[str]:
     if column in ("source", "kind"):
         return pool.strings(column)
     name = column.removeprefix("meta.")
-    metas: list[dict[str, Any]] = [json.loads(text) if text else {} for text in pool.strings("meta")]
+    metas: list[dict[str, Any]] = [json.loads(text) if text else {} for text in pool.table["meta"].to_pylist()]
     if not any(name in meta for meta in metas):
         known = sorted({key for meta in metas for key in meta})
         near = difflib.get_close_matches(name, known, n=1)

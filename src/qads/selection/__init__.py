@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from qads.selection.baselines import RandomSelection, TopQuality
+from qads.selection.budget import TokenBudget
+from qads.selection.constraints import Constraints, Grouping, Quota
 from qads.selection.coverage import Coverage, coverage, find_knee
 from qads.selection.kcenter import KCenterGreedy
 
 __all__ = [
+    "Constraints",
     "Coverage",
+    "Grouping",
     "KCenterGreedy",
+    "Quota",
     "RandomSelection",
     "Selector",
+    "TokenBudget",
     "TopQuality",
     "coverage",
     "find_knee",
