@@ -78,13 +78,13 @@ def test_quotas_go_by_any_column_of_the_sources(qads: Call, levels: Path, plain:
         (["--given", "pool.jsonl", "--set", "selection.kind=random"], r"constraints.given: selection.kind is 'random'"),
     ],
 )
-def test_constraints_that_cannot_be_meant_are_refused_and_leave_no_run(
+def test_constraints_that_cannot_be_meant_are_refused_before_anything_is_embedded(
     qads: Call, levels: Path, plain: list[str], tmp_path: Path, flags: list[str], why: str
 ):
     found = qads("select", levels, "-b", "5", "-o", tmp_path / "out.jsonl", *flags, *plain)
     assert found.code == 2
     assert re.search(why, " ".join(found.err.split()))
-    assert not (tmp_path / "out.jsonl").exists()
+    assert not (tmp_path / "out.jsonl.qads" / "embed").exists()
 
 
 def test_excluded_rows_are_not_selected_and_included_ones_are_first(
