@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qads.pool import Pool, Row, Selection
     from qads.prompts import ChatTemplate, ExemplarTemplate
     from qads.quality import (
+        AnswerLikelihoods,
         CompletionsEngine,
         EveryAnchor,
         FittedScorer,
@@ -38,7 +39,23 @@ if TYPE_CHECKING:
         stratified_sample,
     )
     from qads.run import RunResult, run_pipeline
-    from qads.selection import KCenterGreedy, RandomSelection, TopQuality
+    from qads.selection import (
+        D4,
+        Deita,
+        FacilityLocation,
+        Gist,
+        IFDRanking,
+        KCenterGreedy,
+        KMeansPrototypes,
+        LongestResponse,
+        NearestToAnchors,
+        PerplexityRanking,
+        PrototypeDistance,
+        RandomSelection,
+        SemDeDup,
+        StratifiedRandom,
+        TopQuality,
+    )
 
 _HOMES = {
     "qads.clean": ("PoolFindings", "check_pool"),
@@ -51,6 +68,7 @@ _HOMES = {
     "qads.pool": ("Pool", "Row", "Selection"),
     "qads.prompts": ("ChatTemplate", "ExemplarTemplate"),
     "qads.quality": (
+        "AnswerLikelihoods",
         "CompletionsEngine",
         "EveryAnchor",
         "FittedScorer",
@@ -65,25 +83,52 @@ _HOMES = {
         "stratified_sample",
     ),
     "qads.run": ("RunResult", "run_pipeline"),
-    "qads.selection": ("KCenterGreedy", "RandomSelection", "TopQuality"),
+    "qads.selection": (
+        "D4",
+        "Deita",
+        "FacilityLocation",
+        "Gist",
+        "IFDRanking",
+        "KCenterGreedy",
+        "KMeansPrototypes",
+        "LongestResponse",
+        "NearestToAnchors",
+        "PerplexityRanking",
+        "PrototypeDistance",
+        "RandomSelection",
+        "SemDeDup",
+        "StratifiedRandom",
+        "TopQuality",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "D4",
+    "AnswerLikelihoods",
     "ChatTemplate",
     "CompletionsEngine",
+    "Deita",
     "Embeddings",
     "EveryAnchor",
     "Execution",
     "ExemplarTemplate",
+    "FacilityLocation",
     "FittedScorer",
+    "Gist",
+    "IFDRanking",
     "Influence",
     "KCenterGreedy",
+    "KMeansPrototypes",
     "LMEmbedder",
     "LocalEngine",
+    "LongestResponse",
+    "NearestToAnchors",
     "OneShotInfluence",
+    "PerplexityRanking",
     "Pool",
     "PoolFindings",
+    "PrototypeDistance",
     "QadsError",
     "RandomSelection",
     "RidgeScorer",
@@ -92,7 +137,9 @@ __all__ = [
     "RunResult",
     "SGLangEngine",
     "Selection",
+    "SemDeDup",
     "SentenceEmbedder",
+    "StratifiedRandom",
     "TopQuality",
     "UntilRankStable",
     "UntilStandardError",

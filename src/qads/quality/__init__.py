@@ -6,6 +6,7 @@ from qads.kernels.cost import Cost
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
 from qads.quality.known import check_known
+from qads.quality.likelihoods import AnswerLikelihoods
 from qads.quality.oneshot import OneShotInfluence
 from qads.quality.plan import choose_anchors, stratified_sample
 from qads.quality.rounds import stopping_outcomes
@@ -15,6 +16,7 @@ from qads.quality.stopping import EveryAnchor, Stopping, UntilRankStable, UntilS
 __all__ = [
     "AGGREGATES",
     "Aggregate",
+    "AnswerLikelihoods",
     "CompletionsEngine",
     "Cost",
     "Engine",

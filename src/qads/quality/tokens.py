@@ -11,7 +11,7 @@ from qads.kernels.target import TokenTarget
 from qads.pool import Pool, Row
 from qads.prompts import Renderer, Target
 
-__all__ = ["FittedTexts", "TooLong", "fit_texts", "token_target"]
+__all__ = ["FittedTexts", "TooLong", "fit_texts", "header_ids", "token_target"]
 
 TooLong = Literal["error", "drop", "truncate_problem"]
 
@@ -38,7 +38,7 @@ def fit_texts(
         TooLongError: the policy is ``"error"`` and a row does not fit.
         InputError: an anchor has no token to score.
     """
-    header = _header(tokenizer, renderer)
+    header = header_ids(tokenizer, renderer)
     affected: dict[str, str] = {}
 
     def fit(row: Row, role: str, room: int, n_tokens: Callable[[Row], int]) -> Row | None:
@@ -79,7 +79,8 @@ def token_target(tokenizer: Any, target: Target) -> TokenTarget:
     return TokenTarget(tuple(encoded["input_ids"]), first, last)
 
 
-def _header(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:
+def header_ids(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:
+    """The tokens before everything else: the BOS, where renderer and tokenizer have one, and the header."""
     ids = _ids(tokenizer, renderer.header) if renderer.header else ()
     opening = tokenizer("", add_special_tokens=True)["input_ids"] if renderer.add_bos else []
     has_bos = bool(opening) and opening[0] == tokenizer.bos_token_id
