@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import re
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -16,7 +17,24 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from qads.errors import AlignmentError, InputError
 from qads.pool import Selection
-from qads.selection import D4, Deita, Gist, KCenterGreedy, PerplexityRanking, RandomSelection, Selector, TopQuality
+from qads.selection import (
+    D4,
+    Constraints,
+    Deita,
+    FacilityLocation,
+    Gist,
+    Grouping,
+    KCenterGreedy,
+    KMeansPrototypes,
+    NearestToAnchors,
+    PerplexityRanking,
+    Quota,
+    RandomSelection,
+    Selector,
+    StratifiedRandom,
+    TokenBudget,
+    TopQuality,
+)
 
 SELECTORS: tuple[type[Any], ...] = get_args(Selector)
 COLUMNS = ("indices", "gains", "distances", "nearest", "quality")
@@ -31,6 +49,8 @@ MOST_SHARE = {D4: 0.75}
 """Selectors that cannot give every row of a pool, and the share that they can."""
 MAY_STOP = {Deita, Gist}
 """Selectors that may find fewer rows than asked for on any pool, and then say so."""
+UNLIMITED = {FacilityLocation, Gist, KMeansPrototypes, NearestToAnchors, StratifiedRandom}
+"""Selectors that refuse constraints and budgets in tokens."""
 SEEDED = [c for c in SELECTORS if "seed" in {field.name for field in dataclasses.fields(c)}]
 FOLLOWS_ROWS = [c for c in SELECTORS if "seed" not in {field.name for field in dataclasses.fields(c)}]
 """Selectors that pick the same rows however a pool without ties is ordered."""
@@ -87,7 +107,8 @@ def test_it_gives_exactly_the_budget_of_distinct_rows_or_says_why_not(
     assert (len(sel) == k) == (sel.stopped is None)
     if len(sel) < k:
         assert selector in MAY_STOP
-        assert sel.stopped is not None and sel.stopped.startswith(f"{len(sel)} of the {k} rows asked for: ")
+        assert sel.stopped is not None and sel.stopped.startswith(f"after {len(sel)} picks ")
+        assert sel.stopped.endswith(f"; {k} picks were asked for")
     assert len(set(sel.indices.tolist())) == len(sel) > 0
     assert sel.indices.min() >= 0 and sel.indices.max() < 20
 
@@ -152,13 +173,66 @@ def test_progress_rises_and_reaches_the_budget(selector: type[Any], budget: int)
     x, quality = np.random.default_rng(1).normal(size=(20, 3)), np.arange(20) / 20
     sel = select(selector, x, quality, budget=budget, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == len(sel)
-    assert len({total for _, total in seen}) == 1
+    assert {total for _, total in seen} <= {budget, len(sel)}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 @every_selector
 def test_one_row_is_a_pool_too(selector: type[Any]) -> None:
     assert select(selector, [[1.0, 2.0, 3.0]], [0.5], budget=1).indices.tolist() == [0]
+
+
+def limits(n: int) -> dict[str, Constraints]:
+    names = ["a"] * (n // 2) + ["b"] * (n - n // 2)
+    quotas = (Quota(value="a", maximum=2),)
+    return {
+        "exclude": Constraints(exclude=[1, 4]),
+        "include": Constraints(include=[7, 3]),
+        "quota": Constraints(groupings=(Grouping(name="half", values=names, quotas=quotas),)),
+    }
+
+
+@every_selector
+@laws
+@given(seed=SEEDS, k=st.integers(2, 8), which=st.sampled_from(["exclude", "include", "quota"]))
+def test_it_keeps_to_constraints_or_refuses_them(selector: type[Any], seed: int, k: int, which: str) -> None:
+    x, quality = rows(seed)
+    if selector in UNLIMITED:
+        with pytest.raises(InputError, match=rf"{selector.__name__}: constraints are given, but.*KCenterGreedy, "):
+            select(selector, x, quality, seed=seed, budget=k, constraints=limits(20)[which])
+        return
+    sel = select(selector, x, quality, seed=seed, budget=k, constraints=limits(20)[which])
+    assert len(set(sel.indices.tolist())) == len(sel) <= k
+    assert (len(sel) == k) == (sel.stopped is None)
+    assert which != "exclude" or not {1, 4} & {*sel.indices.tolist()}
+    assert which != "include" or sel.indices[:2].tolist() == [7, 3]
+    assert which != "quota" or (sel.indices < 10).sum() <= 2
+
+
+@every_selector
+@laws
+@given(seed=SEEDS, max_tokens=st.integers(5, 40))
+def test_it_spends_no_more_tokens_than_there_are_or_refuses_them(
+    selector: type[Any], seed: int, max_tokens: int
+) -> None:
+    x, quality = rows(seed)
+    tokens = np.random.default_rng(seed).integers(1, 6, 20)
+    budget = TokenBudget(max_tokens=max_tokens, tokens=tokens)
+    if selector in UNLIMITED:
+        with pytest.raises(InputError, match=rf"{selector.__name__}: the budget is in tokens, but"):
+            select(selector, x, quality, seed=seed, budget=budget)
+        return
+    sel = select(selector, x, quality, seed=seed, budget=budget)
+    assert sel.n_tokens == tokens[sel.indices].sum() <= max_tokens
+    assert len(set(sel.indices.tolist())) == len(sel) > 0
+
+
+def test_the_message_of_a_refusal_names_the_selectors_that_take_limits() -> None:
+    x, quality = rows(0)
+    with pytest.raises(InputError) as caught:
+        select(Gist, x, quality, budget=2, constraints=Constraints())
+    named = set(re.findall(r"\b[A-Z][A-Za-z]*[A-Z0-9]\w*\b", str(caught.value).split("itself. ")[1])) | {"Deita"}
+    assert named == {c.__name__ for c in SELECTORS if c not in UNLIMITED}
 
 
 @every_selector
@@ -264,7 +338,8 @@ def test_every_field_has_a_docstring_under_it(selector: type[Any]) -> None:
 @every_selector
 def test_it_is_called_like_all_others(selector: type[Any]) -> None:
     parameters = inspect.signature(selector.__call__).parameters
-    assert list(parameters)[:5] == ["self", "embeddings", "quality", "budget", "progress"]
+    assert list(parameters)[:6] == ["self", "embeddings", "quality", "budget", "progress", "constraints"]
+    assert {*supplied(selector, 1)} == {*list(parameters)[6:]} - {"given"}
     assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in list(parameters.values())[3:])
     assert all(parameter.default is None for parameter in list(parameters.values())[4:])
     assert parameters["budget"].default is inspect.Parameter.empty

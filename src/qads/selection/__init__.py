@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from qads.selection.baselines import RandomSelection, TopQuality
+from qads.selection.budget import TokenBudget
+from qads.selection.constraints import Constraints, Grouping, Quota
 from qads.selection.dedup import D4, SemDeDup
 from qads.selection.deita import Deita
 from qads.selection.facility import FacilityLocation
@@ -15,9 +17,11 @@ from qads.selection.stratified import StratifiedRandom
 
 __all__ = [
     "D4",
+    "Constraints",
     "Deita",
     "FacilityLocation",
     "Gist",
+    "Grouping",
     "IFDRanking",
     "KCenterGreedy",
     "KMeansPrototypes",
@@ -25,10 +29,12 @@ __all__ = [
     "NearestToAnchors",
     "PerplexityRanking",
     "PrototypeDistance",
+    "Quota",
     "RandomSelection",
     "Selector",
     "SemDeDup",
     "StratifiedRandom",
+    "TokenBudget",
     "TopQuality",
 ]
 

@@ -30,8 +30,10 @@ from jaxtyping import Float, Int
 from qads.errors import InputError
 from qads.kernels.distance import Points
 from qads.pool import Progress, Selection
+from qads.selection.budget import Budget, resolve_budget
 from qads.selection.cells import Cells, Solver, check_n_cells, find_cells, members, n_cells_of
-from qads.selection.inputs import Budget, check_choice, check_directions, check_seed, resolve_budget
+from qads.selection.constraints import Constraints
+from qads.selection.inputs import check_choice, check_directions, check_seed
 from qads.selection.ranked import checked_inputs, descending, first_rows
 
 __all__ = ["D4", "SemDeDup"]
@@ -77,14 +79,16 @@ class SemDeDup:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is 1 − r, infinite for the first of a cell.
 
         Args:
             embeddings: float array-like [n, d]; no row may be zero.
             quality: one number a row [n]; passed on.
-            budget: number of rows, or a fraction in (0, 1] as a float.
-            progress: called with (picks made, budget).
+            budget: number of rows, a fraction in (0, 1] as a float, or a `TokenBudget`.
+            progress: called when it is done.
+            constraints: quotas, rows in and out.
 
         Returns:
             The selection, exactly as long as the budget.
@@ -92,16 +96,14 @@ class SemDeDup:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="SemDeDup")
+        inputs = checked_inputs(embeddings, quality, budget, constraints, method="SemDeDup")
         n = len(inputs.x)
         n_cells = n_cells_of(self.n_cells, n, method="SemDeDup")
         check_directions(inputs.x, method="SemDeDup")
         points = Points(inputs.x, cosine=True)
         cells = find_cells(points, np.arange(n), n_cells, seed=self.seed, solver=self.solver)
         gains = 1 - redundancy(points, cells, keep=self.keep, seed=self.seed)
-        if progress:
-            progress(inputs.k, inputs.k)
-        return first_rows(descending(gains), gains, inputs, kind=self.kind)
+        return first_rows(descending(gains), gains, inputs, kind=self.kind, progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +143,16 @@ class D4:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is 1 − cos to the middle of its new cell.
 
         Args:
             embeddings: float array-like [n, d]; no row may be zero.
             quality: one number a row [n]; passed on.
-            budget: number of rows, or a fraction in (0, 1] as a float.
-            progress: called with (picks made, budget).
+            budget: number of rows, a fraction in (0, 1] as a float, or a `TokenBudget`.
+            progress: called when it is done.
+            constraints: quotas, rows in and out.
 
         Returns:
             The selection, exactly as long as the budget.
@@ -156,13 +160,13 @@ class D4:
         Raises:
             InputError: an input is not what it must be, or the budget is more than the first step keeps.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="D4")
+        inputs = checked_inputs(embeddings, quality, budget, constraints, method="D4")
         n = len(inputs.x)
         n_kept = resolve_budget(float(self.dedup_share), n, method="D4: dedup_share as a budget")
-        if inputs.k > n_kept:
+        if inputs.terms.tokens is None and inputs.terms.k > n_kept:
             raise InputError(
-                f"D4: the budget is {inputs.k} rows but dedup_share {self.dedup_share:g} keeps {n_kept} of {n} before "
-                f"the second step; give dedup_share={inputs.k / n:.4g} or more, or a smaller budget."
+                f"D4: the budget is {inputs.terms.k} rows but dedup_share {self.dedup_share:g} keeps {n_kept} of {n} "
+                f"before the second step; give dedup_share={inputs.terms.k / n:.4g} or more, or a smaller budget."
             )
         n_cells = n_cells_of(self.n_cells, n_kept, method="D4")
         check_directions(inputs.x, method="D4")
@@ -173,9 +177,10 @@ class D4:
         second = find_cells(points, kept, n_cells, seed=self.seed, solver=self.solver)
         gains = np.full(n, np.nan)
         gains[kept] = second.distances
-        if progress:
-            progress(inputs.k, inputs.k)
-        return first_rows(kept[descending(second.distances)], gains, inputs, kind=self.kind)
+        return first_rows(
+            kept[descending(second.distances)], gains, inputs, kind=self.kind, progress=progress,
+            left_out=f"{n - n_kept} of {n} rows fell to the first step (dedup_share {self.dedup_share:g})",
+        )  # fmt: skip
 
 
 def redundancy(points: Points, cells: Cells, *, keep: KeepFirst, seed: int) -> Float[np.ndarray, " n"]:

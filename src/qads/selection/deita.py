@@ -19,13 +19,17 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Int
 
 from qads.errors import InputError
-from qads.kernels.apart import rows_apart
-from qads.kernels.distance import Points
+from qads.kernels.lazy import greedy
 from qads.pool import Progress, Selection
-from qads.selection.inputs import Budget, check_directions
-from qads.selection.ranked import checked_inputs, descending, first_rows, spread_of
+from qads.selection.baselines import by_order
+from qads.selection.budget import Budget
+from qads.selection.constraints import Constraints
+from qads.selection.inputs import check_directions, scaled_quality
+from qads.selection.ranked import Inputs, checked_inputs, descending
+from qads.selection.terms import Terms
 
 __all__ = ["Deita"]
 
@@ -62,14 +66,16 @@ class Deita:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is its quality, its distance 1 − cos.
 
         Args:
             embeddings: float array-like [n, d]; no row may be zero.
             quality: one finite number a row [n], higher is better.
-            budget: number of rows, or a fraction in (0, 1] as a float.
+            budget: number of rows, a fraction in (0, 1] as a float, or a `TokenBudget`.
             progress: called with (picks made, budget).
+            constraints: quotas, rows in and out, a larger least distance.
 
         Returns:
             The selection; shorter than the budget where no more rows are far enough from all kept, unless `fill`.
@@ -78,24 +84,61 @@ class Deita:
             InputError: an input is not what it must be, or there is no quality.
         """
         if quality is None:
+            raise InputError("Deita: quality is None; rows are kept by quality. Give one number a row.")
+        if self.fill and constraints is not None and constraints.min_distance:
             raise InputError(
-                "Deita: quality is None; it looks at rows from the highest quality down. Give one number a row."
+                f"Deita: fill takes rows whatever their distance, but min_distance is {constraints.min_distance:g}; "
+                "leave one of them out."
             )
-        inputs = checked_inputs(embeddings, quality, budget, method="Deita")
+        inputs = checked_inputs(embeddings, quality, budget, constraints, method="Deita", knows_distances=True)
         check_directions(inputs.x, method="Deita")
-        order = descending(inputs.quality)
-        rows = rows_apart(
-            Points(inputs.x, cosine=True), order, least=1 - self.threshold, k=inputs.k,
-            on_pick=(lambda done: progress(done, inputs.k)) if progress else None,
-        )  # fmt: skip
-        if self.fill and len(rows) < inputs.k:
-            rest = np.ones(len(order), np.bool_)
-            rest[rows] = False
-            rows = np.concatenate([rows, order[rest[order]]])[: inputs.k]
-            if progress:
-                progress(inputs.k, inputs.k)
-        chosen = first_rows(
-            rows, inputs.quality, inputs, kind=self.kind,
-            left_out=f"each of the others has a cosine similarity above {self.threshold:g} to one of them",
-        )  # fmt: skip
-        return dataclasses.replace(chosen, **spread_of(inputs.x, chosen.indices, cosine=True))
+        kept = self._keep(inputs, progress)
+        if not self.fill or kept.stopped is None or inputs.terms.limits.is_out_of_tokens:
+            return kept
+        others = np.ones(len(inputs.x), np.bool_)
+        others[kept.indices] = False
+        return self._in_order(
+            np.concatenate([kept.indices, descending(inputs.quality, others)]),
+            inputs._replace(terms=Terms.of(budget, constraints, len(inputs.x), method="Deita")),
+            progress,
+        )
+
+    def _keep(self, inputs: Inputs, progress: Progress | None) -> Selection:
+        """The rows of highest quality that are far enough from each other."""
+        limits, first, k = inputs.terms.limits, inputs.terms.first, inputs.terms.k
+        limits.least_distance = max(limits.least_distance, 1 - self.threshold)
+        best = descending(inputs.quality, ~limits.closed)[:1]
+        picks = greedy(
+            inputs.x,
+            scaled_quality(inputs.quality, "rank", method="Deita"),
+            start=(first if len(first) else best).tolist(),
+            k=k,
+            cosine=True,
+            distance_share=0.0,  # Quality alone makes the score.
+            limits=limits,
+            on_pick=(lambda done: progress(done, k)) if progress else None,
+        )
+        rows = picks.indices
+        if progress and len(rows) < k and not self.fill:
+            progress(len(rows), len(rows))
+        return Selection(
+            indices=rows,
+            gains=inputs.quality[rows],
+            distances=picks.distances,
+            nearest=picks.nearest,
+            quality=inputs.quality[rows],
+            n_rows=len(inputs.x),
+            method=self.kind,
+            prefix_closed=inputs.terms.prefix_closed,
+            stopped=inputs.terms.stopped(len(rows)),
+            tokens=None if inputs.terms.tokens is None else inputs.terms.tokens[rows],
+        )
+
+    def _in_order(self, order: Int[np.ndarray, " n"], inputs: Inputs, progress: Progress | None) -> Selection:
+        """The first rows of an order, whatever their distance, which is said."""
+        chosen = by_order(order, inputs.quality, inputs.quality, inputs.terms, method=self.kind, progress=progress)
+        rows = chosen.indices
+        spread = greedy(
+            inputs.x[rows], np.ones(len(rows)), start=range(len(rows)), k=len(rows), cosine=True, distance_share=None
+        )
+        return dataclasses.replace(chosen, distances=spread.distances, nearest=spread.nearest)

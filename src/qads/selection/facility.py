@@ -28,8 +28,10 @@ from qads.errors import InputError
 from qads.kernels.distance import Points
 from qads.kernels.facility import facility_location
 from qads.pool import Progress, Selection
-from qads.selection.inputs import Budget, check_choice, check_directions, check_seed
-from qads.selection.ranked import checked_inputs, first_rows
+from qads.selection.budget import Budget
+from qads.selection.constraints import Constraints
+from qads.selection.inputs import check_choice, check_directions, check_seed
+from qads.selection.ranked import unlimited_inputs, unlimited_selection
 
 __all__ = ["FacilityLocation"]
 
@@ -74,6 +76,7 @@ class FacilityLocation:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is what it adds to F.
 
@@ -82,6 +85,7 @@ class FacilityLocation:
             quality: one number a row [n]; passed on.
             budget: number of rows, or a fraction in (0, 1] as a float.
             progress: called with (picks made, budget).
+            constraints: refused; see `selection/ranked.py`.
 
         Returns:
             The selection, exactly as long as the budget.
@@ -89,7 +93,7 @@ class FacilityLocation:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="FacilityLocation")
+        inputs = unlimited_inputs(embeddings, quality, budget, constraints, method="FacilityLocation")
         n = len(inputs.x)
         if self.similarity == "cosine":
             check_directions(inputs.x, method="FacilityLocation")
@@ -98,11 +102,9 @@ class FacilityLocation:
             lambda rows: points.take(rows).astype(np.float32), n,
             points.take(self._witnesses(n)).astype(np.float32),
             _cosine if self.similarity == "cosine" else self._rbf,
-            k=inputs.k, on_pick=(lambda done: progress(done, inputs.k)) if progress else None,
+            k=inputs.terms.k, on_pick=(lambda done: progress(done, inputs.terms.k)) if progress else None,
         )  # fmt: skip
-        gains = np.full(n, np.nan)
-        gains[picks] = worth
-        return first_rows(picks, gains, inputs, kind=self.kind)
+        return unlimited_selection(picks, worth, inputs, kind=self.kind)
 
     def _witnesses(self, n_rows: int) -> Int[np.ndarray, " m"]:
         if self.n_witnesses is None or self.n_witnesses == n_rows:

@@ -25,13 +25,16 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from qads.errors import InputError
 from qads.kernels.distance import Rows, widened
+from qads.kernels.lazy import greedy
 from qads.pool import Progress, Selection
-from qads.selection.inputs import Budget, Scale, check_choice, check_directions, scaled_quality
-from qads.selection.ranked import checked_inputs, first_rows, spread_of
+from qads.selection.budget import Budget
+from qads.selection.constraints import Constraints
+from qads.selection.inputs import Scale, check_choice, check_directions, scaled_quality
+from qads.selection.ranked import unlimited_inputs, unlimited_selection
 
 __all__ = ["Gist"]
 
@@ -76,6 +79,7 @@ class Gist:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is its scaled quality where that is the utility.
 
@@ -84,6 +88,7 @@ class Gist:
             quality: one finite number a row [n], higher is better; None counts every row as 1.
             budget: number of rows at most, or a fraction in (0, 1] as a float.
             progress: called once, at the end.
+            constraints: refused; see `selection/ranked.py`.
 
         Returns:
             The selection, in the order of the picks; another budget is another selection.
@@ -97,27 +102,36 @@ class Gist:
             raise InputError(
                 "Gist: the package divsel, which holds the algorithm, is not installed: pip install 'qads[gist]'"
             ) from error
-        inputs = checked_inputs(embeddings, quality, budget, method="Gist")
+        inputs = unlimited_inputs(embeddings, quality, budget, constraints, method="Gist")
         if self.metric == "cosine" or self.utility == "facility-location":
             check_directions(inputs.x, method="Gist")
-        n = len(inputs.x)
-        weight = np.ones(n) if quality is None else scaled_quality(inputs.quality, self.scale, method="Gist")
+        k = inputs.terms.k
+        weight = np.ones(len(inputs.x))
+        if quality is not None:
+            weight = scaled_quality(inputs.quality, self.scale, method="Gist")
         by_quality = self.utility == "quality"
         found = divsel.gist_select_full(
             self._single(inputs.x), weight if by_quality else None,
-            k=inputs.k, lam=float(self.lam), eps=float(self.eps), metric=self.metric,
+            k=k, lam=float(self.lam), eps=float(self.eps), metric=self.metric,
             utility="linear" if by_quality else "facility_location", diameter=self.diameter,
         )  # fmt: skip
-        gains: Float[np.ndarray, " n"] = weight if by_quality else np.full(n, np.nan)
         rows = np.array(found["selected"], np.int64)
-        chosen = first_rows(
-            rows, gains, inputs, kind=self.kind, prefix_closed=False,
-            left_out=f"any other would bring the smallest distance below {found['threshold']:g}, at which utility and "
-            "distance together are highest",
-        )  # fmt: skip
         if progress:
             progress(len(rows), len(rows))
-        return dataclasses.replace(chosen, **spread_of(inputs.x, rows, cosine=self.metric == "cosine"))
+        stopped = (
+            f"after {len(rows):,} picks any other would bring the smallest distance below {found['threshold']:g}, at "
+            f"which utility and distance together are highest; {k:,} picks were asked for"
+        )
+        gains = weight[rows] if by_quality else np.full(len(rows), np.nan)
+        # All picks as a start: only their distances to earlier ones are wanted.
+        spread = greedy(
+            inputs.x[rows], np.ones(len(rows)), start=range(len(rows)), k=len(rows), cosine=self.metric == "cosine",
+            distance_share=None,
+        )  # fmt: skip
+        return dataclasses.replace(
+            unlimited_selection(rows, gains, inputs, kind=self.kind, prefix_closed=False),
+            distances=spread.distances, nearest=spread.nearest, stopped=stopped if len(rows) < k else None,
+        )  # fmt: skip
 
     def _single(self, x: Rows) -> Float32[np.ndarray, "n d"]:
         """The rows in float32, as the package takes them."""

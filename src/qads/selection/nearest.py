@@ -21,9 +21,11 @@ from jaxtyping import Bool, Float, Int
 
 from qads.kernels.distance import Points
 from qads.pool import Progress, Selection
-from qads.selection.inputs import Budget, check_directions
+from qads.selection.budget import Budget
+from qads.selection.constraints import Constraints
+from qads.selection.inputs import check_directions
 from qads.selection.needs import checked_targets
-from qads.selection.ranked import checked_inputs, first_rows
+from qads.selection.ranked import unlimited_inputs, unlimited_selection
 
 __all__ = ["NearestToAnchors"]
 
@@ -53,6 +55,7 @@ class NearestToAnchors:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
         targets: npt.ArrayLike | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is its cosine similarity to the anchor that took it, step mod m.
@@ -62,6 +65,7 @@ class NearestToAnchors:
             quality: one number a row [n]; passed on.
             budget: number of rows, or a fraction in (0, 1] as a float.
             progress: called with (picks made, budget).
+            constraints: refused; see `selection/ranked.py`.
             targets: embeddings of the anchors [m, d], from the embedder of the rows; none may be zero.
 
         Returns:
@@ -70,18 +74,18 @@ class NearestToAnchors:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="NearestToAnchors")
+        inputs = unlimited_inputs(embeddings, quality, budget, constraints, method="NearestToAnchors")
         anchors = checked_targets(targets, inputs.x, method="NearestToAnchors")
         check_directions(inputs.x, method="NearestToAnchors")
         check_directions(anchors, method="NearestToAnchors", name="targets")
-        queues = _Queues(Points(inputs.x, cosine=True), Points(anchors, cosine=True), inputs.k)
-        gains = np.full(len(inputs.x), np.nan)
-        rows = np.empty(inputs.k, np.int64)
-        for step in range(inputs.k):
-            rows[step], gains[rows[step]] = queues.take_next(step % len(anchors))
-            if progress and ((step + 1) % 1024 == 0 or step + 1 == inputs.k):
-                progress(step + 1, inputs.k)
-        return first_rows(rows, gains, inputs, kind=self.kind)
+        k = inputs.terms.k
+        queues = _Queues(Points(inputs.x, cosine=True), Points(anchors, cosine=True), k)
+        rows, gains = np.empty(k, np.int64), np.empty(k)
+        for step in range(k):
+            rows[step], gains[step] = queues.take_next(step % len(anchors))
+            if progress and ((step + 1) % 1024 == 0 or step + 1 == k):
+                progress(step + 1, k)
+        return unlimited_selection(rows, gains, inputs, kind=self.kind)
 
 
 class _Queues:

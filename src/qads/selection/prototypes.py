@@ -20,9 +20,11 @@ import numpy.typing as npt
 
 from qads.kernels.distance import Points
 from qads.pool import Progress, Selection
+from qads.selection.budget import Budget
 from qads.selection.cells import Solver, check_n_cells, find_cells, members, n_cells_of
-from qads.selection.inputs import Budget, check_choice, check_directions, check_seed
-from qads.selection.ranked import checked_inputs, descending, first_rows
+from qads.selection.constraints import Constraints
+from qads.selection.inputs import check_choice, check_directions, check_seed
+from qads.selection.ranked import checked_inputs, descending, first_rows, unlimited_inputs, unlimited_selection
 
 __all__ = ["KMeansPrototypes", "PrototypeDistance"]
 
@@ -59,6 +61,7 @@ class KMeansPrototypes:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
     ) -> Selection:
         """Select rows, those of the largest cells first.
 
@@ -70,6 +73,7 @@ class KMeansPrototypes:
             quality: one number a row [n]; passed on.
             budget: number of rows, or a fraction in (0, 1] as a float.
             progress: called with (picks made, budget).
+            constraints: refused; see `selection/ranked.py`.
 
         Returns:
             The selection, exactly as long as the budget; another budget makes other cells.
@@ -77,18 +81,19 @@ class KMeansPrototypes:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="KMeansPrototypes")
+        inputs = unlimited_inputs(embeddings, quality, budget, constraints, method="KMeansPrototypes")
         n = len(inputs.x)
         check_directions(inputs.x, method="KMeansPrototypes")
         points = Points(inputs.x, cosine=True)
-        cells = find_cells(points, np.arange(n), inputs.k, seed=self.seed, solver=self.solver)
+        cells = find_cells(points, np.arange(n), inputs.terms.k, seed=self.seed, solver=self.solver)
         place, size = np.empty(n, np.int64), np.empty(n, np.int64)
         for cell in members(cells):
             place[cell], size[cell] = np.arange(len(cell)), len(cell)
         if progress:
-            progress(inputs.k, inputs.k)
+            progress(inputs.terms.k, inputs.terms.k)
         order = np.lexsort((np.arange(n), -size, place))
-        return first_rows(order, np.full(n, np.nan), inputs, kind=self.kind, prefix_closed=False)
+        rows = order[: inputs.terms.k]
+        return unlimited_selection(rows, np.full(len(rows), np.nan), inputs, kind=self.kind, prefix_closed=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +132,16 @@ class PrototypeDistance:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is 1 − cos to the middle of its cell, negative where the nearest are kept.
 
         Args:
             embeddings: float array-like [n, d]; no row may be zero.
             quality: one number a row [n]; passed on.
-            budget: number of rows, or a fraction in (0, 1] as a float.
-            progress: called with (picks made, budget).
+            budget: number of rows, a fraction in (0, 1] as a float, or a `TokenBudget`.
+            progress: called when it is done.
+            constraints: quotas, rows in and out.
 
         Returns:
             The selection, exactly as long as the budget.
@@ -142,13 +149,11 @@ class PrototypeDistance:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="PrototypeDistance")
+        inputs = checked_inputs(embeddings, quality, budget, constraints, method="PrototypeDistance")
         n = len(inputs.x)
         n_cells = n_cells_of(self.n_cells, n, method="PrototypeDistance")
         check_directions(inputs.x, method="PrototypeDistance")
         points = Points(inputs.x, cosine=True)
         distances = find_cells(points, np.arange(n), n_cells, seed=self.seed, solver=self.solver).distances
         gains = distances if self.keep == "hard" else -distances
-        if progress:
-            progress(inputs.k, inputs.k)
-        return first_rows(descending(gains), gains, inputs, kind=self.kind)
+        return first_rows(descending(gains), gains, inputs, kind=self.kind, progress=progress)

@@ -26,7 +26,9 @@ from jaxtyping import Bool, Float
 
 from qads.errors import InputError
 from qads.pool import Progress, Selection
-from qads.selection.inputs import Budget, check_choice
+from qads.selection.budget import Budget
+from qads.selection.constraints import Constraints
+from qads.selection.inputs import check_choice
 from qads.selection.needs import checked_lengths, checked_likelihoods
 from qads.selection.ranked import checked_inputs, descending, first_rows
 
@@ -63,6 +65,7 @@ class LongestResponse:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
         lengths: npt.ArrayLike | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is its length.
@@ -70,18 +73,17 @@ class LongestResponse:
         Args:
             embeddings: float array-like [n, d]; it only says how many rows there are.
             quality: one number a row [n]; passed on.
-            budget: number of rows, or a fraction in (0, 1] as a float.
-            progress: called with (picks made, budget).
+            budget: number of rows, a fraction in (0, 1] as a float, or a `TokenBudget`.
+            progress: called when it is done.
+            constraints: quotas, rows in and out.
             lengths: one number a row [n], in any unit: tokens or characters of the solution.
 
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="LongestResponse")
+        inputs = checked_inputs(embeddings, quality, budget, constraints, method="LongestResponse")
         length = checked_lengths(lengths, len(inputs.x), method="LongestResponse")
-        if progress:
-            progress(inputs.k, inputs.k)
-        return first_rows(descending(length), length, inputs, kind=self.kind)
+        return first_rows(descending(length), length, inputs, kind=self.kind, progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,7 @@ class PerplexityRanking:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
         likelihoods: npt.ArrayLike | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is its perplexity.
@@ -124,8 +127,9 @@ class PerplexityRanking:
         Args:
             embeddings: float array-like [n, d]; it only says how many rows there are.
             quality: one number a row [n]; passed on.
-            budget: number of rows, or a fraction in (0, 1] as a float.
-            progress: called with (picks made, budget).
+            budget: number of rows, a fraction in (0, 1] as a float, or a `TokenBudget`.
+            progress: called when it is done.
+            constraints: quotas, rows in and out.
             likelihoods: mean log-probabilities in nats a token [n, 2]; NaN for a row that could not be scored.
 
         Returns:
@@ -134,17 +138,20 @@ class PerplexityRanking:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="PerplexityRanking")
+        inputs = checked_inputs(embeddings, quality, budget, constraints, method="PerplexityRanking")
         scores = checked_likelihoods(likelihoods, len(inputs.x), method="PerplexityRanking")
         log_perplexity = -scores[:, get_args(Text).index(self.text)]
         scored = ~np.isnan(log_perplexity)
         left_out = _left_out({"could not be scored": ~scored}, method="PerplexityRanking")
-        if progress:
-            progress(inputs.k, inputs.k)
         with np.errstate(over="ignore"):
             gains = np.exp(log_perplexity)
         return first_rows(
-            descending(self._key(log_perplexity, scored), scored), gains, inputs, kind=self.kind, left_out=left_out
+            descending(self._key(log_perplexity, scored), scored),
+            gains,
+            inputs,
+            kind=self.kind,
+            progress=progress,
+            left_out=left_out,
         )
 
     def _key(self, log_perplexity: Float[np.ndarray, " n"], scored: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -182,6 +189,7 @@ class IFDRanking:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
         likelihoods: npt.ArrayLike | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is its IFD.
@@ -189,8 +197,9 @@ class IFDRanking:
         Args:
             embeddings: float array-like [n, d]; it only says how many rows there are.
             quality: one number a row [n]; passed on.
-            budget: number of rows, or a fraction in (0, 1] as a float.
-            progress: called with (picks made, budget).
+            budget: number of rows, a fraction in (0, 1] as a float, or a `TokenBudget`.
+            progress: called when it is done.
+            constraints: quotas, rows in and out.
             likelihoods: mean log-probabilities in nats a token [n, 2]; NaN for a row that could not be scored.
 
         Returns:
@@ -199,17 +208,17 @@ class IFDRanking:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="IFDRanking")
+        inputs = checked_inputs(embeddings, quality, budget, constraints, method="IFDRanking")
         scores = checked_likelihoods(likelihoods, len(inputs.x), method="IFDRanking")
         log_ifd = scores[:, 1] - scores[:, 0]
         left_out = _left_out(
             {"have an IFD of 1 or more": log_ifd >= 0, "could not be scored": np.isnan(log_ifd)}, method="IFDRanking"
         )
-        if progress:
-            progress(inputs.k, inputs.k)
         with np.errstate(over="ignore"):
             gains = np.exp(log_ifd)
-        return first_rows(descending(log_ifd, log_ifd < 0), gains, inputs, kind=self.kind, left_out=left_out)
+        return first_rows(
+            descending(log_ifd, log_ifd < 0), gains, inputs, kind=self.kind, progress=progress, left_out=left_out
+        )
 
 
 def _left_out(reasons: Mapping[str, Bool[np.ndarray, " n"]], *, method: str) -> str:

@@ -23,9 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qads.pool import Progress, Selection
-from qads.selection.inputs import Budget, check_choice, check_seed
+from qads.selection.budget import Budget
+from qads.selection.constraints import Constraints
+from qads.selection.inputs import check_choice, check_seed
 from qads.selection.needs import checked_groups
-from qads.selection.ranked import checked_inputs, first_rows
+from qads.selection.ranked import unlimited_inputs, unlimited_selection
 
 __all__ = ["Shares", "StratifiedRandom", "apportion"]
 
@@ -63,6 +65,7 @@ class StratifiedRandom:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
         groups: npt.ArrayLike | None = None,
     ) -> Selection:
         """Select rows, the groups taking turns in proportion to their counts.
@@ -72,6 +75,7 @@ class StratifiedRandom:
             quality: one number a row [n]; passed on.
             budget: number of rows, or a fraction in (0, 1] as a float.
             progress: called with (picks made, budget).
+            constraints: refused; see `selection/ranked.py`.
             groups: one string a row [n].
 
         Returns:
@@ -81,11 +85,11 @@ class StratifiedRandom:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, method="StratifiedRandom")
+        inputs = unlimited_inputs(embeddings, quality, budget, constraints, method="StratifiedRandom")
         n = len(inputs.x)
         names, codes = checked_groups(groups, n, method="StratifiedRandom")
         sizes = np.bincount(codes, minlength=len(names))
-        counts = np.array(apportion(inputs.k, self._weights(sizes.tolist()), sizes.tolist()))
+        counts = np.array(apportion(inputs.terms.k, self._weights(sizes.tolist()), sizes.tolist()))
         order = np.random.default_rng(self.seed).permutation(n)
         by_group = order[np.argsort(codes[order], kind="stable")]
         starts = np.cumsum(sizes) - sizes
@@ -94,9 +98,9 @@ class StratifiedRandom:
         rows, place, group = by_group[drawn], place[drawn], codes[by_group][drawn]
         turn = place if self.shares == "equal" else (place + 0.5) / counts[group]
         if progress:
-            progress(inputs.k, inputs.k)
-        return first_rows(
-            rows[np.lexsort((group, turn))], np.full(n, np.nan), inputs, kind=self.kind,
+            progress(inputs.terms.k, inputs.terms.k)
+        return unlimited_selection(
+            rows[np.lexsort((group, turn))], np.full(len(rows), np.nan), inputs, kind=self.kind,
             prefix_closed=self.shares == "equal",
         )  # fmt: skip
 
