@@ -91,10 +91,14 @@ class Limits:
         return self._max_tokens - int(self._left[_TOKENS])
 
     @property
+    def n_owed(self) -> int:
+        """Picks that are still owed to groups."""
+        return int(self._left[_OWED])
+
+    @property
     def is_free(self) -> bool:
         """Whether every row may be picked at any time."""
-        no_groups = not self._room and not self.closed.any()
-        return no_groups and self._tokens is None and self.least_distance == 0
+        return not (len(self._quotas.codes) or len(self._tokens) or self.closed.any() or self.least_distance)
 
     def admit(self, rows: Int[np.ndarray, " r"]) -> int:
         """Count picks, one after the other, as long as nothing changes for others.

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from qads.errors import InputError
 from qads.kernels.distance import Given, Rows
@@ -150,7 +150,7 @@ class KCenterGreedy:
         start = self._first_rows(q, terms) if centres is None or len(terms.first) else []
         picks = greedy(
             x,
-            self._weight(q, terms.tokens),
+            self._weight(q, terms),
             start=start,
             k=terms.k,
             cosine=self.metric == "cosine",
@@ -205,7 +205,7 @@ class KCenterGreedy:
             if given is not None and given.ndim == 2:
                 check_directions(given, method="KCenterGreedy", name="given vectors")
 
-    def _weight(self, q: Float[np.ndarray, " n"], tokens: Int[np.ndarray, " n"] | None) -> Float[np.ndarray, " n"]:
+    def _weight(self, q: Float[np.ndarray, " n"], terms: Terms) -> Float[np.ndarray, " n"]:
         if self.combine == "sum":
             return self.w * q
         with np.errstate(over="ignore"):
@@ -216,12 +216,14 @@ class KCenterGreedy:
                 f"KCenterGreedy: quality of row {row} to the power {self.alpha:g} is {weight[row]:g}; "
                 "it must be at most 1e+150. Use scale='rank' or 'minmax'."
             )
-        if not self.per_token or tokens is None:
+        if not self.per_token or terms.tokens is None:
             return weight
-        if tokens.min() == 0:
-            row = int(np.argmin(tokens))
-            raise InputError(f"KCenterGreedy: row {row} has 0 tokens; per_token cannot divide by them. Exclude it.")
-        return weight / tokens
+        empty = np.flatnonzero((terms.tokens == 0) & ~terms.limits.closed)
+        if len(empty):
+            raise InputError(
+                f"KCenterGreedy: row {empty[0]} has 0 tokens; per_token cannot divide by them. Exclude it."
+            )
+        return weight / np.maximum(terms.tokens, 1)
 
     def _first_rows(self, quality: Float[np.ndarray, " n"], terms: Terms) -> list[int]:
         """What comes before the greedy picks: included rows, else the start, of rows that are open."""
@@ -234,10 +236,20 @@ class KCenterGreedy:
             if closed[self.start]:
                 raise InputError(f"KCenterGreedy: start is row {self.start}, which the constraints leave out.")
             return [self.start]
-        rng = np.random.default_rng(self.seed)
-        if terms.limits.is_free:
-            return rng.choice(len(quality), self.n_start, replace=False).tolist()
-        rows = walk(rng.permutation(len(quality)), copy.deepcopy(terms.limits), self.n_start)
-        if len(rows) < self.n_start:
-            raise InputError(f"KCenterGreedy: n_start is {self.n_start} but only {len(rows)} rows may start; lower it.")
+        return self._random_rows(terms)
+
+    def _random_rows(self, terms: Terms) -> list[int]:
+        """`n_start` rows drawn from those that are open; the same draw as from all rows where all are."""
+        rng, limits = np.random.default_rng(self.seed), copy.deepcopy(terms.limits)
+        rows = np.zeros(0, np.int64)
+        while (n_missing := self.n_start - len(rows)) > 0:
+            # Those drawn before may have filled a group, so that some of the draw were closed.
+            open_rows = np.setdiff1d(np.flatnonzero(~limits.closed), rows)
+            if limits.is_out_of_tokens or not len(open_rows):
+                why = "more do not fit the token budget" if limits.is_out_of_tokens else "no other row is open"
+                raise InputError(
+                    f"KCenterGreedy: n_start is {self.n_start}, but after {len(rows)} drawn rows {why}; lower n_start."
+                )
+            drawn = rng.choice(open_rows, min(n_missing, len(open_rows)), replace=False)
+            rows = np.concatenate([rows, walk(drawn, limits, n_missing)])
         return rows.tolist()

@@ -17,6 +17,8 @@ from qads.selection.constraints import Constraints, Grouping, Quota, checked_row
 
 __all__ = ["Terms"]
 
+_TOO_LONG = "longer than all tokens"
+
 
 @dataclass(frozen=True, eq=False)
 class Terms:
@@ -32,6 +34,10 @@ class Terms:
     max_tokens: int | None
     prefix_closed: bool
     """Whether the first picks are the selection for a smaller budget."""
+    n_too_long: int
+    """Rows that have more tokens than the whole budget, and are not out for another reason."""
+    n_open: int
+    """Rows that are not out from the beginning."""
 
     @classmethod
     def of(
@@ -63,8 +69,11 @@ class Terms:
             raise InputError(f"{method}: it knows no distances, so min_distance means nothing to it; leave it out.")
         tokens = checked_tokens(budget, n_rows, method=method) if isinstance(budget, TokenBudget) else None
         max_tokens = budget.max_tokens if isinstance(budget, TokenBudget) else None
-        k = resolve_budget(budget, n_rows, method=method) if tokens is None else most_that_fit(tokens, max_tokens or 0)
         out = _Out.of(asked, given, tokens, max_tokens, n_rows, method=method)
+        if isinstance(budget, TokenBudget) and tokens is not None:
+            k = most_that_fit(np.delete(tokens, out.rows), budget.max_tokens)
+        else:
+            k = resolve_budget(budget, n_rows, method=method)
         first = checked_rows(asked.include, n_rows, name="include", method=method)
         groups = [_limits_of(part, k, n_rows, is_count=tokens is None, method=method) for part in asked.groupings]
         terms = cls(
@@ -73,23 +82,30 @@ class Terms:
                 n_rows, k, out=out.rows, groups=groups, tokens=tokens, max_tokens=max_tokens or 0,
                 least_distance=asked.min_distance or 0.0,
             ),
-            first, tokens, max_tokens, asked.prefix_closed,
+            first, tokens, max_tokens, asked.prefix_closed, out.n_too_long, n_rows - len(out.rows),
         )  # fmt: skip
         out.check_enough(terms, asked.groupings, groups, method=method)
         out.check_included(terms, asked.groupings, groups, method=method)
         return terms
 
     def stopped(self, n_picked: int) -> str | None:
-        """Why there are so few picks; None if they are as many as were asked for."""
-        if self.limits.is_out_of_tokens and self.max_tokens is not None:
-            left = self.max_tokens - self.limits.n_tokens
-            return f"the next pick would exceed the budget of {self.max_tokens:,} tokens, of which {left:,} are left"
-        if n_picked == self.k and self.max_tokens is None:
-            return None
-        least = self.limits.least_distance
-        near = f", nor at least {least:g} away from every pick" if least else ""
-        asked = f"{self.k:,} picks" if self.max_tokens is None else f"{self.max_tokens:,} tokens"
-        return f"after {n_picked:,} picks no row is open any more{near}; {asked} were asked for"
+        """Why the selection is not exactly what was asked for; None if it is."""
+        if self.max_tokens is None:
+            return None if n_picked == self.k else f"{n_picked:,} of {self.k:,} picks: {self._nobody_left()}"
+        used = f"{self.limits.n_tokens:,} of {self.max_tokens:,} tokens"
+        reasons: list[str] = []
+        if self.limits.n_tokens < self.max_tokens:
+            # k is how many of the shortest rows fit: one more is one too many, whichever it is.
+            is_full = self.limits.is_out_of_tokens or n_picked == self.k < self.n_open
+            reasons.append(f"{used}: {'the next pick would exceed them' if is_full else self._nobody_left()}")
+        if self.n_too_long:
+            reasons.append(f"rows that alone exceed {self.max_tokens:,} tokens: {self.n_too_long:,}")
+        return "; ".join(reasons) or None
+
+    def _nobody_left(self) -> str:
+        least, owed = self.limits.least_distance, self.limits.n_owed
+        near = f" that is {least:g} or more away from all picks and given rows" if least else ""
+        return f"no row is open any more{near}" + (f"; picks still owed to minima: {owed:,}" if owed else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +115,7 @@ class _Out:
     rows: Int[np.ndarray, " o"]
     n_rows: int
     reasons: Sequence[tuple[int, str]]
+    n_too_long: int
 
     @classmethod
     def of(
@@ -115,11 +132,11 @@ class _Out:
         mask, reasons = np.zeros(n_rows, np.bool_), list[tuple[int, str]]()
         long = np.zeros(0, np.int64) if tokens is None else np.flatnonzero(tokens > (max_tokens or 0))
         there = np.zeros(0, np.int64) if given is None else given
-        for rows, reason in ((there, "given"), (excluded, "excluded"), (long, "longer than all tokens")):
+        for rows, reason in ((there, "given"), (excluded, "excluded"), (long, _TOO_LONG)):
             new = rows[~mask[rows]]
             mask[new] = True
             reasons += [(len(new), reason)] if len(new) else []
-        return cls(np.flatnonzero(mask), n_rows, reasons)
+        return cls(np.flatnonzero(mask), n_rows, reasons, sum(n for n, reason in reasons if reason == _TOO_LONG))
 
     def check_enough(
         self, terms: Terms, groupings: Sequence[Grouping], groups: Sequence[GroupLimits], *, method: str
@@ -142,6 +159,12 @@ class _Out:
             ]
             self._check_count(terms, [*self.reasons, *reasons], method=method)
         self._check_count(terms, self.reasons, method=method)
+        if terms.limits.closed.all():
+            raise InputError(
+                f"{method}: no row can be selected: {self.n_rows:,} in the pool, "
+                + "".join(f"{n:,} {reason}, " for n, reason in self.reasons)
+                + f"and the maxima of {' and '.join(part.name for part in groupings)} leave none of the others."
+            )
 
     def check_included(
         self, terms: Terms, groupings: Sequence[Grouping], groups: Sequence[GroupLimits], *, method: str
