@@ -6,6 +6,7 @@ from qads.kernels.cost import Cost
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
 from qads.quality.known import check_known
+from qads.quality.likelihoods import AnswerLikelihoods
 from qads.quality.oneshot import OneShotInfluence
 from qads.quality.plan import choose_anchors, stratified_sample
 from qads.quality.rounds import stopping_outcomes
@@ -16,6 +17,7 @@ from qads.quality.tokens import training_tokens
 __all__ = [
     "AGGREGATES",
     "Aggregate",
+    "AnswerLikelihoods",
     "CompletionsEngine",
     "Cost",
     "Engine",

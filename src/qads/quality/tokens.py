@@ -14,7 +14,7 @@ from qads.kernels.target import TokenTarget
 from qads.pool import Pool, Progress, Row
 from qads.prompts import Renderer, Target
 
-__all__ = ["FittedTexts", "TooLong", "fit_texts", "token_target", "training_tokens"]
+__all__ = ["FittedTexts", "TooLong", "fit_texts", "header_ids", "token_target", "training_tokens"]
 
 _ROWS_AT_A_TIME = 1024
 
@@ -43,7 +43,7 @@ def fit_texts(
         TooLongError: the policy is ``"error"`` and a row does not fit.
         InputError: an anchor has no token to score.
     """
-    header = _header(tokenizer, renderer)
+    header = header_ids(tokenizer, renderer)
     affected: dict[str, str] = {}
 
     def fit(row: Row, role: str, room: int, n_tokens: Callable[[Row], int]) -> Row | None:
@@ -79,7 +79,7 @@ def training_tokens(
 
     An end-of-text token or padding that a trainer adds is not counted.
     """
-    header, counts = len(_header(tokenizer, renderer)), np.empty(len(pool), np.int64)
+    header, counts = len(header_ids(tokenizer, renderer)), np.empty(len(pool), np.int64)
     for start in range(0, len(pool), _ROWS_AT_A_TIME):
         rows = Pool(pool.table.slice(start, _ROWS_AT_A_TIME))
         texts = [renderer.target(row).text for row in rows]
@@ -102,7 +102,8 @@ def token_target(tokenizer: Any, target: Target) -> TokenTarget:
     return TokenTarget(tuple(encoded["input_ids"]), first, last)
 
 
-def _header(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:
+def header_ids(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:
+    """The tokens before everything else: the BOS, where renderer and tokenizer have one, and the header."""
     ids = _ids(tokenizer, renderer.header) if renderer.header else ()
     opening = tokenizer("", add_special_tokens=True)["input_ids"] if renderer.add_bos else []
     has_bos = bool(opening) and opening[0] == tokenizer.bos_token_id
