@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -15,8 +14,8 @@ from qads.config.limits import ConstraintsConfig, Sources
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
-from qads.quality import OneShotInfluence, RidgeScorer
-from qads.selection import KCenterGreedy, Selector, TopQuality
+from qads.quality import AnswerLikelihoods, OneShotInfluence, RidgeScorer
+from qads.selection import Deita, KCenterGreedy, Selector, TopQuality
 
 __all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "QualityConfig", "RunConfig"]
 
@@ -118,6 +117,8 @@ class RunConfig:
     """Which rows to keep."""
     constraints: ConstraintsConfig = field(default_factory=ConstraintsConfig)
     """What the selection keeps to: quotas, rows that are out, in, or there already."""
+    likelihoods: AnswerLikelihoods | None = None
+    """How likely a model finds the solutions, for selections that rank by it; by default the model that scores."""
     tokenizer: str | None = None
     """Model whose tokens a token budget counts: alias, folder or hub id; by default the one that scores."""
     output: OutputConfig = field(default_factory=OutputConfig)
@@ -134,10 +135,10 @@ class RunConfig:
             raise InputError(f"seed is {self.seed}; it must be a whole number ≥ 0.")
         if "-" in self.pool.sources and "-" in self.anchors.sources:
             raise InputError("pool.sources and anchors.sources both read standard input; only one of them can.")
-        if self.quality is None and isinstance(self.selection, TopQuality):
+        if self.quality is None and isinstance(self.selection, TopQuality | Deita):
             raise ConfigError(
-                "selection.kind is 'top-quality', but quality is null (--no-quality): there is none to rank by. Take "
-                "another kind (kcenter, random), or let quality be measured."
+                f"selection.kind is {self.selection.kind!r}, but quality is null (--no-quality): there is none to rank "
+                "by. Take another kind (kcenter, random), or let quality be measured."
             )
         self._check_selection()
 
@@ -161,17 +162,40 @@ class RunConfig:
         """Whether samples of the target skill play a part."""
         return self.quality is not None or "targets" in self.needs
 
+    @property
+    def answer_likelihoods(self) -> AnswerLikelihoods:
+        """What says how likely a model finds the solutions."""
+        if self.likelihoods is not None:
+            return self.likelihoods
+        scorer = self.quality.influence if self.quality else OneShotInfluence()
+        return AnswerLikelihoods(
+            model=scorer.model, revision=scorer.revision, dtype=scorer.dtype, engine=scorer.engine,
+            template=scorer.template, max_length=scorer.max_length,
+        )  # fmt: skip
+
     def _check_selection(self) -> None:
         """Refuse now what the selector would refuse after hours of embedding and scoring."""
-        kind = self.selection.kind
-        takes_given = "given" in inspect.signature(type(self.selection).__call__).parameters
-        if self.constraints.given and not takes_given:
+        kind, limits = self.selection.kind, self.constraints
+        if not getattr(self.selection, "takes_limits", True) and (limits != ConstraintsConfig() or self.counts_tokens):
+            what = "the budget is in tokens" if self.counts_tokens else "there are constraints"
+            raise ConfigError(
+                f"{what}, but selection.kind {kind!r} picks rows as a whole, which would not keep to them. Give a "
+                "count or a fraction and no constraints, or take a kind that picks one by one, such as kcenter."
+            )
+        if limits.given and not isinstance(self.selection, KCenterGreedy):
             raise ConfigError(
                 f"constraints.given: selection.kind is {kind!r}, which does not look at distances to what is there "
                 "already. Keep those rows out with constraints.exclude, or take kind kcenter."
             )
-        if len(self.budgets) == 1:
-            return
+        if limits.min_distance is not None and not getattr(self.selection, "knows_distances", False):
+            raise ConfigError(
+                f"constraints.min_distance: selection.kind is {kind!r}, which knows no distances. Leave it out, or "
+                "take kind kcenter or deita."
+            )
+        if len(self.budgets) > 1:
+            self._check_prefixes(kind)
+
+    def _check_prefixes(self, kind: str) -> None:
         if not getattr(self.selection, "prefix_closed", True):
             raise ConfigError(
                 f"budget: several were given, but with selection.kind {kind!r} a smaller budget is another selection. "

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from qads.config import ANY_OTHER, ConstraintsConfig, QuotaConfig
+from qads.config import ANY_OTHER, ConstraintsConfig, QuotaConfig, RunConfig
 from qads.errors import InputError
 from qads.pool import Pool, to_json
+from qads.run.budgets import resolve_rows
 from qads.run.named import NamedRows, read_named
 from qads.selection import Constraints, Grouping, Quota
+from qads.selection.terms import Terms
 
-__all__ = ["ROLES", "NamedFiles", "make_constraints"]
+__all__ = ["ROLES", "NamedFiles", "check_limits", "make_constraints"]
 
 ROLES = ("exclude", "include", "given")
 """The settings that name files of rows."""
@@ -75,6 +77,20 @@ def make_constraints(pool: Pool, config: ConstraintsConfig, named: NamedFiles) -
         include=named.include.rows if len(named.include.rows) else None,
         min_distance=config.min_distance,
     )
+
+
+def check_limits(pool: Pool, config: RunConfig, named: NamedFiles) -> None:
+    """Refuse before any model runs what the selector would refuse after it.
+
+    Budgets in tokens are left to the selector: what they come to is not known before tokens are counted.
+
+    Raises:
+        InputError: constraints and budget cannot be met together; with the arithmetic.
+    """
+    rows = resolve_rows(config, len(pool), n_included=len(named.include.rows))
+    constraints = make_constraints(pool, config.constraints, named)
+    if rows and constraints is not None:
+        Terms.of(max(rows), constraints, len(pool), method=f"selection {config.selection.kind}", knows_distances=True)
 
 
 def _grouping(pool: Pool, column: str, quotas: Mapping[str, QuotaConfig]) -> Grouping:

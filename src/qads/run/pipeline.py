@@ -12,10 +12,9 @@ from typing import Protocol
 
 from qads.config import RunConfig
 from qads.errors import ConfigError, CorruptError, RunError
-from qads.run.budgets import resolve_rows
 from qads.run.context import StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
-from qads.run.limits import make_constraints
+from qads.run.limits import check_limits
 from qads.run.plan import (
     local_sources,
     plan_stages,
@@ -34,7 +33,7 @@ __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "r
 STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
 """Every stage there is, in order. The last two are made by whoever explains or shows the run."""
 
-OCCASIONAL = ("tokens", "targets", "given")
+OCCASIONAL = ("tokens", "targets", "likelihoods", "given")
 """Stages that few runs have."""
 
 
@@ -132,7 +131,7 @@ def run_pipeline(
         for number, name in enumerate(wanted, 1):
             manifests[name] = _complete(name, number, len(wanted), stages[name], context, observer)
             if name == "pool":
-                _check_early(context, manifests["pool"]["rows"], wanted)
+                _check_early(context, wanted)
     return RunResult(run.root, manifests)
 
 
@@ -147,11 +146,10 @@ def _check_config_file(path: Path) -> None:
     )
 
 
-def _check_early(context: StageContext, n_rows: int, wanted: Sequence[str]) -> None:
+def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
     if "select" in wanted and context.stages["select"].manifest() is None:
-        resolve_rows(context.config, n_rows, n_included=len(context.named.include.rows))
-        make_constraints(context.pool, context.config.constraints, context.named)
+        check_limits(context.pool, context.config, context.named)
     if "anchors" in wanted and context.stages["anchors"].manifest() is None:
         _ = context.own_anchors  # Read now, kept for the stage.
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from qads.config import ConstraintsConfig, RunConfig, Tokens
 from qads.datasets import atomic_path, expand_sources, source_identity
-from qads.embed import Embedder
+from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
 from qads.errors import DriftError, InputError, PoolError
 from qads.models import find_tokenizer, resolve_device
-from qads.quality import Engine, EveryAnchor, LocalEngine, OneShotInfluence
+from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence
 from qads.run.directory import StagePlan, file_sha256
 from qads.run.limits import ROLES
 
@@ -33,6 +33,8 @@ __all__ = [
     "with_dependents",
 ]
 
+_NEEDED = ("quality", "tokens", "targets", "likelihoods", "given")
+"""Stages that some selections read."""
 _NAMED_BY = {"select": ("exclude", "include"), "given": ("given",)}
 """Stages that read files of `constraints`."""
 
@@ -48,9 +50,11 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
         reads["tokens"] = ("pool",)
     if "targets" in config.needs:
         reads["targets"] = ("anchors",)
+    if "likelihoods" in config.needs:
+        reads["likelihoods"] = ("pool",)
     if config.constraints.given:
         reads["given"] = ("pool", "embed")
-    reads["select"] = ("embed", *(name for name in ("quality", "tokens", "targets", "given") if name in reads))
+    reads["select"] = ("embed", *(name for name in _NEEDED if name in reads))
     reads["mixture"] = ("pool", "select")
     reads["coverage"] = (*(name for name in reads["select"] if name in ("embed", "quality", "tokens")), "select")
     return reads | {"report": tuple(reads)}
@@ -206,7 +210,7 @@ def plan_stages(
 def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any]:
     """Everything that changes the result of a stage."""
     quality, anchors = config.quality, config.anchors
-    if name in ("tokens", "targets", "given", "select", "coverage"):
+    if name in (*_NEEDED[1:], "select", "coverage"):
         return _selection_settings(config, name)
     if name == "pool":
         return {"pool": dataclasses.asdict(config.pool) | {"sources": sources}}
@@ -236,6 +240,8 @@ def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
         revision = None if config.tokenizer else scorer.revision
         identity = find_tokenizer(config.tokenizer or scorer.model, revision=revision).identity
         return {"tokenizer": identity, "template": dataclasses.asdict(scorer.template), **_foreign_code(config)}
+    if name == "likelihoods":
+        return {"likelihoods": _method(config.answer_likelihoods, config), **_foreign_code(config)}
     if name in ("targets", "given"):
         return {"embedding": _method(config.embedding, config), **_foreign_code(config)}
     if name == "coverage":
@@ -252,7 +258,7 @@ def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
     return settings
 
 
-def _method(method: Embedder | OneShotInfluence, config: RunConfig) -> dict[str, Any]:
+def _method(method: Embedder | OneShotInfluence | AnswerLikelihoods, config: RunConfig) -> dict[str, Any]:
     """Its settings, with what `model` and `dtype` stand for here: those weights and that precision make the result."""
     settings = dataclasses.asdict(method)
     found = _engine(method).identity(
@@ -261,9 +267,9 @@ def _method(method: Embedder | OneShotInfluence, config: RunConfig) -> dict[str,
     return settings | {name: value for name, value in found.items() if name in settings}
 
 
-def _engine(method: Embedder | OneShotInfluence) -> Engine:
+def _engine(method: Embedder | OneShotInfluence | AnswerLikelihoods) -> Engine:
     """What runs its model; that of an embedder runs here."""
-    return method.engine if isinstance(method, OneShotInfluence) else LocalEngine()
+    return LocalEngine() if isinstance(method, SentenceEmbedder | LMEmbedder) else method.engine
 
 
 def _foreign_code(config: RunConfig) -> dict[str, Any]:
@@ -273,10 +279,11 @@ def _foreign_code(config: RunConfig) -> dict[str, Any]:
 
 def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     """What moves the results of a model within floating-point rounding."""
-    if name not in ("embed", "influence", "targets", "given"):
+    if name not in ("embed", "influence", "targets", "likelihoods", "given"):
         return {}
     how = config.execution
-    if name == "influence" and config.quality and not isinstance(_engine(config.quality.influence), LocalEngine):
+    scoring = {"influence": config.quality and config.quality.influence, "likelihoods": config.answer_likelihoods}
+    if (method := scoring.get(name)) and not isinstance(method.engine, LocalEngine):
         return {"device": "served"}
     device = resolve_device(how.device)
     return {"device": str(device), "max_tokens_per_batch": how.pass_size(device.type) or "auto"}

@@ -19,7 +19,7 @@ from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory
 from qads.run.limits import make_constraints
 
-__all__ = ["run_given", "run_mixture", "run_select", "run_targets", "run_tokens"]
+__all__ = ["run_given", "run_likelihoods", "run_mixture", "run_select", "run_targets", "run_tokens"]
 
 
 def run_tokens(context: StageContext, stage: StageDirectory) -> Facts:
@@ -42,6 +42,15 @@ def run_targets(context: StageContext, stage: StageDirectory) -> Facts:
     found = _embedded(context, context.anchors, stage)
     write_array(found.vectors, stage.path / "targets.npy")
     return {"rows": len(found), "tokens": found.n_tokens, "truncated": found.n_truncated}
+
+
+def run_likelihoods(context: StageContext, stage: StageDirectory) -> Facts:
+    """Pool -> likelihoods.npy [rows, 2]: of the solution given its problem, and alone; through shards."""
+    found = context.config.answer_likelihoods(
+        context.pool, execution=context.config.execution, shards=stage.shards, progress=context.progress
+    )
+    write_array(found, stage.path / "likelihoods.npy")
+    return {"rows": len(found), "without_likelihood": int(np.isnan(found).any(axis=1).sum())}
 
 
 def run_given(context: StageContext, stage: StageDirectory) -> Facts:
@@ -99,9 +108,9 @@ def _need(context: StageContext, name: str) -> Any:
     if name == "lengths":
         tokens = context.array("tokens", "tokens.npy")
         return [len(text) for text in context.pool.strings("solution")] if tokens is None else tokens
-    if name == "targets":
-        return context.array("targets", "targets.npy")
-    raise InputError(f"selection: needs {name!r}, which a run cannot give yet; call the selector from Python.")
+    if name in ("targets", "likelihoods"):
+        return context.array(name, f"{name}.npy")
+    raise InputError(f"selection: needs {name!r}, which a run cannot give; call the selector from Python.")
 
 
 def _reasons(context: StageContext, chosen: Selection) -> pa.Table:

@@ -19,7 +19,7 @@ from qads.pool import Pool
 from qads.quality import Cost, Influence, choose_anchors, stopping_outcomes, stratified_sample
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory, write_json
-from qads.run.selecting import run_given, run_mixture, run_select, run_targets, run_tokens
+from qads.run.selecting import run_given, run_likelihoods, run_mixture, run_select, run_targets, run_tokens
 
 __all__ = ["STAGE_FUNCTIONS"]
 
@@ -178,6 +178,7 @@ STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
     "quality": run_quality,
     "tokens": run_tokens,
     "targets": run_targets,
+    "likelihoods": run_likelihoods,
     "given": run_given,
     "select": run_select,
     "mixture": run_mixture,

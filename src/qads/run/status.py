@@ -48,12 +48,11 @@ def read_status(directory: str | Path) -> RunStatus:
         raise RunError(
             f"{root}: is not a run directory (it has no config.json). Runs are made by qads run or qads select."
         )
-    skipped = () if config.get("quality") else ("anchors", "influence", "quality")
-    stages = tuple(
-        _stage_status(root / name)
-        for name in STAGES
-        if name not in (*skipped, *OCCASIONAL) or (name in OCCASIONAL and (root / name).exists())
-    )
+    here = [name for name in STAGES if name not in OCCASIONAL or (root / name).exists()]
+    if not config.get("quality"):
+        unused = ("influence", "quality") if "targets" in here else ("anchors", "influence", "quality")
+        here = [name for name in here if name not in unused]
+    stages = tuple(_stage_status(root / name) for name in here)
     return RunStatus(root, RunDirectory(root).owner, stages)
 
 
