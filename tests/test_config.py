@@ -10,7 +10,7 @@ import math
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -33,13 +33,13 @@ from qads.config import (
 from qads.embed import LMEmbedder, SentenceEmbedder
 from qads.errors import ConfigError
 from qads.prompts import ChatTemplate, ExemplarTemplate
-from qads.quality import OneShotInfluence, RidgeScorer
-from qads.selection import KCenterGreedy, RandomSelection
+from qads.quality import AnswerLikelihoods, OneShotInfluence, RidgeScorer
+from qads.selection import KCenterGreedy, Selector
 
 LEAST: dict[str, Any] = {"pool": {"sources": "pool.jsonl"}, "budget": "10%"}
 SECTIONS = [
     RunConfig, PoolConfig, ConstraintsConfig, QuotaConfig, AnchorsConfig, QualityConfig, OutputConfig, Execution, SentenceEmbedder, LMEmbedder,
-    OneShotInfluence, RidgeScorer, KCenterGreedy, RandomSelection, ExemplarTemplate, ChatTemplate,
+    OneShotInfluence, AnswerLikelihoods, RidgeScorer, *get_args(Selector), ExemplarTemplate, ChatTemplate,
 ]  # fmt: skip
 
 
@@ -120,9 +120,9 @@ def test_every_section_refuses_keys_that_it_does_not_know(cls: type):
         ({"selection": None}, "selection: must be a section: a mapping of settings, found nothing."),
         (
             {"selection": {"kind": "kcentre"}},
-            "selection.kind: 'kcentre' is none of kcenter, random, top-quality; did you mean 'kcenter'?",
+            "selection.kind: 'kcentre' is none of kcenter, random, top-quality, ",
         ),
-        ({"selection": {"kind": 3}}, "selection.kind: '3' is none of kcenter, random, top-quality."),
+        ({"selection": {"kind": 3}}, "selection.kind: '3' is none of kcenter, random, top-quality, "),
         ({"selection": {"alpha": "much"}}, "selection.alpha: must be a number, found 'much'."),
         ({"selection": {"alpha": -1}}, "selection: KCenterGreedy: alpha is -1.0; it must be a finite number ≥ 0."),
         ({"selection": {"alpha": True}}, "selection.alpha: true is not a value for it."),
@@ -234,6 +234,10 @@ def test_minima_and_shares_make_a_smaller_budget_another_selection():
     assert not (closed(at_most="5%") or closed(at_least=5) or closed(share="5%"))
 
 
+def test_a_misspelt_kind_names_the_nearest_one():
+    assert refusal(LEAST | {"selection": {"kind": "kcentre"}}).endswith("; did you mean 'kcenter'?")
+
+
 @pytest.mark.parametrize("written", [0, -1, "-5", "0%", "150%", "-1%", 0.0, 1.5, "1e3", "nan", "inf", math.nan, "nan%"])
 def test_a_budget_outside_its_range_is_refused_before_anything_runs(written: object):
     assert refusal(LEAST | {"budget": written}).startswith(f"budget: {written!r} is no ")
@@ -306,7 +310,7 @@ def test_sections_that_share_an_alias_stay_apart(tmp_path: Path):
         ("pool: *missing", ", line 1, column 7: not valid YAML: found undefined alias"),
         ("pool: 2024-99-99", ": not valid YAML: month must be in 1..12."),
         ("pool: \x00", ": not valid YAML: unacceptable character"),
-        ("- a\n- b\n", ": a mapping of pool, budget, embedding, anchors, quality, selection, constraints, tokenizer, output, execution, seed was expected at the top, found a list."),
+        ("- a\n- b\n", ": a mapping of pool, budget, embedding, anchors, quality, selection, constraints, likelihoods, tokenizer, output, execution, seed was expected at the top, found a list."),
         ("", ": a mapping of pool, budget,"),
         ("just words", ": a mapping of pool, budget,"),
         (b"pool: \xff", ": is not UTF-8 text (byte 6)."),
@@ -366,5 +370,5 @@ def test_nothing_in_a_configuration_names_a_place_that_is_written_to():
         "SentenceEmbedder.model", "SentenceEmbedder.revision", "LMEmbedder.model", "LMEmbedder.revision",
         "OneShotInfluence.model", "OneShotInfluence.revision", "ExemplarTemplate.question", "ExemplarTemplate.answer",
         "ExemplarTemplate.separator", "ChatTemplate.system", "RunConfig.tokenizer", "ConstraintsConfig.quotas",
-        "ConstraintsConfig.exclude", "ConstraintsConfig.include", "ConstraintsConfig.given",
+        "AnswerLikelihoods.model", "AnswerLikelihoods.revision", "ConstraintsConfig.exclude", "ConstraintsConfig.include", "ConstraintsConfig.given",
     }  # fmt: skip

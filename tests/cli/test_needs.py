@@ -36,7 +36,7 @@ def test_a_selection_that_needs_no_quality_measures_none(qads: Call, pool: Path,
     assert qads(*command, "--set", "selection.kind=stratified-random").code == 0
     run = tmp_path / "out.jsonl.qads"
     assert stages(run) == {"pool", "embed", "select", "mixture", "coverage"}
-    assert Counter(row["source"] for row in map(json.loads, (tmp_path / "out.jsonl").open())) == {
+    assert Counter(row["source"] for row in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())) == {
         "s0": 3,
         "s1": 3,
         "s2": 3,
@@ -108,7 +108,7 @@ def test_lengths_are_tokens_where_tokens_are_counted_and_characters_else(
             "constraints.min_distance: .* knows no distances",
         ),
         (["--set", "selection.kind=deita"], "there is none to rank by"),
-        (["--at-least", "source=s0:6", "--at-least", "source=s1:6"], "minima add up to 12"),
+        (["--at-least", "source=s0:6", "--at-least", "source=s1:6"], "minima of source add up to 12: s0 6 . s1 6"),
         (["--at-most", "source=*:2"], "only 6 "),
     ],
 )
