@@ -139,6 +139,24 @@ def test_a_walk_takes_the_first_rows_that_may_follow(n: int, data: st.DataObject
     assert walk(order, case.limits(n), case.k).tolist() == picks
 
 
+def test_a_million_rows_are_walked() -> None:
+    n = 1_000_000
+    rng = np.random.default_rng(0)
+    order, codes, maximum = rng.permutation(n), rng.integers(0, 20, n), rng.integers(0, 60_000, 20)
+    out = rng.choice(n, 100_000, replace=False)
+    limits = Limits(n, n, out=out, groups=[GroupLimits(codes, np.zeros(20, np.int64), maximum)])
+    left = order[~np.isin(order, out)]
+    first = [left[codes[left] == group][:most] for group, most in enumerate(maximum)]  # Of every group in the order.
+    picks = walk(order, limits, n)
+    np.testing.assert_array_equal(picks, left[np.isin(left, np.concatenate(first))])
+
+
+def test_a_walk_goes_on_where_the_last_one_ended() -> None:
+    limits = Limits(9, 6, out=np.array([4]))
+    assert walk(np.arange(9), limits, 2).tolist() == [0, 1]
+    assert walk(np.arange(2, 9), limits, 9).tolist() == [2, 3, 5, 6]  # As many as are left.
+
+
 def test_limits_cost_nothing_where_there_are_none() -> None:
     limits = Limits(1000, 10)
     assert limits.admit(np.arange(10)) == 10

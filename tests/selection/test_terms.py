@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -258,6 +259,28 @@ def test_what_cannot_be_met_is_refused_with_the_arithmetic(
 ) -> None:
     with pytest.raises(InputError, match=rf"^{type(method).__name__}: .*{re.escape(message)}"):
         method(np.arange(10.0)[:, None], np.ones(10), budget=budget, constraints=constraints)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["a"] * 3, "the column s has 3 rows but embeddings have 4"),
+        (np.array([["a"]] * 4), "the column s is no list of texts, one a row"),
+        (np.array([1, "b", 3, "a"], object), "the column s is no list of texts, one a row"),
+        ([1, 2, 1, 2], "no row has s 'a'; its values are '1', '2'"),
+    ],
+)
+def test_what_is_no_column_is_refused(values: Any, message: str) -> None:
+    column = Grouping(name="s", values=values, quotas=(Quota(value="a", maximum=1),))
+    with pytest.raises(InputError, match=f"^RandomSelection: .*{message}"):
+        RandomSelection()(np.ones((4, 1)), budget=2, constraints=Constraints(groupings=(column,)))
+
+
+def test_a_column_may_be_of_arrow_and_have_no_value() -> None:
+    for values in (pa.chunked_array([["a", None], ["a", "b"]]), np.array(["a", None, "a", "b"], object)):
+        column = Grouping(name="s", values=values, quotas=(Quota(value="a", maximum=1),))
+        sel = TopQuality()(np.ones((4, 1)), [4, 3, 2, 1], budget=3, constraints=Constraints(groupings=(column,)))
+        assert sel.indices.tolist() == [0, 1, 3]
 
 
 def test_selectors_that_know_no_distances_refuse_a_radius() -> None:

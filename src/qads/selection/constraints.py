@@ -148,13 +148,13 @@ def encoded_groups(part: Grouping, n_rows: int, *, method: str) -> Int[np.ndarra
         AlignmentError: another number of rows than the embeddings have.
         InputError: a quota is of a value that no row has.
     """
-    values = part.values if isinstance(part.values, pa.Array | pa.ChunkedArray) else pa.array(np.asarray(part.values))
-    if len(values) != n_rows:
+    texts = _texts(part, method=method)
+    if len(texts) != n_rows:
         raise AlignmentError(
-            f"{method}: the column {part.name} has {len(values)} rows but embeddings have {n_rows}; both must be "
+            f"{method}: the column {part.name} has {len(texts)} rows but embeddings have {n_rows}; both must be "
             "aligned to one pool."
         )
-    encoded = pa.chunked_array([values.cast(pa.large_string())]).combine_chunks().dictionary_encode()
+    encoded = texts.dictionary_encode()
     known: list[str] = encoded.dictionary.to_pylist()
     number = {quota.value: i for i, quota in enumerate(part.quotas)}
     if unknown := [value for value in number if value not in known]:
@@ -162,6 +162,17 @@ def encoded_groups(part: Grouping, n_rows: int, *, method: str) -> Int[np.ndarra
     codes = np.array([number.get(value, -1) for value in known], np.int64)
     rows = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return np.where(rows < 0, -1, codes[rows])
+
+
+def _texts(part: Grouping, *, method: str) -> pa.LargeStringArray:
+    values: Any = part.values
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    try:
+        found = values if isinstance(values, pa.Array) else pa.array(np.asarray(values))
+        return found.cast(pa.large_string())
+    except (pa.ArrowException, ValueError) as error:
+        raise InputError(f"{method}: the column {part.name} is no list of texts, one a row ({error}).") from error
 
 
 def _nearest(value: str, known: Sequence[str]) -> str:

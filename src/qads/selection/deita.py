@@ -33,6 +33,9 @@ from qads.selection.terms import Terms
 
 __all__ = ["Deita"]
 
+_ROUNDING = 1e-12
+"""Rows at the threshold itself are kept, though their distance be rounded down."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Deita:
@@ -107,7 +110,7 @@ class Deita:
     def _keep(self, inputs: Inputs, progress: Progress | None) -> Selection:
         """The rows of highest quality that are far enough from each other."""
         limits, first, k = inputs.terms.limits, inputs.terms.first, inputs.terms.k
-        limits.least_distance = max(limits.least_distance, 1 - self.threshold)
+        limits.least_distance = max(limits.least_distance, 1 - self.threshold - _ROUNDING)
         best = descending(inputs.quality, ~limits.closed)[:1]
         picks = greedy(
             inputs.x,

@@ -121,8 +121,8 @@ class Gist:
         if progress:
             progress(len(rows), len(rows))
         stopped = (
-            f"after {len(rows):,} picks any other would bring the smallest distance below {found['threshold']:g}, at "
-            f"which utility and distance together are highest; {k:,} picks were asked for"
+            f"{len(rows):,} of {k:,} picks: any other would bring the smallest distance below {found['threshold']:g}, "
+            "at which utility and distance together are highest"
         )
         gains = weight[rows] if by_quality else np.full(len(rows), np.nan)
         # All picks as a start: only their distances to earlier ones are wanted.

@@ -83,7 +83,7 @@ class KCenterGreedy:
     seed: int = 0
     """Seed of the random start."""
     per_token: bool = False
-    """Divide the score by the row's tokens: gain per token. For a budget in tokens and the product."""
+    """Divide the product by the row's tokens: gain per token, for a budget in tokens. The first pick is by quality."""
 
     knows_distances: ClassVar[bool] = True  # So that a least distance means something to it.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
@@ -107,7 +107,7 @@ class KCenterGreedy:
                 f"KCenterGreedy: n_start is {self.n_start}; it must be 1, since only start='random' uses it."
             )
         if self.per_token and self.combine == "sum":
-            raise InputError("KCenterGreedy: per_token divides the product; with combine='sum' it means nothing.")
+            raise InputError("KCenterGreedy: per_token divides the product by tokens, but combine is 'sum'; leave one.")
 
     def __call__(
         self,
