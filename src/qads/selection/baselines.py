@@ -99,7 +99,7 @@ class TopQuality:
 
 
 def by_order(
-    order: Int[np.ndarray, " n"],
+    order: Int[np.ndarray, " r"],
     gains: Float[np.ndarray, " n"],
     quality: Float[np.ndarray, " n"],
     terms: Terms,
@@ -110,7 +110,7 @@ def by_order(
     """The selection of the first rows of an order that the terms admit, included ones before them.
 
     Args:
-        order: all rows, the best first.
+        order: the rows that may be picked, the best first.
         gains: what put each row where it is; NaN for nothing.
         quality: of every row, as given.
         terms: budget and constraints.
