@@ -221,8 +221,9 @@ class ServedModel:
         """A misfit as an error that names the server and what to do; anything else as it is."""
         if not isinstance(failure, Misfit):
             return failure
+        found = f", found {self._connection.quote(failure.found)!r}." if failure.found else ""
         return self._connection.error(
-            f"{self._dialect.path} {failure} docs/engines.md says which servers can score, and how to start them."
+            f"{self._dialect.path} {failure}{found} docs/engines.md says which servers can score, and how to start them."
         )
 
 
