@@ -166,9 +166,10 @@ class AnswerLikelihood:
         lost = scores[~np.isfinite(scores)]
         if len(lost):
             raise ModelError(
-                f"{self._model.config.model_type}: gives {lost[0]:g} where a log-probability should be, for {len(lost)} "
-                f"of {len(scores)} texts. Its numbers overflow in {str(self._model.dtype).removeprefix('torch.')}, or its "
-                "weights are damaged. Set dtype to float32 or bfloat16; if that does not help, get the model again."
+                f"{self._model.config.model_type}: gives {lost[0]:g} where a log-probability should be, for "
+                f"{len(lost)} of {len(scores)} texts. Its numbers overflow in "
+                f"{str(self._model.dtype).removeprefix('torch.')}, or its weights are damaged. Set dtype to float32 or "
+                "bfloat16; if that does not help, get the model again."
             )
 
     def _choose_body(self) -> Body:

@@ -133,8 +133,8 @@ class Connection:
             )
         except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
             raise self.error(
-                f"cannot be reached as the environment says ({type(error).__name__}: {_without_login(str(error))}). Set "
-                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR right, or unset them."
+                f"cannot be reached as the environment says ({type(error).__name__}: {_without_login(str(error))}). "
+                "Set HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR right, or unset them."
             ) from None
         self._slots = asyncio.Semaphore(execution.concurrency)
         self._loop = asyncio.new_event_loop()
@@ -183,7 +183,7 @@ class Connection:
                         f"{failure} Tried {attempt + 1} times. Is the server up, and not overloaded "
                         "(execution.concurrency, execution.timeout)? Finished shards of a run are kept."
                     ) from failure.__cause__
-                # What the server asks for is the least: its 0, or a date of a clock behind ours, would wear out all tries.
+                # The server asks for the least: its 0, or a date of a clock behind ours, would wear out all tries.
                 wait = max(self._backoff(attempt), failure.wait)
                 if failure.wait > _PATIENCE:
                     raise self.error(f"{failure} It asks to come back in {wait:.0f} s; start again then.") from None
