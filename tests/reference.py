@@ -196,3 +196,153 @@ def mean_answer_log_likelihood(model: Any, tokenizer: Any, blocks: Sequence[str]
         logits = model(torch.tensor([ids])).logits[0]
     log_probs = torch.log_softmax(logits[[position - 1 for position in scored]].double(), dim=-1)
     return float(np.mean([log_probs[row, ids[position]].item() for row, position in enumerate(scored)]))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Selection under limits: the definition of every limit, asked anew for every row at every step.
+# ---------------------------------------------------------------------------------------------------------
+
+
+class GroupRule(NamedTuple):
+    """Least and greatest numbers of picks by group; code −1 has no limits."""
+
+    codes: np.ndarray
+    minimum: Sequence[int]
+    maximum: Sequence[int]
+
+
+def may_follow(picks: Sequence[int], row: int, k: int, groups: Sequence[GroupRule]) -> bool:
+    """Whether a selection of k that begins with the picks may go on with the row."""
+    n_left = k - len(picks) - 1
+    for rule in groups:
+        counts = [sum(int(rule.codes[pick]) == code for pick in (*picks, row)) for code in range(len(rule.minimum))]
+        code = int(rule.codes[row])
+        if code >= 0 and counts[code] > rule.maximum[code]:
+            return False
+        if sum(max(0, low - count) for low, count in zip(rule.minimum, counts, strict=True)) > n_left:
+            return False
+    return True
+
+
+def limited_greedy(
+    x: np.ndarray,
+    weight: np.ndarray,
+    *,
+    start: Sequence[int],
+    k: int,
+    distance_share: float | None = None,
+    metric: str = "euclidean",
+    out: Sequence[int] = (),
+    groups: Sequence[GroupRule] = (),
+    tokens: Sequence[int] | None = None,
+    max_tokens: int = 0,
+    least_distance: float = 0.0,
+) -> list[int]:
+    """Start rows, then always the row of highest score of those that may follow; ends before tokens run over."""
+    picks: list[int] = []
+    n = len(x)
+    while len(picks) < k:
+        if len(picks) < len(start):
+            row = start[len(picks)]
+        else:
+            d, _ = nearest_pick(x, picks, metric)
+            if distance_share is None:
+                score = weight * d
+            else:
+                score = distance_share / (distances_from(x, picks[0], metric).max() or 1.0) * d + weight
+            open_rows = [
+                i for i in range(n)
+                if i not in picks and i not in out and d[i] >= least_distance and may_follow(picks, i, k, groups)
+                and (tokens is None or tokens[i] <= max_tokens)
+            ]  # fmt: skip
+            if not open_rows:
+                break
+            row = max(open_rows, key=lambda i: (score[i], -i))
+        if tokens is not None and sum(tokens[i] for i in (*picks, row)) > max_tokens:
+            break
+        picks.append(row)
+    return picks
+
+
+def likelihoods_with_and_without_problem(model: Any, tokenizer: Any, text: str, solution: str) -> tuple[float, float]:
+    """Mean log-probability of the tokens of `solution`, which ends `text`: after the rest of it, and by themselves.
+
+    By themselves they are the same tokens. Without a BOS token the first of them counts in neither mean.
+    """
+    import torch
+
+    opening = tokenizer("")["input_ids"]
+    bos = list(opening[:1]) if opening and opening[0] == tokenizer.bos_token_id else []
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ends = [end for _, end in encoded["offset_mapping"]]
+    own = [token for token, end in zip(encoded["input_ids"], ends, strict=True) if end > len(text) - len(solution)]
+    means = []
+    for ids in (bos + encoded["input_ids"], bos + own):
+        with torch.no_grad():
+            log_probs = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), dim=-1)
+        first = len(ids) - len(own) + (0 if bos else 1)
+        means.append(float(np.mean([log_probs[at - 1, ids[at]].item() for at in range(first, len(ids))])))
+    return means[0], means[1]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The other strategies.
+# ---------------------------------------------------------------------------------------------------------
+
+
+def cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Cosine similarity of every row of x to every row of y."""
+    x, y = (np.asarray(rows, np.float64) for rows in (x, y))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (y / np.linalg.norm(y, axis=1, keepdims=True)).T
+
+
+def deita(x: np.ndarray, quality: np.ndarray, threshold: float) -> list[int]:
+    """By quality, a row is kept if its cosine to every row kept is at most the threshold, rounding forgiven."""
+    kept: list[int] = []
+    for row in sorted(range(len(x)), key=lambda row: (-quality[row], row)):
+        distance = distances_from(x, row, "cosine")
+        if all(1 - distance[other] <= threshold + 1e-12 for other in kept):
+            kept.append(row)
+    return kept
+
+
+def covered(similarity: np.ndarray, picks: Sequence[int]) -> float:
+    """Facility location: the sum over all rows of the similarity to the pick most like it."""
+    return float(similarity[:, list(picks)].max(axis=1).sum()) if len(picks) else 0.0
+
+
+def most_covered(similarity: np.ndarray, k: int) -> float:
+    """The largest coverage that k rows can have, by trying all sets of k."""
+    return max(covered(similarity, picks) for picks in itertools.combinations(range(len(similarity)), k))
+
+
+def redundancies(x: np.ndarray, labels: Sequence[int], order: Sequence[int]) -> np.ndarray:
+    """SemDeDup: the largest cosine of a row to one before it, in the order, of its cell; −∞ where there is none."""
+    alike = cosines(x, x)
+    place = {row: at for at, row in enumerate(order)}
+    return np.array(
+        [
+            max(
+                (alike[row, other] for other in range(len(x)) if labels[other] == labels[row] and place[other] < at),
+                default=-np.inf,
+            )
+            for row, at in sorted(place.items())
+        ]
+    )
+
+
+def nearest_in_turn(x: np.ndarray, targets: np.ndarray, k: int) -> list[int]:
+    """The targets in turn take the free row most like them, the lowest of equals."""
+    alike = np.round(cosines(x, targets), 10)
+    taken: list[int] = []
+    for step in range(k):
+        mine = alike[:, step % len(targets)]
+        taken.append(min((row for row in range(len(x)) if row not in taken), key=lambda row: (-mine[row], row)))
+    return taken
+
+
+def spread_value(x: np.ndarray, picks: Sequence[int], utility: float, lam: float) -> float:
+    """GIST's objective: utility and the weighted smallest distance; for one row the largest of all distances."""
+    to_each = np.stack([distances_from(x, row) for row in range(len(x))])
+    apart = [to_each[i, j] for i, j in itertools.combinations(picks, 2)]
+    return utility + lam * float(min(apart, default=to_each.max()))

@@ -6,6 +6,9 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -14,20 +17,81 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 
-from qads.selection import RandomSelection, Selector, TopQuality
+from qads.errors import AlignmentError, InputError
+from qads.pool import Selection
+from qads.selection import (
+    D4,
+    Constraints,
+    Deita,
+    FacilityLocation,
+    Gist,
+    Grouping,
+    KCenterGreedy,
+    KMeansPrototypes,
+    NearestToAnchors,
+    PerplexityRanking,
+    Quota,
+    RandomSelection,
+    Selector,
+    StratifiedRandom,
+    TokenBudget,
+    TopQuality,
+)
 
 SELECTORS: tuple[type[Any], ...] = get_args(Selector)
 COLUMNS = ("indices", "gains", "distances", "nearest", "quality")
 READER = TypeAdapter[Any](Annotated[Selector, Field(discriminator="kind")])
 
-every_selector = pytest.mark.parametrize("selector", SELECTORS, ids=lambda c: c.__name__)
+NO_DIVSEL = pytest.mark.skipif(find_spec("divsel") is None, reason="the extra gist is not installed")
+
+
+def each(selectors: Sequence[type[Any]]) -> Any:
+    marked = [pytest.param(c, marks=NO_DIVSEL) if c is Gist else c for c in selectors]
+    return pytest.mark.parametrize("selector", marked, ids=lambda c: c.__name__)
+
+
+every_selector = each(SELECTORS)
 laws = settings(deadline=None, max_examples=25)
 SEEDS = st.integers(0, 10_000)
 
 
+MOST_SHARE = {D4: 0.75}
+"""Selectors that cannot give every row of a pool, and the share that they can."""
+MAY_STOP = {Deita, Gist}
+"""Selectors that may find fewer rows than asked for on any pool, and then say so."""
+UNLIMITED = {FacilityLocation, Gist, KMeansPrototypes, NearestToAnchors, StratifiedRandom}
+"""Selectors that refuse constraints and budgets in tokens."""
+SEEDED = [c for c in SELECTORS if "seed" in {field.name for field in dataclasses.fields(c)}]
+FOLLOWS_ROWS = [c for c in SELECTORS if "seed" not in {field.name for field in dataclasses.fields(c)}]
+"""Selectors that pick the same rows however a pool without ties is ordered."""
+
+
 def rows(seed: int, n: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with duplicates and ties, none of them zero."""
     rng = np.random.default_rng(seed)
-    return rng.integers(-2, 3, size=(n, 3)).astype(np.float32), rng.integers(0, 5, size=n) / 4
+    x = rng.integers(-2, 3, size=(n, 3)).astype(np.float32)
+    x[~x.any(axis=1)] = 1
+    return x, rng.integers(0, 5, size=n) / 4
+
+
+def supplied(selector: type[Any], n: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """What the selector needs beside embeddings and quality."""
+    rng = np.random.default_rng(seed + 1)
+    every = {
+        "groups": rng.choice(["algebra", "code", "chat"], n),
+        "lengths": rng.integers(0, 9, n),
+        "targets": rng.integers(1, 4, (2, 3)).astype(np.float32),
+        "likelihoods": -rng.integers(1, 9, (n, 2)) / 4 - [1, 9],  # The problem always helps.
+    }
+    return {name: every[name] for name in getattr(selector, "needs", ())}
+
+
+def select(selector: type[Any], x: Any, quality: Any, *, seed: int = 0, **call: Any) -> Selection:
+    return selector()(x, quality, **supplied(selector, len(x), seed), **call)
+
+
+def most(selector: type[Any], n: int = 20) -> int:
+    return int(n * MOST_SHARE.get(selector, 1))
 
 
 def kinds() -> list[str]:
@@ -40,11 +104,21 @@ def kinds() -> list[str]:
 @every_selector
 @laws
 @given(seed=SEEDS, budget=st.integers(1, 20) | st.sampled_from((0.05, 0.29, 0.5, 1.0)))
-def test_it_gives_exactly_the_budget_of_distinct_rows(selector: type[Any], seed: int, budget: int | float) -> None:
+def test_it_gives_exactly_the_budget_of_distinct_rows_or_says_why_not(
+    selector: type[Any], seed: int, budget: int | float
+) -> None:
     x, quality = rows(seed)
-    sel = selector()(x, quality, budget=budget)
-    assert len(sel) == (budget if isinstance(budget, int) else {0.05: 1, 0.29: 6, 0.5: 10, 1.0: 20}[budget])
-    assert len(set(sel.indices.tolist())) == len(sel)
+    k = budget if isinstance(budget, int) else {0.05: 1, 0.29: 6, 0.5: 10, 1.0: 20}[budget]
+    if k > most(selector):
+        with pytest.raises(InputError, match=rf"{selector.__name__}: the budget is {k} rows but"):
+            select(selector, x, quality, seed=seed, budget=budget)
+        return
+    sel = select(selector, x, quality, seed=seed, budget=budget)
+    assert (len(sel) == k) == (sel.stopped is None)
+    if len(sel) < k:
+        assert selector in MAY_STOP
+        assert sel.stopped is not None and sel.stopped.startswith(f"{len(sel)} of {k} picks: ")
+    assert len(set(sel.indices.tolist())) == len(sel) > 0
     assert sel.indices.min() >= 0 and sel.indices.max() < 20
 
 
@@ -53,14 +127,14 @@ def test_it_gives_exactly_the_budget_of_distinct_rows(selector: type[Any], seed:
 @given(seed=SEEDS, k=st.integers(1, 20))
 def test_its_columns_are_aligned_and_typed(selector: type[Any], seed: int, k: int) -> None:
     x, quality = rows(seed)
-    sel = selector()(x, quality, budget=k)
+    sel = select(selector, x, quality, seed=seed, budget=min(k, most(selector)))
     for name in COLUMNS:
         column = getattr(sel, name)
-        assert column.shape == (k,)
+        assert column.shape == (len(sel),)
         assert column.dtype == (np.int64 if name in ("indices", "nearest") else np.float64)
     assert (sel.n_rows, sel.method) == (20, selector().kind)
     np.testing.assert_array_equal(sel.quality, quality[sel.indices])
-    assert (sel.nearest < np.arange(k)).all() and (sel.nearest >= -1).all()
+    assert (sel.nearest < np.arange(len(sel))).all() and (sel.nearest >= -1).all()
 
 
 @every_selector
@@ -68,18 +142,20 @@ def test_its_columns_are_aligned_and_typed(selector: type[Any], seed: int, k: in
 @given(seed=SEEDS, k=st.integers(1, 20))
 def test_a_smaller_budget_is_a_prefix_where_it_says_so(selector: type[Any], seed: int, k: int) -> None:
     x, quality = rows(seed)
-    whole, part = selector()(x, quality, budget=20), selector()(x, quality, budget=k)
+    k = min(k, most(selector))
+    whole, part = (select(selector, x, quality, seed=seed, budget=budget) for budget in (most(selector), k))
     assert whole.prefix_closed == part.prefix_closed
     if whole.prefix_closed:
         for name in COLUMNS:
-            np.testing.assert_array_equal(getattr(whole.head(k), name), getattr(part, name))
+            np.testing.assert_array_equal(getattr(whole.head(len(part)), name), getattr(part, name))
+        assert len(part) == min(k, len(whole))
 
 
 @every_selector
 def test_it_is_deterministic_and_needs_no_global_state(selector: type[Any]) -> None:
     x, quality = rows(0)
     state = np.random.get_state()[1].tolist()  # noqa: NPY002
-    first, second = (selector()(x, quality, budget=11) for _ in range(2))
+    first, second = (select(selector, x, quality, budget=11) for _ in range(2))
     for name in COLUMNS:
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     assert np.random.get_state()[1].tolist() == state  # noqa: NPY002
@@ -88,28 +164,143 @@ def test_it_is_deterministic_and_needs_no_global_state(selector: type[Any]) -> N
 @every_selector
 def test_it_leaves_its_inputs_as_they_were(selector: type[Any]) -> None:
     x, quality = rows(0)
-    before = x.copy(), quality.copy()
-    x.flags.writeable = quality.flags.writeable = False
-    sel = selector()(x, quality, budget=20)
-    np.testing.assert_array_equal(x, before[0])
-    np.testing.assert_array_equal(quality, before[1])
-    assert not any(np.shares_memory(getattr(sel, name), given) for name in COLUMNS for given in (x, quality))
+    needed = supplied(selector, len(x))
+    inputs = [x, quality, *needed.values()]
+    before = [array.copy() for array in inputs]
+    for array in inputs:
+        array.flags.writeable = False
+    sel = selector()(x, quality, budget=most(selector), **needed)
+    for array, copy in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+    assert not any(np.shares_memory(getattr(sel, name), array) for name in COLUMNS for array in inputs)
 
 
 @every_selector
-@pytest.mark.parametrize("budget", [1, 7, 20])
+@pytest.mark.parametrize("budget", [1, 7, 15])
 def test_progress_rises_and_reaches_the_budget(selector: type[Any], budget: int) -> None:
     seen: list[tuple[int, int]] = []
-    x, quality = rows(0)
-    selector()(x, quality, budget=budget, progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (budget, budget)
-    assert {total for _, total in seen} == {budget}
+    x, quality = np.random.default_rng(1).normal(size=(20, 3)), np.arange(20) / 20
+    sel = select(selector, x, quality, budget=budget, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1][0] == len(sel)
+    assert {total for _, total in seen} <= {budget, len(sel)}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 @every_selector
 def test_one_row_is_a_pool_too(selector: type[Any]) -> None:
-    assert selector()([[1.0, 2.0]], [0.5], budget=1).indices.tolist() == [0]
+    assert select(selector, [[1.0, 2.0, 3.0]], [0.5], budget=1).indices.tolist() == [0]
+
+
+def limits(n: int) -> dict[str, Constraints]:
+    names = ["a"] * (n // 2) + ["b"] * (n - n // 2)
+    quotas = (Quota(value="a", maximum=2),)
+    return {
+        "exclude": Constraints(exclude=[1, 4]),
+        "include": Constraints(include=[7, 3]),
+        "quota": Constraints(groupings=(Grouping(name="half", values=names, quotas=quotas),)),
+    }
+
+
+@every_selector
+@laws
+@given(seed=SEEDS, k=st.integers(2, 8), which=st.sampled_from(["exclude", "include", "quota"]))
+def test_it_keeps_to_constraints_or_refuses_them(selector: type[Any], seed: int, k: int, which: str) -> None:
+    x, quality = rows(seed)
+    if selector in UNLIMITED:
+        with pytest.raises(InputError, match=rf"{selector.__name__}: constraints are given, but.*KCenterGreedy, "):
+            select(selector, x, quality, seed=seed, budget=k, constraints=limits(20)[which])
+        return
+    sel = select(selector, x, quality, seed=seed, budget=k, constraints=limits(20)[which])
+    assert len(set(sel.indices.tolist())) == len(sel) <= k
+    assert (len(sel) == k) == (sel.stopped is None)
+    assert which != "exclude" or not {1, 4} & {*sel.indices.tolist()}
+    assert which != "include" or sel.indices[:2].tolist() == [7, 3]
+    assert which != "quota" or (sel.indices < 10).sum() <= 2
+
+
+@every_selector
+@laws
+@given(seed=SEEDS, max_tokens=st.integers(5, 40))
+def test_it_spends_no_more_tokens_than_there_are_or_refuses_them(
+    selector: type[Any], seed: int, max_tokens: int
+) -> None:
+    x, quality = rows(seed)
+    tokens = np.random.default_rng(seed).integers(1, 6, 20)
+    budget = TokenBudget(max_tokens=max_tokens, tokens=tokens)
+    if selector in UNLIMITED:
+        with pytest.raises(InputError, match=rf"{selector.__name__}: the budget is in tokens, but"):
+            select(selector, x, quality, seed=seed, budget=budget)
+        return
+    sel = select(selector, x, quality, seed=seed, budget=budget)
+    assert sel.n_tokens == tokens[sel.indices].sum() <= max_tokens
+    assert len(set(sel.indices.tolist())) == len(sel) > 0
+
+
+def test_the_message_of_a_refusal_names_the_selectors_that_take_limits() -> None:
+    x, quality = rows(0)
+    with pytest.raises(InputError) as caught:
+        select(FacilityLocation, x, quality, budget=2, constraints=Constraints())
+    named = set(re.findall(r"\b[A-Z][A-Za-z]*[A-Z0-9]\w*\b", str(caught.value).split("itself. ")[1])) | {"Deita"}
+    assert named == {c.__name__ for c in SELECTORS if c not in UNLIMITED}
+
+
+@every_selector
+def test_what_it_needs_is_asked_for_by_name(selector: type[Any]) -> None:
+    x, quality = rows(0)
+    for name in supplied(selector, 20):
+        others = {other: value for other, value in supplied(selector, 20).items() if other != name}
+        with pytest.raises(InputError, match=rf"{selector.__name__}: {name} is None; give "):
+            selector()(x, quality, budget=3, **others)
+
+
+@every_selector
+def test_what_it_needs_must_be_of_as_many_rows_as_the_embeddings(selector: type[Any]) -> None:
+    x, quality = rows(0)
+    for name, value in supplied(selector, 20).items():
+        if name != "targets":
+            with pytest.raises(
+                AlignmentError, match=rf"{selector.__name__}: {name} have 19 rows but embeddings have 20"
+            ):
+                selector()(x, quality, budget=3, **supplied(selector, 20) | {name: value[:19]})
+
+
+@each(SEEDED)
+def test_its_seed_is_a_number_that_decides(selector: type[Any]) -> None:
+    with pytest.raises(InputError, match=rf"{selector.__name__}: seed is -1; it must be a whole number ≥ 0"):
+        selector(seed=-1)
+    x = np.random.default_rng(5).normal(size=(60, 3))
+    free = {"kcenter": {"start": "random"}, "facility-location": {"n_witnesses": 3}}.get(selector().kind, {})
+    found = {
+        tuple(sorted(selector(seed=seed, **free)(x, budget=6, **supplied(selector, 60)).indices.tolist()))
+        for seed in range(8)
+    }
+    assert len(found) > 1
+
+
+@each([*FOLLOWS_ROWS, KCenterGreedy])
+@laws
+@given(seed=SEEDS, k=st.integers(1, 12))
+def test_another_order_of_the_pool_picks_the_same_rows(selector: type[Any], seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, quality = rng.normal(size=(20, 3)), rng.permutation(20) / 20  # No ties.
+    needed = supplied(selector, 20) | (
+        {
+            "lengths": rng.permutation(20),
+            "likelihoods": -rng.random((20, 2)) - [0, 1],
+            "targets": rng.normal(size=(3, 3)),
+        }
+    )
+    needed = {name: needed[name] for name in supplied(selector, 20)}
+    order = rng.permutation(20)
+    moved = {name: value if name == "targets" else value[order] for name, value in needed.items()}
+    sel = selector()(x, quality, budget=k, **needed)
+    again = selector()(x[order], quality[order], budget=k, **moved)
+    if selector is PerplexityRanking:  # Rows at one distance from the median rank tie.
+        assert len({*sel.indices} - {*order[again.indices]}) <= 1
+    elif selector is Gist:  # Of the two rows that are furthest apart either may come first.
+        assert {*order[again.indices]} == {*sel.indices}
+    else:
+        assert order[again.indices].tolist() == sel.indices.tolist()
 
 
 # As a class.
@@ -156,7 +347,8 @@ def test_every_field_has_a_docstring_under_it(selector: type[Any]) -> None:
 @every_selector
 def test_it_is_called_like_all_others(selector: type[Any]) -> None:
     parameters = inspect.signature(selector.__call__).parameters
-    assert list(parameters)[:5] == ["self", "embeddings", "quality", "budget", "progress"]
+    assert list(parameters)[:6] == ["self", "embeddings", "quality", "budget", "progress", "constraints"]
+    assert {*supplied(selector, 1)} == {*list(parameters)[6:]} - {"given"}
     assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in list(parameters.values())[3:])
     assert all(parameter.default is None for parameter in list(parameters.values())[4:])
     assert parameters["budget"].default is inspect.Parameter.empty

@@ -6,15 +6,18 @@ from qads.kernels.cost import Cost
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
 from qads.quality.known import check_known
+from qads.quality.likelihoods import AnswerLikelihoods
 from qads.quality.oneshot import OneShotInfluence
 from qads.quality.plan import choose_anchors, stratified_sample
 from qads.quality.rounds import stopping_outcomes
 from qads.quality.scorer import FittedScorer, RidgeScorer
 from qads.quality.stopping import EveryAnchor, Stopping, UntilRankStable, UntilStandardError
+from qads.quality.tokens import training_tokens
 
 __all__ = [
     "AGGREGATES",
     "Aggregate",
+    "AnswerLikelihoods",
     "CompletionsEngine",
     "Cost",
     "Engine",
@@ -33,4 +36,5 @@ __all__ = [
     "choose_anchors",
     "stopping_outcomes",
     "stratified_sample",
+    "training_tokens",
 ]

@@ -6,12 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Int
+
 from qads.errors import InputError, TooLongError
 from qads.kernels.target import TokenTarget
-from qads.pool import Pool, Row
+from qads.pool import Pool, Progress, Row
 from qads.prompts import Renderer, Target
 
-__all__ = ["FittedTexts", "TooLong", "fit_texts", "token_target"]
+__all__ = ["FittedTexts", "TooLong", "fit_texts", "header_ids", "token_target", "training_tokens"]
+
+_ROWS_AT_A_TIME = 1024
 
 TooLong = Literal["error", "drop", "truncate_problem"]
 
@@ -38,7 +43,7 @@ def fit_texts(
         TooLongError: the policy is ``"error"`` and a row does not fit.
         InputError: an anchor has no token to score, or the policy leaves no anchor or no candidate.
     """
-    header = _header(tokenizer, renderer)
+    header = header_ids(tokenizer, renderer)
     affected: dict[str, str] = {}
 
     def fit(row: Row, role: str, room: int, n_tokens: Callable[[Row], int]) -> Row | None:
@@ -74,6 +79,24 @@ def fit_texts(
     return FittedTexts(header, examples, tuple(targets), affected)
 
 
+def training_tokens(
+    tokenizer: Any, renderer: Renderer, pool: Pool, *, progress: Progress | None = None
+) -> Int[np.ndarray, " n"]:
+    """Tokens of every row as a trainer sees it alone: header, problem and solution as the template renders them.
+
+    An end-of-text token or padding that a trainer adds is not counted.
+    """
+    header, counts = len(header_ids(tokenizer, renderer)), np.empty(len(pool), np.int64)
+    for start in range(0, len(pool), _ROWS_AT_A_TIME):
+        rows = Pool(pool.table.slice(start, _ROWS_AT_A_TIME))
+        texts = [renderer.target(row).text for row in rows]
+        ids = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        counts[start : start + len(rows)] = [header + len(each) for each in ids]
+        if progress:
+            progress(start + len(rows), len(pool))
+    return counts
+
+
 def token_target(tokenizer: Any, target: Target) -> TokenTarget:
     """A target's tokens; a token is scored if it holds a character of the answer."""
     encoded = tokenizer(target.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
@@ -86,7 +109,8 @@ def token_target(tokenizer: Any, target: Target) -> TokenTarget:
     return TokenTarget(tuple(encoded["input_ids"]), first, last)
 
 
-def _header(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:
+def header_ids(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:
+    """The tokens before everything else: the BOS, where renderer and tokenizer have one, and the header."""
     ids = _ids(tokenizer, renderer.header) if renderer.header else ()
     opening = tokenizer("", add_special_tokens=True)["input_ids"] if renderer.add_bos else []
     has_bos = bool(opening) and opening[0] == tokenizer.bos_token_id
