@@ -35,7 +35,7 @@ MAY_LOAD_HEAVY = {
     "embed.py",
     *(f"kernels/{path.name}" for path in (SOURCE / "kernels").glob("*.py") if path.name != "distance.py"),
     "train.py",
-    "cluster.py",
+    "cluster/actors.py",
     "run/estimate.py",
 }
 
