@@ -290,7 +290,9 @@ def test_shards_that_find_no_file_end_the_selection_with_the_reason(ray_address:
 
 @pytest.mark.ray
 def test_more_shards_than_the_cluster_has_room_for_are_refused(ray_address: str) -> None:
-    with pytest.raises(InputError, match=r"shards=8 with cpus_per_shard=1 need 8 processors .* has 7; start more machines or ask"):
+    with pytest.raises(
+        InputError, match=r"shards=8 with cpus_per_shard=1 need 8 processors .* has 7; start more machines or ask"
+    ):
         ClusterGreedy(shards=8)(ROWS, WEIGHT, **RULE)
     with pytest.raises(InputError, match=r"shards=1 with cpus_per_shard=9 need 9 processors"):
         ClusterGreedy(cpus_per_shard=9)(ROWS, WEIGHT, **RULE)

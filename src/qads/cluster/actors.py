@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt16
 
 from qads.cluster.rows import StoredRows
 from qads.errors import ClusterError, InputError
@@ -61,8 +61,8 @@ class RayShards:
 
     def __init__(
         self,
-        rows: Sequence[Rows | StoredRows],
-        weights: Sequence[Float[np.ndarray, " n"]],
+        rows: Sequence[Float[np.ndarray, "_ d"] | UInt16[np.ndarray, "_ d"] | StoredRows],
+        weights: Sequence[Float[np.ndarray, " _"]],
         *,
         cosine: bool,
         cpus: int,
@@ -127,7 +127,7 @@ class RayShards:
             raise error.cause from error
         except errors.RayError as error:
             raise ClusterError(
-                f"ClusterGreedy: shard {shard} of {len(self)} is lost ({str(error).strip()}). It may be started anew "
+                f"ClusterGreedy: shard {shard} of {len(self)} is lost ({' '.join(str(error).split())}). It may be started anew "
                 f"{self._restarts} times. Look for what ends it, most likely memory, or give more shards or machines; "
                 "a selection with a checkpoint goes on from there."
             ) from error

@@ -44,7 +44,7 @@ class Checkpoint:
         if not self._path.exists():
             return None
         try:
-            with np.load(self._path, allow_pickle=False) as kept:
+            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 of: dict[str, str] = json.loads(str(kept["of"]))
                 picks = GreedyPicks(*(kept[name][:k] for name in GreedyPicks._fields))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

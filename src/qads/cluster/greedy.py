@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt16
 
 from qads.cluster.actors import RayShards, cluster
 from qads.cluster.checkpoint import Checkpoint, identity
@@ -146,7 +146,7 @@ class ClusterGreedy:
         return wanted
 
 
-def _part(x: Rows | Path, rows: Rows, part: range) -> Rows | StoredRows:
+def _part(x: Rows | Path, rows: Rows, part: range) -> Float[np.ndarray, "p d"] | UInt16[np.ndarray, "p d"] | StoredRows:
     """A shard's rows, or where they are read."""
     if isinstance(x, Path):
         n, d = rows.shape
