@@ -34,6 +34,7 @@ def summarise(bench: Bench, measured: Measured) -> dict[str, Any]:
     """Seconds a candidate, ratios and their spread."""
     per_candidate: dict[str, list[float]] = defaultdict(list)
     ratios: dict[str, list[float]] = defaultdict(list)
+    by_length: list[dict[str, float]] = []
     fractions: dict[str, list[float]] = defaultdict(list)
     for rows, seconds in zip(measured.groups, measured.visits, strict=True):
         for method in FAST:
@@ -45,8 +46,11 @@ def summarise(bench: Bench, measured: Measured) -> dict[str, Any]:
     for visit, candidate, method, slow in measured.slow:
         per_candidate[method].append(slow)
         share = bench.n_tokens[candidate] / bench.n_tokens[measured.groups[visit]].sum()
-        for precision in PRECISIONS:
-            ratios[f"{method}/ours_{precision}"].append(slow / (measured.visits[visit][f"ours_{precision}"] * share))
+        for fast in FAST:
+            ratios[f"{method}/{fast}"].append(slow / (measured.visits[visit][fast] * share))
+        if method == "pairs_fp32":
+            found = {fast: ratios[f"{method}/{fast}"][-1] for fast in FAST}
+            by_length.append({"example_tokens": len(bench.prefixes[candidate]) - len(bench.header), **found})
     means = {method: float(np.mean(values)) for method, values in per_candidate.items()}
     speedups = {name: spread(values) for name, values in ratios.items()}
     return {
@@ -56,6 +60,7 @@ def summarise(bench: Bench, measured: Measured) -> dict[str, Any]:
         **{name: spread(values)["median"] for name, values in fractions.items()},
         "seconds_per_candidate": {method: spread(values) for method, values in per_candidate.items()},
         "speedups": speedups,
+        "pairs_fp32_by_length": sorted(by_length, key=lambda row: row["example_tokens"]),
         "speedups_of_means": {method: means[method] / means["ours_bf16"] for method in SLOW},
         "floor_fractions": {name: spread(values) for name, values in fractions.items()},
     }

@@ -60,10 +60,10 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "n": len(values)}
 
 
-def report_name(machine: Mapping[str, Any], date: str) -> str:
+def report_name(machine: Mapping[str, Any], date: str, *, what: str = "influence") -> str:
     """File name of a report: what, hardware, day."""
     hardware = f"{machine.get('gpu') or machine['cpu']} {machine['cores']} cores"
-    return f"influence_{re.sub(r'[^a-z0-9]+', '-', hardware.lower()).strip('-')}_{date}.md"
+    return f"{what}_{re.sub(r'[^a-z0-9]+', '-', hardware.lower()).strip('-')}_{date}.md"
 
 
 def markdown(found: Mapping[str, Any]) -> str:
@@ -86,6 +86,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         *_seconds_table(found),
         "",
         *_numbers_table(found),
+        "",
+        *_length_table(found),
         "",
         *_notes(found),
     ]
@@ -125,6 +127,23 @@ def _numbers_table(found: Mapping[str, Any]) -> list[str]:
     means = found["speedups_of_means"]["nuggets_style"]
     lines.append(f"| speedup_bf16_vs_nuggets_style, ratio of means | {means:.2f} | | |")
     return lines
+
+
+def _length_table(found: Mapping[str, Any]) -> list[str]:
+    """What plain pairs repeat is the example; the longer it is, the more is saved."""
+    lines = [
+        "| plain pairs, float32, over … by the length of the example | qads float32 | bare products float32 "
+        "| qads bfloat16 | bare products bfloat16 |",
+        "|---|---|---|---|---|",
+    ]
+    for row in found["pairs_fp32_by_length"]:
+        cells = [f"{row[name]:.2f}" for name in ("ours_fp32", "floor_fp32", "ours_bf16", "floor_bf16")]
+        lines.append(f"| {row['example_tokens']} tokens | " + " | ".join(cells) + " |")
+    medians = [
+        found["speedups"][f"pairs_fp32/{name}"]["median"]
+        for name in ("ours_fp32", "floor_fp32", "ours_bf16", "floor_bf16")
+    ]
+    return [*lines, "| median | " + " | ".join(f"{value:.2f}" for value in medians) + " |"]
 
 
 def _notes(found: Mapping[str, Any]) -> list[str]:

@@ -5,18 +5,17 @@ machines differ and are noisy. Contenders that do the same work at every pick ar
 and extrapolated (marked *); `--steps 0` runs them whole. Whether a contender's picks are those of the plain float64
 scan is checked in the same run, on the picks it made.
 
-A contender is a function (Task) -> picks in CONTENDERS; it makes `task.k` picks, whatever that is.
+A contender is a function (Task) -> picks in CONTENDERS; it makes `task.k` picks, whatever that is. Packages of others
+(`selection_rivals.py`) take part where they are installed: `pip install -e .[bench]`.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
+import datetime
 import json
 import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -25,10 +24,11 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # Before torch loads, for its own loop.
 
-import numba
 import numpy as np
 import threadpoolctl
 import torch
+from selection_report import describe, write_report
+from selection_rivals import installed
 
 from qads.kernels.bounds import BFloat16Product, BoundProduct, Float32Product
 from qads.kernels.distance import greedy_scan
@@ -43,11 +43,18 @@ class Task:
     x: np.ndarray
     weight: np.ndarray
     k: int
+    first: int | None = None
+    """The first pick; None for the row of highest weight."""
 
     @property
     def start(self) -> int:
         """The first pick."""
-        return int(np.argmax(self.weight))
+        return int(np.argmax(self.weight)) if self.first is None else self.first
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether rows differ in weight."""
+        return bool(np.ptp(self.weight))
 
 
 def naive_float32(task: Task) -> np.ndarray:
@@ -119,19 +126,32 @@ def lazy(product: BoundProduct, n_threads: int) -> Callable[[Task], np.ndarray]:
     return run
 
 
+RIVALS = installed()
 BY_THE_STEP: dict[str, Callable[[Task], np.ndarray]] = {
     "naive NumPy float32": naive_float32,
     "naive NumPy float64": naive_float64,
     "torch loop": torch_loop,
     "qads scan": scan,
+    **{name: rival.run for name, rival in RIVALS.items() if rival.by_the_step},
 }
 CONTENDERS: dict[str, Callable[[Task], np.ndarray]] = BY_THE_STEP | {
+    **{name: rival.run for name, rival in RIVALS.items() if not rival.by_the_step},
     "qads bfloat16, 1 thread": lazy(BFloat16Product(), 1),
     "qads bfloat16, 2 threads": lazy(BFloat16Product(), 2),
     "qads NumPy, 1 thread": lazy(Float32Product(), 1),
     "qads NumPy, 2 threads": lazy(Float32Product(), 2),
 }
 NAIVE = "naive NumPy float32"
+_QUICK = [(20_000, 384, 2_000)]
+_FULL = [*_QUICK, (50_000, 384, 5_000), (200_000, 384, 2_000), (100_000, 768, 10_000)]
+"""Rows, dimensions, picks."""
+_GROWTH_FROM = {"n": 50_000, "d": 384, "k": 2_000}
+_GROWTH = {
+    "n": (12_500, 25_000, 50_000, 100_000, 200_000),
+    "k": (250, 500, 1000, 2000, 4000, 8000),
+    "d": (48, 96, 192, 384, 768),
+}
+_GROWING = (NAIVE, "qads bfloat16, 1 thread", "qads NumPy, 1 thread")
 
 
 def tasks(sizes: list[tuple[int, int, int]], embeddings: Path | None) -> Iterator[Task]:
@@ -161,12 +181,17 @@ def unit_rows(kind: str, n: int, d: int) -> np.ndarray:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def measure(task: Task, names: list[str], repeats: int, steps: int, compare: int) -> list[dict[str, Any]]:
+def measure(
+    task: Task, names: list[str], repeats: int, steps: int, compare: int, *, say: Callable[[dict[str, Any]], None]
+) -> list[dict[str, Any]]:
     """Seconds of every contender, and whether its picks are the scan's."""
+    names = [name for name in names if can_do(name, task)]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     picks: dict[str, np.ndarray] = {}
-    for _ in range(repeats):
+    for repeat in range(repeats):
         for name in names:
+            if repeat and name not in BY_THE_STEP and name in RIVALS:
+                continue  # Minutes each.
             part = steps if steps and name in BY_THE_STEP else task.k
             picks[name], took = timed(name, replace(task, k=min(part, task.k)))
             if part < task.k:  # The first pick costs the preparation, every other one the same.
@@ -178,13 +203,23 @@ def measure(task: Task, names: list[str], repeats: int, steps: int, compare: int
     rows: list[dict[str, Any]] = []
     for name in names:
         n_compared = min(len(expected), len(picks[name]))
+        order = expected
+        if name in RIVALS and picks[name][0] != task.start:  # It draws its first pick itself.
+            order = scan(replace(task, k=n_compared, first=int(picks[name][0])))
         rows.append({
             "pool": task.name, "n": len(task.x), "d": task.x.shape[1], "k": task.k, "contender": name,
             "seconds": medians[name], "all_seconds": seconds[name], "extrapolated": len(picks[name]) < task.k,
             "ratio_to_naive": medians[name] / medians[NAIVE] if NAIVE in medians else None,
-            "identical": bool((picks[name][:n_compared] == expected[:n_compared]).all()), "compared_picks": n_compared,
+            "identical": bool((picks[name][:n_compared] == order[:n_compared]).all()), "compared_picks": n_compared,
         })  # fmt: skip
+        say(rows[-1])
     return rows
+
+
+def can_do(name: str, task: Task) -> bool:
+    """Whether a contender knows weights if there are any, and takes no hour."""
+    rival = RIVALS.get(name)
+    return rival is None or ((rival.weighted or not task.is_weighted) and len(task.x) * task.k <= rival.most_work)
 
 
 def timed(name: str, task: Task) -> tuple[np.ndarray, float]:
@@ -195,12 +230,26 @@ def timed(name: str, task: Task) -> tuple[np.ndarray, float]:
         return picks, time.perf_counter() - started
 
 
-def as_line(row: dict[str, Any]) -> str:
+def growth(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds of the naive loop and of ours on isotropic rows, one of n, d and k at a time."""
+    found: list[dict[str, Any]] = []
+    for axis, values in _GROWTH.items():
+        for value in values:
+            size = _GROWTH_FROM | {axis: value}
+            x = unit_rows("isotropic", size["n"], size["d"])
+            task = Task(f"isotropic {size['n']:,} × {size['d']}, k {size['k']:,}", x, np.ones(len(x)), size["k"])
+            for row in measure(task, list(_GROWING), options.repeats, options.steps, options.compare, say=print_line):
+                found.append(row | {"axis": axis})
+    return found
+
+
+def print_line(row: dict[str, Any]) -> None:
     """A row of the printed table."""
     ratio, mark = row["ratio_to_naive"] or float("nan"), "*" if row["extrapolated"] else " "
-    return (
+    print(
         f"{row['pool']:<36} {row['contender']:<26} {row['seconds']:>8.3f}{mark} {ratio:>8.4f} {1 / ratio:>9.1f}"
-        f"  {row['identical']} ({row['compared_picks']})"
+        f"  {row['identical']} ({row['compared_picks']})",
+        flush=True,
     )
 
 
@@ -223,10 +272,9 @@ def main() -> None:
     parser.add_argument("--embeddings", type=Path, help="a .npy file of real embeddings, selected with k = n/10")
     parser.add_argument("--sizes", help="for example 200000x384x2000,50000x384x5000 (n × d × k)")
     parser.add_argument("--only", action="append", help="contenders to run, by name; may be repeated")
+    parser.add_argument("--growth", action="store_true", help="curves over rows, picks and dimensions as well")
     options = parser.parse_args()
-    sizes = [(20_000, 384, 2_000)]
-    if not options.quick:
-        sizes += [(50_000, 384, 5_000), (200_000, 384, 2_000), (100_000, 768, 10_000)]
+    sizes = _QUICK if options.quick else _FULL
     if options.sizes is not None:
         sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",") if size]
     names = [name for name in CONTENDERS if not options.only or name in options.only]
@@ -234,18 +282,19 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     print(f"{'pool':<36} {'contender':<26} {'seconds':>9} {'÷ naive':>8} {'× faster':>9}  identical")
     for task in tasks(sizes, options.embeddings):
-        for row in measure(task, names, options.repeats, options.steps, options.compare):
-            rows.append(row)
-            print(as_line(row), flush=True)
+        rows += measure(task, names, options.repeats, options.steps, options.compare, say=print_line)
     print("* extrapolated from its first picks")
+    is_full = not (options.quick or options.sizes is not None or options.only)
+    found = {
+        "benchmark": "selection", "date": datetime.date.today().isoformat(), "scope": "full" if is_full else "trial",
+        **describe(), "repeats": options.repeats, "steps": options.steps, "rows": rows,
+        "growth": growth(options) if options.growth else [],
+    }  # fmt: skip
     if options.json:
-        facts = {
-            "machine": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "python": sys.version,
-            "qads": importlib.metadata.version("qads"),
-            "numpy": np.__version__, "numba": numba.__version__, "torch": torch.__version__,
-            "repeats": options.repeats, "rows": rows,
-        }  # fmt: skip
-        options.json.write_text(json.dumps(facts, indent=2) + "\n")
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    if is_full:
+        for path in write_report(found, Path(__file__).parent / "results"):
+            print(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -196,3 +196,69 @@ def mean_answer_log_likelihood(model: Any, tokenizer: Any, blocks: Sequence[str]
         logits = model(torch.tensor([ids])).logits[0]
     log_probs = torch.log_softmax(logits[[position - 1 for position in scored]].double(), dim=-1)
     return float(np.mean([log_probs[row, ids[position]].item() for row, position in enumerate(scored)]))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Selection under limits: the definition of every limit, asked anew for every row at every step.
+# ---------------------------------------------------------------------------------------------------------
+
+
+class GroupRule(NamedTuple):
+    """Least and greatest numbers of picks by group; code −1 has no limits."""
+
+    codes: np.ndarray
+    minimum: Sequence[int]
+    maximum: Sequence[int]
+
+
+def may_follow(picks: Sequence[int], row: int, k: int, groups: Sequence[GroupRule]) -> bool:
+    """Whether a selection of k that begins with the picks may go on with the row."""
+    n_left = k - len(picks) - 1
+    for rule in groups:
+        counts = [sum(int(rule.codes[pick]) == code for pick in (*picks, row)) for code in range(len(rule.minimum))]
+        code = int(rule.codes[row])
+        if code >= 0 and counts[code] > rule.maximum[code]:
+            return False
+        if sum(max(0, low - count) for low, count in zip(rule.minimum, counts, strict=True)) > n_left:
+            return False
+    return True
+
+
+def limited_greedy(
+    x: np.ndarray,
+    weight: np.ndarray,
+    *,
+    start: Sequence[int],
+    k: int,
+    distance_share: float | None = None,
+    metric: str = "euclidean",
+    out: Sequence[int] = (),
+    groups: Sequence[GroupRule] = (),
+    tokens: Sequence[int] | None = None,
+    max_tokens: int = 0,
+    least_distance: float = 0.0,
+) -> list[int]:
+    """Start rows, then always the row of highest score of those that may follow; ends before tokens run over."""
+    picks: list[int] = []
+    n = len(x)
+    while len(picks) < k:
+        if len(picks) < len(start):
+            row = start[len(picks)]
+        else:
+            d, _ = nearest_pick(x, picks, metric)
+            if distance_share is None:
+                score = weight * d
+            else:
+                score = distance_share / (distances_from(x, picks[0], metric).max() or 1.0) * d + weight
+            open_rows = [
+                i for i in range(n)
+                if i not in picks and i not in out and d[i] >= least_distance and may_follow(picks, i, k, groups)
+                and (tokens is None or tokens[i] <= max_tokens)
+            ]  # fmt: skip
+            if not open_rows:
+                break
+            row = max(open_rows, key=lambda i: (score[i], -i))
+        if tokens is not None and sum(tokens[i] for i in (*picks, row)) > max_tokens:
+            break
+        picks.append(row)
+    return picks

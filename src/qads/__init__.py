@@ -38,7 +38,15 @@ if TYPE_CHECKING:
         stratified_sample,
     )
     from qads.run import RunResult, run_pipeline
-    from qads.selection import KCenterGreedy, RandomSelection, TopQuality
+    from qads.selection import (
+        Constraints,
+        Grouping,
+        KCenterGreedy,
+        Quota,
+        RandomSelection,
+        TokenBudget,
+        TopQuality,
+    )
 
 _HOMES = {
     "qads.clean": ("PoolFindings", "check_pool"),
@@ -65,18 +73,28 @@ _HOMES = {
         "stratified_sample",
     ),
     "qads.run": ("RunResult", "run_pipeline"),
-    "qads.selection": ("KCenterGreedy", "RandomSelection", "TopQuality"),
+    "qads.selection": (
+        "Constraints",
+        "Grouping",
+        "KCenterGreedy",
+        "Quota",
+        "RandomSelection",
+        "TokenBudget",
+        "TopQuality",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ChatTemplate",
     "CompletionsEngine",
+    "Constraints",
     "Embeddings",
     "EveryAnchor",
     "Execution",
     "ExemplarTemplate",
     "FittedScorer",
+    "Grouping",
     "Influence",
     "KCenterGreedy",
     "LMEmbedder",
@@ -85,6 +103,7 @@ __all__ = [
     "Pool",
     "PoolFindings",
     "QadsError",
+    "Quota",
     "RandomSelection",
     "RidgeScorer",
     "Row",
@@ -93,6 +112,7 @@ __all__ = [
     "SGLangEngine",
     "Selection",
     "SentenceEmbedder",
+    "TokenBudget",
     "TopQuality",
     "UntilRankStable",
     "UntilStandardError",

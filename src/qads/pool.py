@@ -217,6 +217,10 @@ class Selection:
     """`kind` of the selector."""
     prefix_closed: bool = True
     """Whether the first k picks are the selection for the budget k."""
+    stopped: str | None = None
+    """Why it is shorter than was asked for, or what ended it under a token budget; None where it is exactly as long."""
+    tokens: Int[np.ndarray, " k"] | None = None
+    """Tokens of every pick, under a token budget."""
 
     def __post_init__(self) -> None:
         lengths = {
@@ -232,6 +236,11 @@ class Selection:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def n_tokens(self) -> int | None:
+        """Tokens of all picks, under a token budget."""
+        return None if self.tokens is None else int(self.tokens.sum())
+
     def head(self, k: int) -> Selection:
         """The selection for a smaller budget, without computing anything again.
 
@@ -243,7 +252,9 @@ class Selection:
         if not 0 <= k <= len(self):
             raise InputError(f"Selection.head: asked for {k} picks of a selection of {len(self)}.")
         columns = (c[:k] for c in (self.indices, self.gains, self.distances, self.nearest, self.quality))
-        return Selection(*columns, n_rows=self.n_rows, method=self.method)
+        tokens = None if self.tokens is None else self.tokens[:k]
+        stopped = self.stopped if k == len(self) else None
+        return Selection(*columns, n_rows=self.n_rows, method=self.method, stopped=stopped, tokens=tokens)
 
 
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import reference
 from qads.errors import AlignmentError, InputError
 from qads.selection import KCenterGreedy, RandomSelection, TopQuality
-from qads.selection.inputs import checked_embeddings, checked_quality, resolve_budget, scaled_quality
+from qads.selection.budget import resolve_budget
+from qads.selection.inputs import checked_embeddings, checked_quality, scaled_quality
 
 # Multiples of 1/4 up to 8, so that float16 and bfloat16 hold the very same numbers as float64.
 X = np.random.default_rng(0).integers(-32, 33, size=(30, 11)) / 4

@@ -15,6 +15,9 @@ import numba
 import numpy as np
 
 __all__ = [
+    "GREEDY",
+    "IN_ORDER",
+    "OPEN_IN_ORDER",
     "apply_centre",
     "best_row",
     "distance",
@@ -26,6 +29,8 @@ __all__ = [
     "update_scores",
 ]
 
+GREEDY, IN_ORDER, OPEN_IN_ORDER = 0, 1, 2
+"""How a race picks."""
 _LANES = 32
 _LARGEST_CUT = 2.0**30  # Bounds of rows that are out of range are larger and always pass.
 
@@ -39,31 +44,35 @@ def distance(squared: float, cosine: bool) -> float:
 
 @numba.njit(cache=True)
 @no_type_check
-def _score(squared: float, weight: float, cosine: bool, share: float) -> float:
-    """What is maximised; share < 0 means the product."""
-    return weight * distance(squared, cosine) if share < 0 else weight + share * distance(squared, cosine)
+def _score(squared: float, weight: float, cosine: bool, share: float, least: float) -> float:
+    """What is maximised; share < 0 means the product. −inf for a row that is nearer than `least` to a centre."""
+    d = distance(squared, cosine)
+    if d < least:
+        return -np.inf
+    return weight * d if share < 0 else weight + share * d
 
 
 @numba.njit(cache=True, nogil=True)
 @no_type_check
 def update_scores(
-    rows: np.ndarray, squared: np.ndarray, weight: np.ndarray, cosine: bool, share: float, scores: np.ndarray
-) -> None:
+    rows: np.ndarray, squared: np.ndarray, weight: np.ndarray, cosine: bool, share: float, least: float,
+    scores: np.ndarray,
+) -> None:  # fmt: skip
     """Compute the scores of some rows anew, in place."""
     for i in rows:
-        scores[i] = _score(squared[i], weight[i], cosine, share)
+        scores[i] = _score(squared[i], weight[i], cosine, share, least)
 
 
 @numba.njit(cache=True)
 @no_type_check
 def best_row(
-    squared: np.ndarray, weight: np.ndarray, taken: np.ndarray, cosine: bool, share: float
+    squared: np.ndarray, weight: np.ndarray, closed: np.ndarray, cosine: bool, share: float, least: float
 ) -> tuple[int, float]:
-    """The untaken row of highest score, and the score."""
+    """The open row of highest score, and the score; −1 where all are closed, or nearer than `least` to a centre."""
     best, best_score = -1, -np.inf
     for i in range(len(weight)):
-        if not taken[i]:
-            score = _score(squared[i], weight[i], cosine, share)
+        if not closed[i]:
+            score = _score(squared[i], weight[i], cosine, share, least)
             if score > best_score:
                 best, best_score = i, score
     return best, best_score
@@ -201,11 +210,12 @@ def race(
     rows: np.ndarray,
     rival: tuple[float, int],
     most: int,
-    forced: bool,
+    mode: int,
     first: int,
     unit: float,
     cosine: bool,
     share: float,
+    least: float,
     weight: np.ndarray,
     squared: np.ndarray,
     near: np.ndarray,
@@ -213,19 +223,21 @@ def race(
     won: np.ndarray,
     results: np.ndarray,
 ) -> int:
-    """Greedy picks among a few rows, for as long as none outside can be better.
+    """Picks among a few rows: greedy ones, for as long as none outside can be better, or in their order.
 
     Args:
         bound: bounds [b, b] of the pair (centre, row), as in `tighten`.
         points: the rows' points [b, d].
-        rows: the rows' numbers [b]; rising, unless forced.
+        rows: the rows' numbers [b]; rising, for greedy picks.
         rival: the highest score outside and the lowest row that has it.
         most: largest number of picks.
-        forced: pick the rows in the order given, whatever the score.
+        mode: `GREEDY`; `IN_ORDER`, all rows in the order given, whatever the score; or `OPEN_IN_ORDER`, the same
+            without rows whose score is −inf.
         first: number that the first pick has as a centre.
         unit: as in `tighten`.
         cosine: kind of distance.
         share: share of the distance in the sum; < 0 for the product.
+        least: distance below which a row's score is −inf.
         weight: weight [b] of the rows.
         squared: squared distances [b] of the rows, lowered by the picks.
         near: numbers [b] of the nearest centres.
@@ -240,9 +252,15 @@ def race(
     lanes = np.empty(_LANES)
     cut = np.ones(n, dtype=np.int64)
     before = squared.copy()
+    at = 0
     for step in range(most):
-        best = step
-        if not forced:
+        while mode == OPEN_IN_ORDER and at < n and scores[at] == -np.inf:
+            at += 1
+        if at == n:
+            return step
+        best = at
+        at += mode != GREEDY
+        if mode == GREEDY:
             best = 0
             for i in range(1, n):
                 if scores[i] > scores[best]:
@@ -253,12 +271,13 @@ def race(
         results[0, step], results[1, step], results[2, step] = scores[best], squared[best], near[best]
         scores[best] = -np.inf
         for i in range(n):
-            if scores[i] == -np.inf or bound[best, i] < cut[i]:
+            # What was picked, and in other modes what will not be, needs no distance.
+            if (i < at if mode == IN_ORDER else scores[i] == -np.inf) or bound[best, i] < cut[i]:
                 continue
             total = _squared_distance(points[i], 1.0, points[best], lanes)
             if total < squared[i]:
                 squared[i], near[i] = total, first + step
-                scores[i] = _score(total, weight[i], cosine, share)
+                scores[i] = _score(total, weight[i], cosine, share, least)
                 cut[i] = max(1, _as_bound(unit * (before[i] - total), bound))
     return most
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt16
 
 from qads.kernels.canonical import apply_centre, best_row, distance, squared_norms, take
+from qads.kernels.limits import Limits
 
 __all__ = ["Given", "GreedyPicks", "Points", "Rows", "greedy_scan", "nearest_distances"]
 
@@ -38,6 +39,15 @@ class GreedyPicks(NamedTuple):
     def empty(cls, k: int) -> GreedyPicks:
         """Room for k picks: no gain, infinite distance, nothing near."""
         return cls(np.full(k, -1, dtype=np.int64), np.full(k, np.nan), np.full(k, np.inf), np.full(k, -1, np.int64))
+
+    def finished(self, n: int, n_given: int) -> GreedyPicks:
+        """The first n picks; `nearest`, so far numbers of centres, the given ones first, as steps.
+
+        −2 − g stands for the given centre g, −1 for none.
+        """
+        indices, gains, distances, near = (column[:n] for column in self)
+        steps = np.where(near < 0, -1, np.where(near < n_given, -2 - near, near - n_given)).astype(np.int64)
+        return GreedyPicks(indices, gains, distances, steps)
 
 
 class Points:
@@ -93,9 +103,10 @@ def greedy_scan(
     cosine: bool,
     distance_share: float | None,
     given: Given | None = None,
+    limits: Limits | None = None,
     on_pick: Callable[[int], None] | None = None,
 ) -> GreedyPicks:
-    """Pick k rows: those of `start` first, then always the row of highest score; ties go to the lowest row.
+    """Pick k rows: those of `start` first, then always the open row of highest score; ties go to the lowest row.
 
     One pass over all rows a centre: for few rows, and the second opinion on `lazy.py`.
 
@@ -108,16 +119,19 @@ def greedy_scan(
         distance_share: None for the product; else the score is (share / d_max) · d_i + weight_i, rounded in
             that order, where d_max is the largest distance to the first centre (1 if all rows are equal).
         given: centres before the first pick; those that are rows are never picked.
+        limits: which rows are open, and for how long; start rows are exempt from its distance alone. It is used up.
         on_pick: called with the number of picks made.
 
     Returns:
-        The picks. The gain of a start row is NaN. The nearest of a pick is the step of an earlier one, −2 − g for the
-        given centre g, or −1 where there is none and the distance is infinite.
+        The picks; fewer than k where the limits leave no more. The gain of a start row is NaN. The nearest of a pick
+        is the step of an earlier one, −2 − g for the given centre g, or −1 where there is none and the distance is
+        infinite.
     """
     points = Points(x, cosine=cosine)
     centres = given_points(points, given, cosine=cosine)
     squared, near = np.full(len(x), np.inf), np.full(len(x), -1, dtype=np.int32)
-    taken = np.zeros(len(x), dtype=np.bool_)
+    limits = limits or Limits(len(x), k)
+    taken, least = np.zeros(len(x), np.bool_), limits.least_distance
     if given is not None and given.ndim == 1:
         taken[given] = True
     picks, n_given = GreedyPicks.empty(k), 0 if given is None else len(given)
@@ -127,7 +141,11 @@ def greedy_scan(
         if step < 0:
             point = centres.take(np.array([number]))
         else:
-            row, gain = (start[step], np.nan) if step < len(start) else best_row(squared, weight, taken, cosine, share)
+            row, gain = start[step] if step < len(start) else -1, np.nan
+            if row < 0:
+                row, gain = best_row(squared, weight, taken | limits.closed, cosine, share, least)
+            if row < 0 or not limits.admit(np.array([row])):
+                return picks.finished(step, n_given)
             picks.indices[step], picks.gains[step] = row, gain
             picks.distances[step], picks.nearest[step] = distance(squared[row], cosine), near[row]
             taken[row] = True
@@ -137,7 +155,7 @@ def greedy_scan(
             share = distance_share / (distance(squared.max(), cosine) or 1.0)
         if on_pick and step >= 0:
             on_pick(step + 1)
-    return picks._replace(nearest=as_steps(picks.nearest, n_given))
+    return picks.finished(k, n_given)
 
 
 def given_points(points: Points, given: Given | None, *, cosine: bool) -> Points:
@@ -145,11 +163,6 @@ def given_points(points: Points, given: Given | None, *, cosine: bool) -> Points
     if given is None:
         return Points(points.x[:0], cosine=cosine)
     return Points(points.x[given] if given.ndim == 1 else given, cosine=cosine)
-
-
-def as_steps(numbers: Int[np.ndarray, " k"], n_given: int) -> Int[np.ndarray, " k"]:
-    """Numbers of centres, the given ones first, as steps: −2 − g for a given one, −1 for none."""
-    return np.where(numbers < 0, -1, np.where(numbers < n_given, -2 - numbers, numbers - n_given)).astype(np.int64)
 
 
 def nearest_distances(x: Float[np.ndarray, "n d"], centres: Int[np.ndarray, " k"]) -> Float[np.ndarray, " n"]:

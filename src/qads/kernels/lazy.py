@@ -25,9 +25,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from qads.kernels.bounds import BoundProduct, fast_product
-from qads.kernels.canonical import distance, race, update_scores
-from qads.kernels.distance import Given, GreedyPicks, Points, Rows, as_steps, greedy_scan
+from qads.kernels.canonical import GREEDY, IN_ORDER, OPEN_IN_ORDER, distance, race, update_scores
+from qads.kernels.distance import Given, GreedyPicks, Points, Rows, greedy_scan
 from qads.kernels.field import Field, Threads
+from qads.kernels.limits import Limits
 
 __all__ = ["greedy", "greedy_lazy"]
 
@@ -50,14 +51,16 @@ def greedy(
     cosine: bool,
     distance_share: float | None,
     given: Given | None = None,
+    limits: Limits | None = None,
     on_pick: Callable[[int], None] | None = None,
 ) -> GreedyPicks:
     """`greedy_scan` or `greedy_lazy`, whichever is faster; they are the same to the bit."""
     n_centres = k + (0 if given is None else len(given))
     small = n_centres < _LEAST_CENTRES or float(x.size) * n_centres < _WORTH_IT
     return (greedy_scan if small else greedy_lazy)(
-        x, weight, start=start, k=k, cosine=cosine, distance_share=distance_share, given=given, on_pick=on_pick
-    )
+        x, weight, start=start, k=k, cosine=cosine, distance_share=distance_share, given=given, limits=limits,
+        on_pick=on_pick,
+    )  # fmt: skip
 
 
 def greedy_lazy(
@@ -69,6 +72,7 @@ def greedy_lazy(
     cosine: bool,
     distance_share: float | None,
     given: Given | None = None,
+    limits: Limits | None = None,
     on_pick: Callable[[int], None] | None = None,
     n_threads: int | None = None,
     product: BoundProduct | None = None,
@@ -83,6 +87,7 @@ def greedy_lazy(
         cosine: as there.
         distance_share: as there.
         given: as there.
+        limits: as there.
         on_pick: as there.
         n_threads: None for as many as torch or NumPy would use; changes nothing but the time.
         product: how bounds are computed; None for what is faster here. Changes nothing but the time.
@@ -90,10 +95,10 @@ def greedy_lazy(
     product = product or fast_product(float(x.size) * k)
     with Threads(n_threads, product) as threads:
         field = Field(Points(x, cosine=cosine), given, k, product, threads)
-        search = _Search(field, weight, k, on_pick)
+        search = _Search(field, weight, k, limits or Limits(len(x), k), on_pick)
         search.begin(start, distance_share)
         search.finish()
-    return search.picks._replace(nearest=as_steps(search.picks.nearest, field.n_given))
+    return search.picks.finished(search.n_picked, field.n_given)
 
 
 class _Search:
@@ -104,11 +109,14 @@ class _Search:
         field: Field,
         weight: Float[np.ndarray, " n"],
         k: int,
+        limits: Limits,
         on_pick: Callable[[int], None] | None,
     ) -> None:
-        self.picks = GreedyPicks.empty(k)
+        self.picks, self.n_picked = GreedyPicks.empty(k), 0
         self._field, self._weight, self._cosine, self._on_pick = field, weight, field.points.cosine, on_pick
-        self._n_picked, self._share = 0, -1.0
+        self._limits, self._share = limits, -1.0
+        self._is_over = False
+        """There is nobody left to pick, or the next pick does not fit."""
         self._scores = np.empty(len(weight))
         self._theta = np.inf
         self._n_woken = max(_LEAST_WOKEN, int(_FIRST_WOKEN * len(weight)))
@@ -118,6 +126,9 @@ class _Search:
         """Show the first centre to all rows, then pick the start rows."""
         field = self._field
         if not field.n_given:
+            if not self._limits.admit(np.array(start[:1])):
+                self._is_over = True
+                return
             field.add(np.array(start[:1]))
         field.show_first()
         if distance_share is not None:
@@ -130,18 +141,23 @@ class _Search:
             start = start[1:]
         elif not field.n_vectors:
             self._scores[field.centres[: field.n_given]] = -np.inf
-        self._pick_in_order(np.array(start, np.int64))
-        self.picks.gains[: self._n_picked] = np.nan
+        self._pick_in_order(np.array(start, np.int64), IN_ORDER)
+        self.picks.gains[: self.n_picked] = np.nan
 
     def finish(self) -> None:
         """Pick the rest greedily."""
-        k = len(self.picks.indices)
-        while self._n_picked < k:
+        while self.n_picked < len(self.picks.indices) and not self._is_over:
             if len(self._awake):
                 self._race_awake()
+                continue
+            best = self._scores.max()
+            if best == -np.inf:
+                self._is_over = True
             # Where distances count for nothing any more, scores are final.
-            elif self._share == 0 or (self._share < 0 and self._scores.max() == 0):
-                self._pick_in_order(np.argsort(-self._scores, kind="stable")[: k - self._n_picked])
+            elif self._share == 0 or (self._share < 0 and best == 0):
+                order = np.argsort(-self._scores, kind="stable")
+                self._pick_in_order(order[self._scores[order] > -np.inf], OPEN_IN_ORDER)
+                self._is_over = True
             else:
                 self._wake()
 
@@ -185,31 +201,42 @@ class _Search:
         if len(rest):
             rival = (scores[~racing].max(), int(rest[scores[~racing].argmax()]))
         before = self._field.n_centres
-        self._race(awake[racing], rival)
-        if self._n_picked < len(self.picks.indices):
+        self._race(awake[racing], rival, GREEDY)
+        if self.n_picked < len(self.picks.indices):
             self._field.show(rest, before, self._field.n_centres)
             self._score(rest)
             self._awake = awake[self._scores[awake] >= self._theta]
 
-    def _pick_in_order(self, rows: Int[np.ndarray, " m"]) -> None:
+    def _pick_in_order(self, rows: Int[np.ndarray, " m"], mode: int) -> None:
+        """Pick rows one after the other, in mode `OPEN_IN_ORDER` without those that are or become closed."""
         self._theta = -np.inf
-        for first in range(0, len(rows), _RACE):
-            block = rows[first : first + _RACE]
+        while len(rows) and self.n_picked < len(self.picks.indices) and not self._is_over:
+            block = rows[:_RACE]
             self._catch_up(block)
-            self._race(block, None)
+            rows = rows[self._race(block, None, mode) :]
 
-    def _race(self, rows: Int[np.ndarray, " b"], rival: tuple[float, int] | None) -> None:
-        """Pick from the rows: all in their order without a rival, else greedily while none outside can be better."""
-        field, bounds, done = self._field, self._field.bounds, self._n_picked
+    def _race(self, rows: Int[np.ndarray, " b"], rival: tuple[float, int] | None, mode: int) -> int:
+        """Pick among the rows, as `canonical.race` does; returns the place after the last one that was dealt with."""
+        field, bounds, done = self._field, self._field.bounds, self.n_picked
         right, left = bounds.right(rows), bounds.left[rows]
         bound = field.threads.one(lambda: field.product(right, field.product.prepared(left)))
-        squared, near, scores = field.squared[rows], field.near[rows], self._scores[rows]
-        won, results = np.empty(len(rows), np.int64), np.empty((3, len(rows)))
-        n_won = race(
-            bound, field.points.take(rows), rows, rival or (0.0, 0), min(len(rows), len(self.picks.indices) - done),
-            rival is None, field.n_centres, bounds.unit, self._cosine, self._share, self._weight[rows],
-            squared, near, scores, won, results,
-        )  # fmt: skip
+        points, won, results = field.points.take(rows), np.empty(len(rows), np.int64), np.empty((3, len(rows)))
+
+        def run(most: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+            squared, near, scores = field.squared[rows], field.near[rows], self._scores[rows]
+            n_won = race(
+                bound, points, rows, rival or (0.0, 0), most, mode, field.n_centres, bounds.unit, self._cosine,
+                self._share, self._limits.least_distance, self._weight[rows], squared, near, scores, won, results,
+            )  # fmt: skip
+            return n_won, squared, near, scores
+
+        n_won, squared, near, scores = run(min(len(rows), len(self.picks.indices) - done))
+        n_closings = self._limits.n_closings
+        end, n_admitted = len(rows), self._limits.admit(rows[won[:n_won]])
+        if n_admitted < n_won:  # The limits change there: what came after does not count.
+            n_won, squared, near, scores = run(n_admitted)
+            end = int(won[n_won - 1]) + 1 if n_won else 0
+            self._is_over = self._limits.is_out_of_tokens
         winners, part = rows[won[:n_won]], slice(done, done + n_won)
         self.picks.indices[part], self.picks.gains[part] = winners, results[0, :n_won]
         self.picks.nearest[part] = results[2, :n_won]
@@ -219,15 +246,22 @@ class _Search:
         bounds.set_reach(rows, field.squared)
         self._scores[rows] = scores
         self._count(n_won)
+        if self._limits.n_closings > n_closings:
+            self._scores[self._limits.closed] = -np.inf
+        return end
 
     def _score(self, rows: Int[np.ndarray, " m"]) -> None:
-        update_scores(rows, self._field.squared, self._weight, self._cosine, self._share, self._scores)
+        least = self._limits.least_distance
+        update_scores(
+            rows, self._field.squared, self._weight, self._cosine, self._share, least, self._scores
+        )  # fmt: skip
+        self._scores[rows[self._limits.closed[rows]]] = -np.inf
 
     def _count(self, n: int) -> None:
         for _ in range(n):
-            self._n_picked += 1
+            self.n_picked += 1
             if self._on_pick:
-                self._on_pick(self._n_picked)
+                self._on_pick(self.n_picked)
 
 
 def _best(scores: Float[np.ndarray, " a"], b: int) -> Bool[np.ndarray, " a"]:

@@ -32,7 +32,7 @@ from qads.quality import EveryAnchor, LocalEngine, stratified_sample
 from qads.run.directory import RunDirectory, StageDirectory
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
-from qads.selection.inputs import resolve_budget
+from qads.selection.budget import resolve_budget
 
 __all__ = ["Basis", "StageEstimate", "estimate_run"]
 

@@ -25,7 +25,7 @@ from qads.run.plan import (
 )
 from qads.run.reuse import read_reused
 from qads.run.stages import STAGE_FUNCTIONS, StageContext
-from qads.selection.inputs import resolve_budget
+from qads.selection.budget import resolve_budget
 
 __all__ = ["STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
 

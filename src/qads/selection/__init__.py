@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from qads.selection.baselines import RandomSelection, TopQuality
+from qads.selection.budget import TokenBudget
+from qads.selection.constraints import Constraints, Grouping, Quota
 from qads.selection.kcenter import KCenterGreedy
 
-__all__ = ["KCenterGreedy", "RandomSelection", "Selector", "TopQuality"]
+__all__ = [
+    "Constraints",
+    "Grouping",
+    "KCenterGreedy",
+    "Quota",
+    "RandomSelection",
+    "Selector",
+    "TokenBudget",
+    "TopQuality",
+]
 
 Selector = KCenterGreedy | RandomSelection | TopQuality
 """Every selector: `selector(embeddings, quality, budget=k) -> Selection`."""

@@ -11,10 +11,14 @@ import numpy.typing as npt
 from jaxtyping import Float, Int
 
 from qads.errors import InputError
+from qads.kernels.limits import walk
 from qads.pool import Progress, Selection
-from qads.selection.inputs import Budget, check_seed, checked_embeddings, checked_quality, resolve_budget
+from qads.selection.budget import Budget
+from qads.selection.constraints import Constraints
+from qads.selection.inputs import check_seed, checked_embeddings, checked_quality
+from qads.selection.terms import Terms
 
-__all__ = ["RandomSelection", "TopQuality"]
+__all__ = ["RandomSelection", "TopQuality", "by_order"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class RandomSelection:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
     ) -> Selection:
         """Select rows; the embeddings only say how many there are, the quality is only passed on.
 
@@ -51,11 +56,9 @@ class RandomSelection:
         """
         x = checked_embeddings(embeddings, method="RandomSelection")
         given = checked_quality(quality, len(x), method="RandomSelection")
-        k = resolve_budget(budget, len(x), method="RandomSelection")
-        order = np.random.default_rng(self.seed).permutation(len(x))[:k]
-        if progress:
-            progress(k, k)
-        return _without_distance(order, np.full(k, np.nan), given, method=self.kind)
+        terms = Terms.of(budget, constraints, len(x), method="RandomSelection")
+        order = np.random.default_rng(self.seed).permutation(len(x))
+        return by_order(order, np.full(len(x), np.nan), given, terms, method=self.kind, progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,7 @@ class TopQuality:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
     ) -> Selection:
         """Select rows; the gain of a pick is its quality.
 
@@ -89,27 +93,45 @@ class TopQuality:
             raise InputError("TopQuality: quality is None; without it there is no top. Give one number a row.")
         x = checked_embeddings(embeddings, method="TopQuality")
         given = checked_quality(quality, len(x), method="TopQuality")
-        k = resolve_budget(budget, len(x), method="TopQuality")
-        order = np.argsort(-given, kind="stable")[:k]
-        if progress:
-            progress(k, k)
-        return _without_distance(order, given[order], given, method=self.kind)
+        terms = Terms.of(budget, constraints, len(x), method="TopQuality")
+        order = np.argsort(-given, kind="stable")
+        return by_order(order, given, given, terms, method=self.kind, progress=progress)
 
 
-def _without_distance(
-    order: Int[np.ndarray, " k"],
-    gains: Float[np.ndarray, " k"],
-    given: Float[np.ndarray, " n"],
+def by_order(
+    order: Int[np.ndarray, " n"],
+    gains: Float[np.ndarray, " n"],
+    quality: Float[np.ndarray, " n"],
+    terms: Terms,
     *,
     method: str,
+    progress: Progress | None,
 ) -> Selection:
-    k = len(order)
+    """The selection of the first rows of an order that the terms admit, included ones before them.
+
+    Args:
+        order: all rows, the best first.
+        gains: what put each row where it is; NaN for nothing.
+        quality: of every row, as given.
+        terms: budget and constraints.
+        method: `kind` of the selector.
+        progress: told when it is done.
+    """
+    if len(terms.first):
+        order = np.concatenate([terms.first, order[~np.isin(order, terms.first)]])
+    picks = walk(order, terms.limits, terms.k)
+    k = len(picks)
+    if progress:
+        progress(k, k)
     return Selection(
-        indices=order,
-        gains=gains,
+        indices=picks,
+        gains=gains[picks],
         distances=np.full(k, np.nan),
         nearest=np.full(k, -1, dtype=np.int64),
-        quality=given[order],
-        n_rows=len(given),
+        quality=quality[picks],
+        n_rows=len(quality),
         method=method,
+        prefix_closed=terms.prefix_closed,
+        stopped=terms.stopped(k),
+        tokens=None if terms.tokens is None else terms.tokens[picks],
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +14,6 @@ from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import Given, Rows, widened
 
 __all__ = [
-    "Budget",
     "Scale",
     "check_choice",
     "check_directions",
@@ -24,47 +21,16 @@ __all__ = [
     "checked_embeddings",
     "checked_given",
     "checked_quality",
-    "resolve_budget",
     "scaled_quality",
 ]
 
 Scale = Literal["rank", "minmax", "none"]
-
-Budget = int | float | np.integer[Any] | np.floating[Any]
-"""A count of rows (a whole number) or a fraction of them (a float in (0, 1])."""
 
 # NumPy has no bfloat16; this type is nothing but a name for its bits.
 _BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
 # Squares, and products of a weight and a distance, stay finite in float64 up to here.
 _LARGEST = 1e150
-
-
-def resolve_budget(budget: object, n_rows: int, *, method: str) -> int:
-    """A budget as a number of rows: an int is a count, a float a fraction in (0, 1], rounded half up.
-
-    The fraction counts as the decimal it is written as: 0.07 of 100 is 7, whatever 0.07·100 is in binary.
-
-    >>> [resolve_budget(b, 1005, method="KCenterGreedy") for b in (0.1, 1, 1.0)]
-    [101, 1, 1005]
-
-    Raises:
-        InputError: a count outside 1..n_rows, a fraction outside (0, 1] or one that comes to no row.
-    """
-    if isinstance(budget, bool) or not isinstance(budget, int | float | np.integer | np.floating):
-        raise InputError(f"{method}: budget is {budget!r}; it must be a count of rows or a fraction in (0, 1].")
-    if isinstance(budget, float | np.floating):
-        if not 0 < budget <= 1:
-            raise InputError(
-                f"{method}: budget is {budget}; as a fraction it must lie in (0, 1]. For a count give a whole number."
-            )
-        count = math.floor(Fraction(str(cast(float, budget))) * n_rows + Fraction(1, 2))
-        if count == 0:
-            raise InputError(f"{method}: budget is {budget} of {n_rows} rows, which is none; it must come to one row.")
-        return count
-    if not 1 <= budget <= n_rows:
-        raise InputError(f"{method}: budget is {budget} rows but the pool has {n_rows}; it must lie in 1..{n_rows}.")
-    return int(cast(int, budget))
 
 
 def checked_embeddings(embeddings: object, *, method: str, name: str = "embeddings") -> Rows:

@@ -19,6 +19,7 @@ Edge cases: when every score left is 0 (duplicates, zero quality) the lowest row
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -30,9 +31,11 @@ from jaxtyping import Float
 from qads.errors import InputError
 from qads.kernels.distance import Given, Rows
 from qads.kernels.lazy import greedy
+from qads.kernels.limits import walk
 from qads.pool import Progress, Selection
+from qads.selection.budget import Budget
+from qads.selection.constraints import Constraints
 from qads.selection.inputs import (
-    Budget,
     Scale,
     check_choice,
     check_directions,
@@ -40,9 +43,9 @@ from qads.selection.inputs import (
     checked_embeddings,
     checked_given,
     checked_quality,
-    resolve_budget,
     scaled_quality,
 )
+from qads.selection.terms import Terms
 
 __all__ = ["KCenterGreedy"]
 
@@ -79,6 +82,8 @@ class KCenterGreedy:
     """Number of random first rows; they are part of the selection."""
     seed: int = 0
     """Seed of the random start."""
+    per_token: bool = False
+    """Divide the product by the row's tokens: gain per token, for a budget in tokens. The first pick is by quality."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
@@ -100,6 +105,8 @@ class KCenterGreedy:
             raise InputError(
                 f"KCenterGreedy: n_start is {self.n_start}; it must be 1, since only start='random' uses it."
             )
+        if self.per_token and self.combine == "sum":
+            raise InputError("KCenterGreedy: per_token divides the product by tokens, but combine is 'sum'; leave one.")
 
     def __call__(
         self,
@@ -108,6 +115,7 @@ class KCenterGreedy:
         *,
         budget: Budget,
         progress: Progress | None = None,
+        constraints: Constraints | None = None,
         given: npt.ArrayLike | None = None,
     ) -> Selection:
         """Select rows.
@@ -116,14 +124,15 @@ class KCenterGreedy:
             embeddings: float array-like [n, d]. Memory maps are read in blocks and may be larger than memory; CPU
                 tensors are welcome; neither is copied, in bfloat16, float16, float32 or float64.
             quality: one finite number a row [n], higher is better; None counts every row as 1.
-            budget: number of rows, or a fraction in (0, 1] as a float.
+            budget: number of rows, a fraction in (0, 1] as a float, or a `TokenBudget`.
             progress: called with (picks made, budget).
+            constraints: quotas, rows in and out, a least distance. Included rows are a start: none is added to them.
             given: what is there already, in the place of a start: rows of the pool by number [g], which are not
                 selected again, or vectors [g, d] of another one.
 
         Returns:
-            The selection, in order, exactly as long as the budget. Where the nearest earlier row is a given one, the
-            pick's `nearest` is −2 − its position in `given`.
+            The selection, in order, exactly as long as the budget, or `stopped` says why it is shorter. Where the
+            nearest earlier row is a given one, the pick's `nearest` is −2 − its position in `given`.
 
         Raises:
             InputError: an input is not what it must be; the message names the row.
@@ -132,21 +141,28 @@ class KCenterGreedy:
         x = checked_embeddings(embeddings, method="KCenterGreedy")
         quality_given = checked_quality(quality, len(x), method="KCenterGreedy")
         centres = checked_given(given, x, method="KCenterGreedy")
-        k = resolve_budget(budget, len(x), method="KCenterGreedy")
-        self._check_rows(x, k, centres)
+        there = centres if centres is not None and centres.ndim == 1 else None
+        terms = Terms.of(
+            budget, constraints, len(x), method="KCenterGreedy", given=there, knows_distances=True
+        )  # fmt: skip
+        self._check_rows(x, terms, centres)
         q = np.ones(len(x)) if quality is None else scaled_quality(quality_given, self.scale, method="KCenterGreedy")
+        start = self._first_rows(q, terms) if centres is None or len(terms.first) else []
         picks = greedy(
             x,
-            self._weight(q),
-            start=self._first_rows(q) if centres is None else [],
-            k=k,
+            self._weight(q, terms),
+            start=start,
+            k=terms.k,
             cosine=self.metric == "cosine",
             distance_share=None if self.combine == "product" else 1 - self.w,
             given=centres,
-            on_pick=(lambda done: progress(done, k)) if progress else None,
+            limits=terms.limits,
+            on_pick=(lambda done: progress(done, terms.k)) if progress else None,
         )
-        if self.start == "quality" and centres is None:
+        if self.start == "quality" and centres is None and not len(terms.first):
             picks.gains[0] = q[picks.indices[0]]
+        if progress and len(picks.indices) < terms.k:
+            progress(len(picks.indices), len(picks.indices))
         return Selection(
             indices=picks.indices,
             gains=picks.gains,
@@ -155,12 +171,17 @@ class KCenterGreedy:
             quality=quality_given[picks.indices],
             n_rows=len(x),
             method=self.kind,
+            prefix_closed=terms.prefix_closed,
+            stopped=terms.stopped(len(picks.indices)),
+            tokens=None if terms.tokens is None else terms.tokens[picks.indices],
         )
 
-    def _check_rows(self, x: Rows, k: int, given: Given | None) -> None:
-        if self.start == "random" and self.n_start > k:
+    def _check_rows(self, x: Rows, terms: Terms, given: Given | None) -> None:
+        if self.per_token and terms.tokens is None:
+            raise InputError("KCenterGreedy: per_token needs the rows' tokens; give the budget as a TokenBudget.")
+        if self.start == "random" and self.n_start > terms.k:
             raise InputError(
-                f"KCenterGreedy: n_start is {self.n_start} but the budget is {k}; the first rows are part of "
+                f"KCenterGreedy: n_start is {self.n_start} but the budget is {terms.k}; the first rows are part of "
                 "the selection, so n_start must be at most the budget."
             )
         if isinstance(self.start, int) and self.start >= len(x):
@@ -171,17 +192,20 @@ class KCenterGreedy:
             raise InputError(
                 f"KCenterGreedy: start is {self.start!r}, but given rows are a start already; leave it at 'quality'."
             )
-        if given is not None and given.ndim == 1 and k > len(x) - len(given):
+        if self.n_start > 1 and terms.limits.least_distance:
             raise InputError(
-                f"KCenterGreedy: budget is {k} rows but {len(given)} of the {len(x)} are given and not selected "
-                f"again; it must lie in 1..{len(x) - len(given)}."
+                f"KCenterGreedy: n_start is {self.n_start}, but random rows keep no min_distance; start with one row."
+            )
+        if len(terms.first) and self.start != "quality":
+            raise InputError(
+                f"KCenterGreedy: start is {self.start!r}, but included rows are a start already; leave it at 'quality'."
             )
         if self.metric == "cosine":
             check_directions(x, method="KCenterGreedy")
             if given is not None and given.ndim == 2:
                 check_directions(given, method="KCenterGreedy", name="given vectors")
 
-    def _weight(self, q: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    def _weight(self, q: Float[np.ndarray, " n"], terms: Terms) -> Float[np.ndarray, " n"]:
         if self.combine == "sum":
             return self.w * q
         with np.errstate(over="ignore"):
@@ -192,11 +216,40 @@ class KCenterGreedy:
                 f"KCenterGreedy: quality of row {row} to the power {self.alpha:g} is {weight[row]:g}; "
                 "it must be at most 1e+150. Use scale='rank' or 'minmax'."
             )
-        return weight
+        if not self.per_token or terms.tokens is None:
+            return weight
+        empty = np.flatnonzero((terms.tokens == 0) & ~terms.limits.closed)
+        if len(empty):
+            raise InputError(
+                f"KCenterGreedy: row {empty[0]} has 0 tokens; per_token cannot divide by them. Exclude it."
+            )
+        return weight / np.maximum(terms.tokens, 1)
 
-    def _first_rows(self, quality: Float[np.ndarray, " n"]) -> list[int]:
+    def _first_rows(self, quality: Float[np.ndarray, " n"], terms: Terms) -> list[int]:
+        """What comes before the greedy picks: included rows, else the start, of rows that are open."""
+        if len(terms.first):
+            return terms.first.tolist()
+        closed = terms.limits.closed
         if self.start == "quality":
-            return [int(np.argmax(quality))]
+            return [int(np.argmax(np.where(closed, -np.inf, quality)))]
         if isinstance(self.start, int):
+            if closed[self.start]:
+                raise InputError(f"KCenterGreedy: start is row {self.start}, which the constraints leave out.")
             return [self.start]
-        return np.random.default_rng(self.seed).choice(len(quality), self.n_start, replace=False).tolist()
+        return self._random_rows(terms)
+
+    def _random_rows(self, terms: Terms) -> list[int]:
+        """`n_start` rows drawn from those that are open; the same draw as from all rows where all are."""
+        rng, limits = np.random.default_rng(self.seed), copy.deepcopy(terms.limits)
+        rows = np.zeros(0, np.int64)
+        while (n_missing := self.n_start - len(rows)) > 0:
+            # Those drawn before may have filled a group, so that some of the draw were closed.
+            open_rows = np.setdiff1d(np.flatnonzero(~limits.closed), rows)
+            if limits.is_out_of_tokens or not len(open_rows):
+                why = "more do not fit the token budget" if limits.is_out_of_tokens else "no other row is open"
+                raise InputError(
+                    f"KCenterGreedy: n_start is {self.n_start}, but after {len(rows)} drawn rows {why}; lower n_start."
+                )
+            drawn = rng.choice(open_rows, min(n_missing, len(open_rows)), replace=False)
+            rows = np.concatenate([rows, walk(drawn, limits, n_missing)])
+        return rows.tolist()
