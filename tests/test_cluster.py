@@ -23,6 +23,7 @@ from qads.kernels import rounds
 from qads.kernels.bounds import Float32Product
 from qads.kernels.distance import GreedyPicks, greedy_scan
 from qads.kernels.field import Threads
+from qads.kernels.limits import Limits
 from qads.kernels.rounds import ShardedGreedy
 
 N, D, K = 2500, 24, 700
@@ -58,10 +59,16 @@ def test_settings_out_of_range_are_refused_by_name_and_value(setting: dict[str, 
         ClusterGreedy(**setting)
 
 
+def test_limits_are_refused_by_name() -> None:
+    limits = Limits(N, K, out=np.array([3]))
+    with pytest.raises(InputError, match="ClusterGreedy: token budgets and constraints do not work on a Ray cluster"):
+        ClusterGreedy()(ROWS, WEIGHT, **RULE, limits=limits)
+
+
 def test_without_ray_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"Ray is not installed; .*pip install 'qads\[ray\]'"):
-        ClusterGreedy()(ROWS, WEIGHT, **RULE)
+        ClusterGreedy()(ROWS, WEIGHT, **RULE, limits=Limits(N, K))  # Limits that limit nothing are none.
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.uint16])

@@ -126,8 +126,9 @@ class RayShards:
         except errors.RayTaskError as error:
             raise error.cause from error
         except errors.RayError as error:
+            reason = " ".join(str(error).split())
             raise ClusterError(
-                f"ClusterGreedy: shard {shard} of {len(self)} is lost ({' '.join(str(error).split())}). It may be started anew "
+                f"ClusterGreedy: shard {shard} of {len(self)} is lost ({reason}). It may be started anew "
                 f"{self._restarts} times. Look for what ends it, most likely memory, or give more shards or machines; "
                 "a selection with a checkpoint goes on from there."
             ) from error
@@ -140,6 +141,9 @@ def cluster(address: str | None) -> Generator[float]:
     Args:
         address: as of `ray.init`; None for a cluster that runs already or else one of this machine, which ends with
             the block.
+
+    Raises:
+        ClusterError: there is no cluster at the address.
     """
     ray = _ray()
     if ray.is_initialized():
@@ -148,7 +152,13 @@ def cluster(address: str | None) -> Generator[float]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing is reported to anybody.
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
-    ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    except ConnectionError as error:
+        raise ClusterError(
+            f"ClusterGreedy: no Ray cluster answers at address {address!r} ({error}); start one there (ray start "
+            "--head), or leave the address out to start one here."
+        ) from error
     if in_main and handler is not None:
         signal.signal(signal.SIGTERM, handler)  # Ray has put its own in the place of the caller's.
     try:

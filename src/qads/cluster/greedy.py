@@ -23,6 +23,7 @@ from qads.errors import InputError
 from qads.kernels.bounds import fast_product
 from qads.kernels.distance import Given, GreedyPicks, Rows
 from qads.kernels.field import Threads
+from qads.kernels.limits import Limits
 from qads.kernels.rounds import ShardedGreedy
 from qads.kernels.sharded import borders
 
@@ -74,6 +75,7 @@ class ClusterGreedy:
         cosine: bool,
         distance_share: float | None,
         given: Given | None = None,
+        limits: Limits | None = None,
         on_pick: Callable[[int], None] | None = None,
     ) -> GreedyPicks:
         """Pick k rows as `greedy_scan` does.
@@ -87,6 +89,7 @@ class ClusterGreedy:
             cosine: as there.
             distance_share: as there.
             given: as there.
+            limits: none, for the time being.
             on_pick: as there.
 
         Returns:
@@ -94,40 +97,50 @@ class ClusterGreedy:
 
         Raises:
             ClusterError: a shard was lost for good.
-            InputError: Ray is missing, the cluster is too small, the file is not readable on every machine, or the
-                checkpoint is of another selection.
+            InputError: limits are given, Ray is missing, the cluster is too small, a machine cannot read the file, or
+                the checkpoint is of another selection.
         """
+        if limits and not limits.is_free:
+            raise InputError(
+                "ClusterGreedy: token budgets and constraints do not work on a Ray cluster yet; select on one machine "
+                "(execution: {kind: local})."
+            )
         rows = opened(x) if isinstance(x, Path) else x
-        checkpoint = None
+        checkpoint = done = None
         if self.checkpoint:
             of = identity(rows, weight, start=start, cosine=cosine, distance_share=distance_share, given=given)
             checkpoint = Checkpoint(self.checkpoint, of, every=self.checkpoint_every)
-        done = checkpoint.load(k) if checkpoint else None
+            done = checkpoint.load(k)
         product = fast_product(float(rows.size) * k)
         with cluster(self.address) as n_cpus, Threads(1, product) as threads:
-            parts = borders(len(rows), self._n_shards(n_cpus))
-            shards = RayShards(
-                [_part(x, rows, part) for part in parts],
-                [weight[part.start : part.stop] for part in parts],
-                cosine=cosine,
-                cpus=self.cpus_per_shard,
-                restarts=self.restarts,
-                k=k,
-            )
+            shards = self._shards(x, rows, weight, cosine=cosine, k=k, n_cpus=n_cpus)
             search = ShardedGreedy(
                 shards, cosine=cosine, distance_share=distance_share, product=product, threads=threads
             )  # fmt: skip
-
-            def keep(*, now: bool = False) -> None:
-                if checkpoint:
-                    checkpoint.keep(search.picks, search.n_picked, now=now)
-
             try:
-                return search.run(start, k=k, given=given, done=done, on_pick=on_pick, on_round=keep)
+                return search.run(
+                    start, k=k, given=given, done=done, on_pick=on_pick,
+                    on_round=(lambda: checkpoint.keep(search.picks, search.n_picked)) if checkpoint else None,
+                )  # fmt: skip
             finally:
-                keep(now=True)
+                if checkpoint:
+                    checkpoint.keep(search.picks, search.n_picked, now=True)
                 shards.close()
                 _log.info("selection from %d shards: %s", len(shards), search.traffic)
+
+    def _shards(
+        self, x: Rows | Path, rows: Rows, weight: Float[np.ndarray, " n"], *, cosine: bool, k: int, n_cpus: float
+    ) -> RayShards:
+        """Start the actors with their rows, or with where they are read."""
+        parts = borders(len(rows), self._n_shards(n_cpus))
+        return RayShards(
+            [_part(x, rows, part) for part in parts],
+            [weight[part.start : part.stop] for part in parts],
+            cosine=cosine,
+            cpus=self.cpus_per_shard,
+            restarts=self.restarts,
+            k=k,
+        )
 
     def _n_shards(self, n_cpus: float) -> int:
         """The number of shards that the cluster can hold.

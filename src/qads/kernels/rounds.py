@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Int
 
 from qads.kernels.bounds import BoundProduct, Bounds
-from qads.kernels.canonical import distance, race
-from qads.kernels.distance import Given, GreedyPicks, Points, as_steps, widened
+from qads.kernels.canonical import GREEDY, IN_ORDER, distance, race
+from qads.kernels.distance import Given, GreedyPicks, Points, widened
 from qads.kernels.field import Threads
 from qads.kernels.sharded import Centres, Offer, Request, Rival, Vectors, better, joined, points_of
 from qads.kernels.waking import best
@@ -122,7 +122,7 @@ class ShardedGreedy:
             if on_round:
                 on_round()
             if self.n_picked == k:
-                return self.picks._replace(nearest=as_steps(self.picks.nearest, self._most - k))
+                return self.picks.finished(k, self._most - k)
             if self.n_picked < len(start):
                 self._pick(np.array(start[self.n_picked : self.n_picked + _IN_ORDER], np.int64))
             else:
@@ -187,8 +187,8 @@ class ShardedGreedy:
         won, results = np.empty(len(at), np.int64), np.empty((3, len(at)))
         n_won = race(
             bound, points.take(at), offer.rows, rival or (0.0, 0), min(len(at), len(self.picks.indices) - done),
-            rival is None, centres.n, bounds.unit, self._cosine, self._share, offer.weight,
-            offer.squared, offer.near, offer.scores, won, results,
+            IN_ORDER if rival is None else GREEDY, centres.n, bounds.unit, self._cosine, self._share, 0.0,
+            offer.weight, offer.squared, offer.near, offer.scores, won, results,
         )  # fmt: skip
         winners, part = offer.some(won[:n_won]), slice(done, done + n_won)
         self.picks.indices[part], self.picks.gains[part] = winners.rows, results[0, :n_won]

@@ -78,7 +78,7 @@ class LazyScores:
     def update(self, rows: Int[np.ndarray, " m"]) -> None:
         """Compute the scores of some rows anew, from what they have seen."""
         field = self._field
-        update_scores(rows, field.squared, self._weight, field.points.cosine, self._share, self.values)
+        update_scores(rows, field.squared, self._weight, field.points.cosine, self._share, 0.0, self.values)
 
 
 def best(scores: Float[np.ndarray, " a"], b: int) -> Bool[np.ndarray, " a"]:
