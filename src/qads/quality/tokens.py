@@ -41,7 +41,7 @@ def fit_texts(
 
     Raises:
         TooLongError: the policy is ``"error"`` and a row does not fit.
-        InputError: an anchor has no token to score.
+        InputError: an anchor has no token to score, or the policy leaves no anchor or no candidate.
     """
     header = header_ids(tokenizer, renderer)
     affected: dict[str, str] = {}
@@ -62,6 +62,13 @@ def fit_texts(
     shown = [fit(row, "candidate", room, lambda r: len(_ids(tokenizer, renderer.example(r)))) for row in candidates]
     if affected and too_long == "error":
         raise _too_long_error(affected, max_length)
+    for role, fitted in (("anchor", targets), ("candidate", shown)):
+        if all(each is None for each in fitted):
+            first = next(reason for name, reason in affected.items() if name.startswith(role))
+            raise InputError(
+                f"OneShotInfluence: too_long {too_long} leaves no {role} of {len(fitted)} in a context of {max_length} "
+                f"tokens (the first: {first}). Raise quality.influence.max_length, or give shorter {role}s."
+            )
     for row, target in zip(anchors, targets, strict=True):
         if target is not None and not 1 <= target.answer_start < target.answer_end:
             raise InputError(
