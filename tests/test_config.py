@@ -10,7 +10,7 @@ import math
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -19,23 +19,27 @@ from hypothesis import strategies as st
 from qads.cluster import Execution
 from qads.config import (
     AnchorsConfig,
+    ConstraintsConfig,
     OutputConfig,
     PoolConfig,
     QualityConfig,
+    QuotaConfig,
     RunConfig,
+    Tokens,
     load_config,
     parse_budget,
+    parse_limit,
 )
 from qads.embed import LMEmbedder, SentenceEmbedder
 from qads.errors import ConfigError
 from qads.prompts import ChatTemplate, ExemplarTemplate
-from qads.quality import OneShotInfluence, RidgeScorer
-from qads.selection import KCenterGreedy, RandomSelection
+from qads.quality import AnswerLikelihoods, OneShotInfluence, RidgeScorer
+from qads.selection import KCenterGreedy, Selector
 
 LEAST: dict[str, Any] = {"pool": {"sources": "pool.jsonl"}, "budget": "10%"}
 SECTIONS = [
-    RunConfig, PoolConfig, AnchorsConfig, QualityConfig, OutputConfig, Execution, SentenceEmbedder, LMEmbedder,
-    OneShotInfluence, RidgeScorer, KCenterGreedy, RandomSelection, ExemplarTemplate, ChatTemplate,
+    RunConfig, PoolConfig, ConstraintsConfig, QuotaConfig, AnchorsConfig, QualityConfig, OutputConfig, Execution, SentenceEmbedder, LMEmbedder,
+    OneShotInfluence, AnswerLikelihoods, RidgeScorer, *get_args(Selector), ExemplarTemplate, ChatTemplate,
 ]  # fmt: skip
 
 
@@ -116,9 +120,9 @@ def test_every_section_refuses_keys_that_it_does_not_know(cls: type):
         ({"selection": None}, "selection: must be a section: a mapping of settings, found nothing."),
         (
             {"selection": {"kind": "kcentre"}},
-            "selection.kind: 'kcentre' is none of kcenter, random, top-quality; did you mean 'kcenter'?",
+            "selection.kind: 'kcentre' is none of kcenter, random, top-quality, ",
         ),
-        ({"selection": {"kind": 3}}, "selection.kind: '3' is none of kcenter, random, top-quality."),
+        ({"selection": {"kind": 3}}, "selection.kind: '3' is none of kcenter, random, top-quality, "),
         ({"selection": {"alpha": "much"}}, "selection.alpha: must be a number, found 'much'."),
         ({"selection": {"alpha": -1}}, "selection: KCenterGreedy: alpha is -1.0; it must be a finite number ≥ 0."),
         ({"selection": {"alpha": True}}, "selection.alpha: true is not a value for it."),
@@ -168,6 +172,70 @@ def test_a_long_value_is_cut_in_the_message():
 def test_a_budget_is_a_count_or_a_share(written: object, budget: float):
     found = parse_budget(written)
     assert (found, type(found)) == (budget, type(budget))
+
+
+@pytest.mark.parametrize(
+    ("written", "n"),
+    [
+        ("2M tokens", 2_000_000), ("500k tokens", 500_000), ("2_000_000 tokens", 2_000_000), ("1.5m tokens", 1_500_000),
+        ("3B Tokens", 3 * 10**9), ("1,000 tokens", 1000), ("1 token", 1), ("7tokens", 7), (" 2k-tokens ", 2000),
+        ({"tokens": 9}, 9), (Tokens(4), 4),
+    ],
+)  # fmt: skip
+def test_a_budget_may_be_tokens(written: object, n: int):
+    assert parse_budget(written) == Tokens(n)
+    assert load_config(LEAST | {"budget": written}).counts_tokens
+
+
+def test_several_budgets_are_a_list_and_a_list_of_one_is_one():
+    assert load_config(LEAST | {"budget": [1000, "500", "10%"]}).budgets == (1000, 500, 0.1)
+    assert load_config(LEAST | {"budget": ["10%"]}) == load_config(LEAST)
+    assert load_config(LEAST | {"budget": ["2k tokens", "1k tokens"]}).budgets == (Tokens(2000), Tokens(1000))
+
+
+@pytest.mark.parametrize("budget", [6, [6, 0.5], "2M tokens", ["2k tokens", "1k tokens"]])
+def test_a_configuration_survives_the_json_that_a_run_keeps(budget: object):
+    config = load_config(
+        LEAST | {"budget": budget, "constraints": {"quotas": {"source": {"a": {"at_most": 3}}}, "given": "x.jsonl"}}
+    )
+    assert load_config(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        ({"quota": {}}, "constraints.quota: unknown key; did you mean 'quotas'?"),
+        ({"quotas": {"source": {"a": {"atmost": 3}}}}, "constraints.quotas.source.a.atmost: unknown key; did you mean 'at_most'?"),
+        ({"quotas": {"source": {"a": {}}}}, "constraints.quotas.source.a: a quota with no limit; give"),
+        ({"quotas": {"source": {"a": 3}}}, "constraints.quotas.source.a: must be a section"),
+        ({"quotas": {"source": {}}}, "constraints: quotas.source: is empty"),
+        ({"quotas": {"level": {"a": {"at_most": 3}}}}, "constraints: quotas.level: is no column to group by"),
+        ({"quotas": {"source": {"a": {"at_most": "150%"}}}}, "constraints.quotas.source.a.at_most: '150%' is no share of a budget"),
+        ({"quotas": {"source": {"a": {"at_most": -1}}}}, "constraints.quotas.source.a.at_most: -1 is no number of rows"),
+        ({"quotas": {"source": {"a": {"share": 0.3, "at_least": 1}}}}, "constraints.quotas.source.a: share says exactly"),
+        ({"min_distance": -1}, "constraints: min_distance is -1.0; it must be"),
+        ({"exclude": "-"}, "constraints: exclude, include and given are read from files"),
+    ],
+)  # fmt: skip
+def test_a_constraint_that_cannot_be_meant_is_named_by_its_place(constraints: dict[str, Any], message: str):
+    assert refusal(LEAST | {"constraints": constraints}).startswith(message)
+
+
+@pytest.mark.parametrize(("written", "limit"), [("20%", 0.2), (0.5, 0.5), (100, 100), ("0", 0), ("100%", 1.0)])
+def test_a_limit_is_a_count_or_a_share(written: object, limit: float):
+    assert (parse_limit(written), type(parse_limit(written))) == (limit, type(limit))
+
+
+def test_minima_and_shares_make_a_smaller_budget_another_selection():
+    def closed(**quota: object) -> bool:
+        return load_config(LEAST | {"constraints": {"quotas": {"kind": {"cot": quota}}}}).constraints.prefix_closed
+
+    assert closed(at_most=5) and load_config(LEAST).constraints.prefix_closed
+    assert not (closed(at_most="5%") or closed(at_least=5) or closed(share="5%"))
+
+
+def test_a_misspelt_kind_names_the_nearest_one():
+    assert refusal(LEAST | {"selection": {"kind": "kcentre"}}).endswith("; did you mean 'kcenter'?")
 
 
 @pytest.mark.parametrize("written", [0, -1, "-5", "0%", "150%", "-1%", 0.0, 1.5, "1e3", "nan", "inf", math.nan, "nan%"])
@@ -242,7 +310,7 @@ def test_sections_that_share_an_alias_stay_apart(tmp_path: Path):
         ("pool: *missing", ", line 1, column 7: not valid YAML: found undefined alias"),
         ("pool: 2024-99-99", ": not valid YAML: month must be in 1..12."),
         ("pool: \x00", ": not valid YAML: unacceptable character"),
-        ("- a\n- b\n", ": a mapping of pool, budget, embedding, anchors, quality, selection, output, execution, seed was expected at the top, found a list."),
+        ("- a\n- b\n", ": a mapping of pool, budget, embedding, anchors, quality, selection, constraints, likelihoods, tokenizer, output, execution, seed was expected at the top, found a list."),
         ("", ": a mapping of pool, budget,"),
         ("just words", ": a mapping of pool, budget,"),
         (b"pool: \xff", ": is not UTF-8 text (byte 6)."),
@@ -301,5 +369,6 @@ def test_nothing_in_a_configuration_names_a_place_that_is_written_to():
         "PoolConfig.sources", "PoolConfig.columns", "AnchorsConfig.sources", "AnchorsConfig.columns", "Execution.device",
         "SentenceEmbedder.model", "SentenceEmbedder.revision", "LMEmbedder.model", "LMEmbedder.revision",
         "OneShotInfluence.model", "OneShotInfluence.revision", "ExemplarTemplate.question", "ExemplarTemplate.answer",
-        "ExemplarTemplate.separator", "ChatTemplate.system",
+        "ExemplarTemplate.separator", "ChatTemplate.system", "RunConfig.tokenizer", "ConstraintsConfig.quotas",
+        "AnswerLikelihoods.model", "AnswerLikelihoods.revision", "ConstraintsConfig.exclude", "ConstraintsConfig.include", "ConstraintsConfig.given",
     }  # fmt: skip

@@ -93,3 +93,14 @@ def test_a_row_that_the_chat_template_refuses_is_named():
     row = qads.Row(id="r7", source="s", problem="p", solution="q", context=(Turn(role="tool", content="42"),))
     with pytest.raises(ModelError, match="refuses row 'r7': unknown role tool"):
         qads.ChatTemplate().renderer(strict).target(row)
+
+
+def test_a_chat_template_that_takes_no_system_message_is_an_error_that_names_the_setting():
+    def without_system(turns: Sequence[Turn]) -> str:
+        if turns[0]["role"] == "system":
+            raise RuntimeError("System role not supported")
+        return chatml(turns)
+
+    with pytest.raises(ModelError, match=r"template\.system.*System role not supported"):
+        qads.ChatTemplate(system="Be brief.").renderer(without_system)
+    qads.ChatTemplate().renderer(without_system)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from qads.selection import (
         D4,
         Constraints,
+        Coverage,
         Deita,
         FacilityLocation,
         Gist,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         StratifiedRandom,
         TokenBudget,
         TopQuality,
+        coverage,
     )
 
 _HOMES = {
@@ -89,6 +91,7 @@ _HOMES = {
     "qads.run": ("RunResult", "run_pipeline"),
     "qads.selection": (
         "Constraints",
+        "Coverage",
         "D4",
         "Deita",
         "FacilityLocation",
@@ -107,6 +110,7 @@ _HOMES = {
         "StratifiedRandom",
         "TokenBudget",
         "TopQuality",
+        "coverage",
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -117,6 +121,7 @@ __all__ = [
     "ChatTemplate",
     "CompletionsEngine",
     "Constraints",
+    "Coverage",
     "Deita",
     "Embeddings",
     "EveryAnchor",
@@ -157,6 +162,7 @@ __all__ = [
     "UntilStandardError",
     "check_pool",
     "choose_anchors",
+    "coverage",
     "load_config",
     "load_pool",
     "open_causal_lm",

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qads.errors import AlignmentError, InputError
-from qads.kernels.distance import nearest_distances
+from qads.kernels.nearest import nearest_distances
 
 __all__ = ["SelectionSummary", "summarize_selection"]
 

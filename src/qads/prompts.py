@@ -130,8 +130,15 @@ class _ChatRenderer:
     def __init__(self, render: RenderChat, system: str | None) -> None:
         self._render = render
         self._system: list[Turn] = [] if system is None else [Turn(role="system", content=system)]
-        single = self._render([*self._system, *_exchange(_PROBE)])
-        twice = self._render([*self._system, *_exchange(_PROBE), *_exchange(_PROBE)])
+        try:
+            single = self._render([*self._system, *_exchange(_PROBE)])
+            twice = self._render([*self._system, *_exchange(_PROBE), *_exchange(_PROBE)])
+        except Exception as error:  # A template is a program of the model's author and raises what he likes.
+            told = "" if system is None else " with a system message (template.system; null leaves it out)"
+            raise ModelError(
+                f"template chat: this model's chat template refuses a conversation{told}: {error}. "
+                "If that cannot be helped, use template {kind: exemplar}."
+            ) from error
         self.header = single[: max(0, 2 * len(single) - len(twice))]
         block = single[len(self.header) :]
         if twice != self.header + block + block:

@@ -18,7 +18,7 @@ from qads.errors import RunError
 from qads.run import RunDirectory
 from run.tiny import rows, settings, write_rows
 
-COMMANDS = ["demo", "select", "run", "embed", "score", "check", "status", "report"]
+COMMANDS = ["demo", "select", "run", "embed", "score", "check", "status", "report", "explain"]
 ANSI = re.compile(r"\x1b")
 
 
@@ -198,7 +198,17 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(
         assert "of model time is left to do" in found.out
         return
     stages = {stage["name"]: stage for stage in parsed(found.out)["stages"]}
-    assert list(stages) == ["pool", "embed", "anchors", "influence", "quality", "select", "mixture", "report"]
+    assert list(stages) == [
+        "pool",
+        "embed",
+        "anchors",
+        "influence",
+        "quality",
+        "select",
+        "mixture",
+        "coverage",
+        "report",
+    ]
     assert {stage["status"] for stage in stages.values()} == {"to do"}
     assert stages["select"]["rows"] == {"run": 6, "select": 6, "score": 1}[command]
     for name in ("embed", "influence"):
@@ -215,7 +225,7 @@ def test_a_dry_run_tells_done_from_drifted(qads: Call, config: Path, tmp_path: P
 
     assert set(status().values()) == {"done"}
     changed = status("--set", "selection.alpha=0.5")
-    assert [name for name, found in changed.items() if found == "drifted"] == ["select", "mixture"]
+    assert [name for name, found in changed.items() if found == "drifted"] == ["select", "mixture", "coverage"]
     assert changed["quality"] == "done"
 
 
@@ -224,7 +234,7 @@ def test_the_estimated_rows_are_the_rows_of_the_run(qads: Call, config: Path, tm
     estimated = {s["name"]: s["rows"] for s in parsed(qads(*run, "--dry-run", "--json").out)["stages"]}
     manifests = parsed(qads(*run, "--json").out)["stages"]
     assert {name: manifest["rows"] for name, manifest in manifests.items()} == {
-        name: n for name, n in estimated.items() if name != "report"
+        name: n for name, n in estimated.items() if name not in ("coverage", "report")
     }
 
 

@@ -157,7 +157,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-b", "ten"], "budget: 'ten' is neither a count (1000) nor a fraction (0.1, 10%)."),
+        (["-b", "ten"], "budget: 'ten' is neither a count (1000) nor a fraction (0.1, 10%) nor tokens (2M tokens)."),
         (["-b", "150%"], "budget: '150%' is no share of a pool"),
         (["-b", "31"], "budget is 31 rows but the pool has 30"),
         (["-b", "5", "--set", "selection.alpa=1"], "selection.alpa: unknown key; did you mean 'alpha'?"),

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from qads.kernels.distance import GreedyPicks, greedy_scan, nearest_distances
+from qads.kernels.distance import GreedyPicks, greedy_scan
 
 DIMS = (1, 2, 9, 31, 32, 33, 70)
 laws = settings(deadline=None, max_examples=80)
@@ -195,15 +195,6 @@ def test_the_sum_measures_distance_by_the_largest_one_to_the_first_pick() -> Non
     picks = scan(np.array([[0.0], [4.0], [8.0]]), np.array([0.0, 0.3, 0.0]), k=3, distance_share=0.5)
     assert picks.indices.tolist() == [0, 1, 2]
     assert picks.gains[1:].tolist() == pytest.approx([0.55, 0.25])
-
-
-@laws
-@given(x=grids(), seed=st.integers(0, 99))
-def test_nearest_distances_are_those_to_the_nearest_centre(x: np.ndarray, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    centres = rng.choice(len(x), rng.integers(1, len(x) + 1), replace=False)
-    expected, _ = reference.nearest_pick(x, centres.tolist())
-    np.testing.assert_array_equal(nearest_distances(x, centres), expected)
 
 
 def test_every_pick_is_reported_once() -> None:

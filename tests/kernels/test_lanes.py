@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from functools import partial
 
@@ -89,3 +92,45 @@ def test_an_error_reaches_the_caller_and_stops_the_other_lanes(n_threads: int, e
     left = len(steps)
     threading.Event().wait(0.05)
     assert len(steps) == left
+
+
+def test_an_error_is_gone_once_it_is_handled_and_so_is_what_its_pass_held(n_threads: int):
+    class Pass:
+        """Stands for the tensors of a pass."""
+
+    held: list[weakref.ref[Pass]] = []
+
+    def failing() -> Iterator[None]:
+        own = Pass()
+        held.append(weakref.ref(own))
+        raise MemoryError
+        yield
+
+    gc.disable()
+    try:
+        with contextlib.suppress(MemoryError):
+            run_lanes([failing] * 3)
+        assert [each() for each in held] == [None] * len(held) != []
+    finally:
+        gc.enable()
+
+
+def test_where_memory_is_enough_for_one_pass_only_passes_go_one_at_a_time():
+    model, rng = model_of("llama"), np.random.default_rng(1)
+    prefixes, targets = some_prefixes(rng, [30, 40, 50]), some_targets(rng, [12, 3])
+    expected = AnswerLikelihood(model, max_tokens_per_batch=64)(prefixes, targets)
+    told: list[str] = []
+    likelihood = AnswerLikelihood(model, max_tokens_per_batch=64, notify=told.append)
+
+    def begins(*_: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise torch.OutOfMemoryError("out of memory")
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with model.model.register_forward_pre_hook(begins):
+            np.testing.assert_allclose(likelihood(prefixes, targets), expected, atol=1e-6)
+    finally:
+        torch.set_num_threads(before)
+    assert told[-1] == "out of memory: going on with one pass at a time, of 32 tokens"

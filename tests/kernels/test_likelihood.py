@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kernels.architectures import PACKED, PADDED, REFUSED, model_of, plain_scores, some_prefixes, some_targets
 from qads.errors import ModelError
 from qads.kernels.head import AnswerHead
-from qads.kernels.likelihood import AnswerLikelihood
+from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
 from qads.kernels.packed import plan_passes
 
 PREFIXES = [0, 1, 21, 80]
@@ -133,6 +133,19 @@ def test_passes_hold_every_pair_once_and_no_more_tokens_than_allowed(
     assert seen == [tuple(pair) for pair in np.argwhere(wanted).tolist()]
 
 
+def test_what_is_no_number_is_an_error_and_no_pair_left_out():
+    model, prefixes = model_of("llama"), [(1, 2, 3)]
+    targets = [TokenTarget((7, 8, 9), 1, 3), TokenTarget((7, 50, 9), 1, 3)]
+    likelihood = AnswerLikelihood(model, max_tokens_per_batch=64)
+    model.get_input_embeddings().weight.data[50] = float("nan")
+    with pytest.raises(ModelError, match=r"llama: gives nan where .* for 1 of 2 texts.* overflow in float32"):
+        likelihood(prefixes, targets)
+    assert np.isfinite(likelihood(prefixes, targets[:1])).all()
+    model.get_input_embeddings().weight.data[:] = float("nan")
+    with pytest.raises(ModelError, match="llama: gives nan where a log-probability should be"):
+        AnswerLikelihood(model, max_tokens_per_batch=64)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_where_memory_runs_out_half_the_tokens_give_the_same_scores():
     code = """
@@ -156,7 +169,7 @@ def test_where_memory_runs_out_half_the_tokens_give_the_same_scores():
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env={"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

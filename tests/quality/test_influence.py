@@ -179,6 +179,45 @@ def test_an_unknown_aggregate_or_model_is_refused_by_name(no_shape_checks):
         OneShotInfluence(model="./nowhere")(CANDIDATES, ANCHORS)
 
 
+@pytest.mark.parametrize("which", ["candidates", "anchors"])
+def test_nothing_to_score_is_an_error_that_counts_both(which: str):
+    none = CANDIDATES.take([])
+    pools = (none, ANCHORS) if which == "candidates" else (CANDIDATES, none)
+    for call in (OneShotInfluence(dtype="float32"), OneShotInfluence(dtype="float32").expected_cost):
+        with pytest.raises(InputError, match=f"{len(pools[0])} candidates and {len(pools[1])} anchors"):
+            call(*pools)
+
+
+@pytest.mark.parametrize("too_long", ["drop", "truncate_problem"])
+def test_where_no_anchor_or_no_candidate_fits_nothing_is_scored_in_silence(too_long):
+    method = OneShotInfluence(dtype="float32", too_long=too_long, max_length=8)
+    with pytest.raises(InputError, match=rf"too_long {too_long} leaves no anchor of 4 .*the first: \d+ tokens where"):
+        method.expected_cost(CANDIDATES, ANCHORS)
+    method = OneShotInfluence(dtype="float32", too_long=too_long, max_length=120)
+    with pytest.raises(InputError, match=f"too_long {too_long} leaves no candidate of 1 "):
+        method.expected_cost(CANDIDATES.take([3]), ANCHORS)
+
+
+def test_shards_of_other_rows_or_another_template_are_not_taken_for_these(found: Influence):
+    store = MemoryShards()
+    method = OneShotInfluence(dtype="float32")
+    method(CANDIDATES.take([0, 1]), ANCHORS, shards=store)
+    second = method(CANDIDATES.take([2, 4]), ANCHORS, shards=store)
+    np.testing.assert_allclose(second.one_shot, found.one_shot[[2, 4]], atol=1e-4)
+    other = OneShotInfluence(dtype="float32", template=qads.ExemplarTemplate(question="Q: "))
+    assert (other(CANDIDATES.take([2, 4]), ANCHORS, shards=store).zero_shot != second.zero_shot).all()
+
+
+def test_a_token_that_the_model_has_not_is_an_error_that_names_it(tmp_path, no_shape_checks):
+    lm = qads.open_causal_lm("smollm2-135m", dtype="float32")
+    lm.tokenizer.add_tokens(["<|mine|>"])
+    lm.tokenizer.save_pretrained(tmp_path)
+    lm.model.save_pretrained(tmp_path)
+    own = qads.Pool.from_rows([row("c9", "Say <|mine|>.", "Mine.")])
+    with pytest.raises(ModelError, match=r"makes the token '<\|mine\|>' \(49152\), but the model knows 49152 tokens"):
+        OneShotInfluence(model=str(tmp_path), dtype="float32")(own, ANCHORS)
+
+
 def test_a_context_larger_than_the_models_is_refused():
     with pytest.raises(InputError, match="max_length is 9000, but smollm2-135m sees 8192 tokens"):
         OneShotInfluence(max_length=9000)(CANDIDATES, ANCHORS)

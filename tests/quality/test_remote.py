@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -326,11 +327,13 @@ def test_a_model_that_is_not_served_is_an_error_that_names_those_that_are(kind, 
         [says(429, {"error": "slow down"}, Retry_After="0")],
         [says(429, "", Retry_After=formatdate(time.time() - 60, usegmt=True))],
         [says(429, "", Retry_After="soon")],
+        [says(429, "", Retry_After="Mon, 01 Jan 99999999999999999999 00:00:00 GMT")],
+        [says(200, '{"choices": [{"index": 0, "logp')],
         [says(503, "<html>busy</html>"), says(502, "")],
         [says(408), says(500, "CUDA error")],
         [resets],
     ],
-    ids=["429 seconds", "429 date", "429 unreadable", "503 502", "408 500", "reset"],
+    ids=["429 seconds", "429 date", "429 unreadable", "429 no date", "cut short", "503 502", "408 500", "reset"],
 )
 def test_a_fault_that_passes_changes_nothing(server: Scorer, faults: list[Fault]):
     with opened(server, concurrency=1) as engine:
@@ -357,6 +360,16 @@ def test_the_wait_is_the_one_that_the_server_asks_for(server: Scorer, caplog):
         server.faults = [says(429, "", Retry_After=formatdate(time.time() + 86400, usegmt=True))]
         with pytest.raises(EngineError, match=r"asks to come back in 86[0-9]{3} s"):
             engine.score(PREFIXES[:1], TARGETS[:1], None)
+
+
+@pytest.mark.parametrize("asked", ["0", formatdate(time.time() - 60, usegmt=True)], ids=["0", "past"])
+def test_a_server_that_asks_for_no_wait_does_not_wear_out_all_tries_at_once(server: Scorer, caplog, asked: str):
+    caplog.set_level(logging.INFO, "qads")
+    with opened(server, concurrency=1) as engine:
+        server.faults = [says(429, "", Retry_After=asked), says(429, "", Retry_After=asked)]
+        engine.score(PREFIXES[:1], TARGETS[:1], None)
+    waits = [float(found) for found in re.findall(r"Again in ([0-9.]+) s", caplog.text)]
+    assert len(waits) == 2 and waits[0] >= 0.2 and waits[1] >= 0.5
 
 
 def test_a_fault_that_stays_is_an_error_with_address_status_and_beginning_of_the_answer(server: Scorer):
@@ -499,6 +512,33 @@ def test_the_key_goes_to_the_server_and_nowhere_else(server: Scorer, monkeypatch
     server.always = None
     with opened(server):
         assert "Authorization" not in server.requests[-1][1]
+
+
+def test_no_part_of_the_key_is_shown_of_an_answer_in_another_shape(server: Scorer, monkeypatch):
+    monkeypatch.setenv("QADS_TEST_KEY", KEY)
+    with opened(server) as engine:
+        for room in range(40, 90, 5):
+            server.always = says(200, {"error": "x" * room + KEY})
+            with pytest.raises(EngineError, match="another shape") as caught:
+                engine.score(PREFIXES[:1], TARGETS[:1], None)
+            assert KEY[:4] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks9://user:hunter2@127.0.0.1:1"),
+        ("HTTPS_PROXY", "nonsense://user:hunter2@x"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+    ],
+)
+def test_a_proxy_or_certificate_of_the_environment_that_cannot_be_used_is_an_error_of_ours(
+    name: str, value: str, monkeypatch
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(EngineError, match=f"https://192.0.2.1/v1: cannot be reached as.*{name}") as caught:
+        Connection("https://192.0.2.1/v1", None, Execution())
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

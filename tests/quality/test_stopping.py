@@ -78,6 +78,24 @@ def test_without_a_rule_everybody_is_scored_on_everything_in_the_order_given():
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
+def test_who_none_of_the_first_anchors_could_score_goes_on(rule: Stopping):
+    gains = matrix(n=30)
+    first = rule.order([f"g{j % 2}" for j in range(64)])[:8]
+    gains[3, first] = np.nan
+    found, _ = play(rule, gains)
+    assert found.n_scored[3] > 0 and np.isfinite(found.quality("mean_gain")).all()
+    gains[:, first] = np.nan
+    assert (play(rule, gains)[0].n_scored > 0).all(), "nor do all stop where the first anchors were left out"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_where_nobody_can_be_scored_nobody_goes_on(rule: Stopping):
+    found, rounds = play(rule, np.full((5, 20), np.nan))
+    assert len(rounds.rounds) == 1 and np.isnan(found.quality()).all()
+    assert stopping_outcomes(rule, found, "mean_gain") == [None] * 5
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
 def test_the_same_scores_give_the_same_rounds_and_another_seed_gives_others(rule: Stopping):
     gains = matrix()
     (first, _), (again, _) = play(rule, gains), play(rule, gains)

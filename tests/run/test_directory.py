@@ -203,5 +203,6 @@ def test_status_tells_done_from_begun_and_counts_shards(tmp_path: Path):
         ("embed", "partial", None, None, 3),
         ("select", "to do", None, None, 0),
         ("mixture", "to do", None, None, 0),
+        ("coverage", "to do", None, None, 0),
         ("report", "to do", None, None, 0),
     ]

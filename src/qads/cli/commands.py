@@ -16,10 +16,21 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import typer
 
+from qads.cli.limits import (
+    AtLeast,
+    AtMost,
+    Exclude,
+    Given,
+    Include,
+    MinDistance,
+    Share,
+    constraints_from_flags,
+)
 from qads.cli.options import (
     Anchors,
     AsJson,
     Budget,
+    Budgets,
     Columns,
     Device,
     DryRun,
@@ -85,7 +96,7 @@ def demo(
 )
 def select(
     pool: Sources,
-    budget: Budget,
+    budget: Budgets,
     out: Annotated[Path, typer.Option("--out", "-o", help="File for the selected rows: .jsonl, .json or .parquet.")],
     anchors: Anchors = None,
     run_dir: Annotated[Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")] = None,
@@ -99,6 +110,13 @@ def select(
     until_rank_stable: UntilRankStable = False,
     reuse: Reuse = None,
     no_quality: Annotated[bool, typer.Option("--no-quality", help="Diversity alone: plain K-center Greedy.")] = False,
+    at_most: AtMost = None,
+    at_least: AtLeast = None,
+    share: Share = None,
+    exclude: Exclude = None,
+    include: Include = None,
+    given: Given = None,
+    min_distance: MinDistance = None,
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
@@ -109,10 +127,14 @@ def select(
 ) -> None:
     """From files to a selected file, with a reason for every row."""
     shape = format or ("parquet" if out.suffix == ".parquet" else "jsonl")
+    constraints = constraints_from_flags(
+        at_most=at_most, at_least=at_least, share=share, exclude=exclude, include=include, given=given,
+        min_distance=min_distance,
+    )  # fmt: skip
     config = config_from_flags(
         pool, budget, anchors=anchors, model=model, sample=sample, no_quality=no_quality, column=column,
         on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
-        settings=[f"output.format={shape}", *(settings or [])],
+        constraints=constraints, settings=[f"output.format={shape}", *(settings or [])],
     )  # fmt: skip
     check_out(out, config)
     directory = run_dir or out.with_name(out.name + ".qads")
@@ -121,8 +143,8 @@ def select(
         _show_estimate(config, directory, terminal, reuse)
         return
     result = _run(config, directory, terminal, redo=redo, reuse=reuse)
-    _copy_rows(result.train_file, out)
-    terminal.run_finished(result, out)
+    files = _copy_files(result, config, out)
+    terminal.run_finished(result, files)
 
 
 @app.command(name="run", epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5")
@@ -227,6 +249,22 @@ def report(directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run di
     _terminal(as_json=False).line(f"Report: {_write_report(directory)}")
 
 
+@app.command(epilog="Example:  qads explain runs/mine --row gsm8k-17 --row gsm8k-18")
+def explain(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    row: Annotated[list[str] | None, typer.Option("--row", metavar="ID", help="A row of the pool. Repeatable.")] = None,
+    not_picked: Annotated[
+        bool, typer.Option("--not-picked", help="Rows that were not picked, the best first, and what covers them.")
+    ] = False,
+    show: Annotated[int, typer.Option(min=1, help="How many of those.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show why a row was picked or what covers it instead; without rows, what each budget would have covered."""
+    from qads.cli.explain import explain_run
+
+    explain_run(directory, _terminal(as_json), ids=row or (), not_picked=not_picked, show=show)
+
+
 _NOISY = (
     "httpx", "httpcore", "urllib3", "filelock", "numba", "sentence_transformers", "fsspec", "asyncio",
 )  # fmt: skip
@@ -269,6 +307,24 @@ def _say_error(message: str) -> None:
     from qads.cli.terminal import inert
 
     typer.echo(f"error: {inert(message)}", err=True)
+
+
+def _copy_files(result: RunResult, config: RunConfig, out: Path) -> dict[Path, int]:
+    """Copy what is for a trainer: the largest budget to `out`, the others beside it; returns the rows of each."""
+    from qads.run.plan import refuse_own_output
+
+    (name, n_rows), *smaller = result.manifests["mixture"]["train_files"].items()
+    files = {out: n_rows}
+    copies = [(name, out)]
+    for name, n_rows in smaller:
+        beside = out.with_name(out.stem + Path(name).stem.removeprefix("train") + out.suffix)
+        copies.append((name, beside))
+        files[beside] = n_rows
+    sources = (*config.pool.sources, *config.anchors.sources, *config.constraints.files)
+    refuse_own_output(sources, files)  # Shares of the pool have their names only now.
+    for name, target in copies:
+        _copy_rows(result.directory / "mixture" / name, target)
+    return files
 
 
 def _copy_rows(source: Path, target: Path) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "Anchors",
     "AsJson",
     "Budget",
+    "Budgets",
     "Columns",
     "Device",
     "DryRun",
@@ -35,7 +36,7 @@ __all__ = [
     "config_from_flags",
 ]
 
-_TAKE_MANY = ("--anchors", "-a", "--against")
+_TAKE_MANY = ("--anchors", "-a", "--against", "--exclude", "--include", "--given")
 """Options that take every value up to the next option, since a shell puts many for `eval/*.jsonl`."""
 
 
@@ -66,6 +67,12 @@ def _spread(args: list[str]) -> list[str]:
 
 Sources = Annotated[list[str], typer.Argument(metavar="POOL...", help="Files, globs, folders, - or hf://owner/name.")]
 Budget = Annotated[str, typer.Option("--budget", "-b", help="Rows to select: 1000, 0.1 or 10%.")]
+Budgets = Annotated[
+    list[str],
+    typer.Option(
+        "--budget", "-b", help="What to select: 1000 rows, 0.1, 10% or '2M tokens'. Repeatable: a file for each."
+    ),
+]
 Anchors = Annotated[
     list[str] | None,
     typer.Option(
@@ -124,7 +131,7 @@ def check_out(out: Path, config: RunConfig) -> None:
     endings = (".parquet",) if shape == "parquet" else (".jsonl", ".ndjson", ".json")
     if out.suffix not in endings:
         raise typer.BadParameter(f"--out {out}: a {shape} file must end in {' or '.join(endings)}")
-    refuse_own_output((*config.pool.sources, *config.anchors.sources), [out])
+    refuse_own_output((*config.pool.sources, *config.anchors.sources, *config.constraints.files), [out])
     parent = next(folder for folder in out.absolute().parents if folder.exists())
     if out.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
         raise typer.BadParameter(f"--out {out}: no file can be written there")
@@ -141,7 +148,7 @@ def columns_from_flags(column: list[str] | None) -> dict[str, str]:
 
 def config_from_flags(
     pool: list[str],
-    budget: str,
+    budget: str | list[str],
     *,
     anchors: list[str] | None = None,
     model: str | None = None,
@@ -152,6 +159,7 @@ def config_from_flags(
     device: str | None = None,
     until_se: float | None = None,
     until_rank_stable: bool = False,
+    constraints: dict[str, Any] | None = None,
     settings: list[str] | None = None,
 ) -> RunConfig:
     """The configuration of a command that has no file; `--set` goes over everything else."""
@@ -161,6 +169,8 @@ def config_from_flags(
         "pool": {"sources": tuple(pool), "columns": columns_from_flags(column), "on_bad_row": on_bad_row},
         "budget": budget,
     }
+    if constraints:
+        raw["constraints"] = constraints
     if anchors and len(anchors) == 1 and anchors[0].isdecimal():
         raw["anchors"] = {"n": int(anchors[0])}
     elif anchors:

@@ -91,10 +91,13 @@ class Terminal:
             display.stage_started("reading", 1, 1)
             yield display.progress
 
-    def run_finished(self, result: RunResult, out: Path | None = None) -> None:
-        """What a run left behind, and what to do next."""
+    def run_finished(self, result: RunResult, out: Mapping[Path, int] | None = None) -> None:
+        """What a run left behind; `out` are copies of its files for trainers, with their rows, the largest first."""
         if self.as_json:
-            files = {"out": str(out)} if out else {}
+            names = [str(path) for path in out or ()]
+            files: dict[str, Any] = {"out": names[0]} if names else {}
+            if len(names) > 1:
+                files["smaller"] = names[1:]
             self.emit({"directory": str(result.directory), "stages": result.manifests} | files)
             return
         manifests = result.manifests
@@ -113,9 +116,12 @@ class Terminal:
             total, picked = manifests["pool"]["sources"], manifests["select"]["sources"]
             rows = [(name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()]
             self.table("Rows chosen", ("source", "pool", "chosen", "%"), rows)
+            for sentence in _budget_sentences(manifests["select"]):
+                self.line(sentence)
         if "mixture" in manifests:
-            n_rows = manifests["mixture"]["rows"]
-            self.line(f"Selected rows: {out or result.train_file}  ({n_rows} rows, each with its reason)")
+            made = {result.train_file.with_name(n): rows for n, rows in manifests["mixture"]["train_files"].items()}
+            for path, n_rows in (out or made).items():
+                self.line(f"Selected rows: {path}  ({n_rows} rows, each with its reason)")
             self.line(f"Report:        {result.directory / 'report' / 'report.html'}")
 
     def _rejected(self, what: str, reasons: Mapping[str, int], stage: Path) -> None:
@@ -256,6 +262,16 @@ def _stopping_sentences(manifest: Mapping[str, Any]) -> list[str]:
         names = ", ".join(run["directory"] for run in manifest["reused"])
         sentences.append(f"Taken over: {_shown(manifest['pairs_reused'])} pairs that were scored in {names}.")
     return sentences
+
+
+def _budget_sentences(manifest: Mapping[str, Any]) -> list[str]:
+    """What of a budget in tokens was used, and why a selection is shorter than asked."""
+    sentences = [
+        f"Tokens: {_shown(budget['tokens'])} in {_shown(budget['rows'])} rows, of {budget['asked']} asked for."
+        for budget in manifest.get("budgets", [])
+        if budget["tokens"] is not None
+    ]
+    return [*sentences, *([f"The selection ended early: {why}."] if (why := manifest.get("stopped")) else [])]
 
 
 def _cost_sentence(manifest: Mapping[str, Any]) -> str:

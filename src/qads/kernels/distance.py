@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt16
 from qads.kernels.canonical import apply_centre, best_row, distance, squared_norms, take
 from qads.kernels.limits import Limits
 
-__all__ = ["Given", "GreedyPicks", "Points", "Rows", "greedy_scan", "nearest_distances"]
+__all__ = ["Given", "GreedyPicks", "Points", "Rows", "greedy_scan"]
 
 Rows = Float[np.ndarray, "n d"] | UInt16[np.ndarray, "n d"]
 """Embeddings as they are stored; uint16 holds the bits of bfloat16."""
@@ -163,30 +163,6 @@ def given_points(points: Points, given: Given | None, *, cosine: bool) -> Points
     if given is None:
         return Points(points.x[:0], cosine=cosine)
     return Points(points.x[given] if given.ndim == 1 else given, cosine=cosine)
-
-
-def nearest_distances(x: Float[np.ndarray, "n d"], centres: Int[np.ndarray, " k"]) -> Float[np.ndarray, " n"]:
-    """Euclidean distance of every row to the nearest of the rows `centres`; the largest is the covering radius.
-
-    A matrix product in the precision of x names the centres that can be nearest within its rounding error; their
-    distances are then computed directly in float64, so the result is exact and costs one product.
-    """
-    points = x[centres].astype(np.float64)
-    squared = (points**2).sum(axis=1)
-    # The product of rows a and b is off by at most about d · 2⁻²⁴ · |a||b|; it enters twice, on both sides.
-    relative_error = 4 * (x.shape[1] + 2) * 2.0**-24 * np.sqrt(squared.max())
-    nearest = np.empty(len(x))
-    for start in range(0, len(x), 4096):
-        block = x[start : start + 4096].astype(np.float64)
-        product = x[start : start + 4096] @ x[centres].T
-        reach = squared - 2.0 * product.astype(np.float64)  # |c|² − 2a·c: |a|² is the same for all centres.
-        slack = relative_error * np.sqrt((block**2).sum(axis=1))
-        rows, columns = np.nonzero(reach <= (reach.min(axis=1) + slack)[:, None])
-        exact = ((block[rows] - points[columns]) ** 2).sum(axis=1)
-        best = np.full(len(block), np.inf)
-        np.minimum.at(best, rows, exact)
-        nearest[start : start + len(block)] = best
-    return np.sqrt(nearest)
 
 
 def widened(x: Float[np.ndarray, "..."] | UInt16[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

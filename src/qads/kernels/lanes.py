@@ -9,16 +9,17 @@ fewer than threads, each has several, and sums may round otherwise.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-__all__ = ["cut_streams", "run_lanes"]
+__all__ = ["MOST_LANES", "cut_streams", "run_lanes"]
 
-_MOST_LANES = 8
+MOST_LANES = 8
 """Python prepares the passes of all lanes on one core; with more of them, cores go to the products of each."""
 
 
@@ -43,17 +44,18 @@ def cut_streams(n_tokens: Int[np.ndarray, " n"], max_tokens: int) -> list[list[i
     return sorted(streams, key=lambda rows: (-int(n_tokens[rows].sum()), rows))
 
 
-def run_lanes(jobs: Sequence[Callable[[], Iterator[object]]]) -> None:
+def run_lanes(jobs: Sequence[Callable[[], Iterator[object]]], *, most: int = MOST_LANES) -> None:
     """Run jobs to their end, side by side on as many lanes as torch has threads.
 
     Args:
         jobs: each gives an iterator that does one pass a step.
+        most: lanes at most.
 
     Raises:
         Exception: the first that a job raises; the others stop after the pass that they are at.
     """
     n_threads = torch.get_num_threads()
-    n_lanes = min(n_threads, len(jobs), _MOST_LANES)
+    n_lanes = min(n_threads, len(jobs), most)
     if n_lanes < 2:
         for job in jobs:
             for _ in job():
@@ -72,10 +74,13 @@ def run_lanes(jobs: Sequence[Callable[[], Iterator[object]]]) -> None:
             raise
 
     lanes = ThreadPoolExecutor(n_lanes, thread_name_prefix="qads-lane")
+    under_way: deque[Future[None]] = deque()
     try:
-        for done in [lanes.submit(run, job) for job in jobs]:
-            done.result()
+        under_way.extend(lanes.submit(run, job) for job in jobs)
+        while under_way:
+            under_way.popleft().result()
     finally:
         stopped.set()
+        under_way.clear()  # A future that this frame holds would keep its error, which keeps this frame and the pass.
         lanes.shutdown(cancel_futures=True)
         torch.set_num_threads(n_threads)

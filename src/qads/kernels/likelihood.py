@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int
 
 from qads.errors import ModelError
 from qads.kernels.head import AnswerHead
-from qads.kernels.lanes import cut_streams, run_lanes
+from qads.kernels.lanes import MOST_LANES, cut_streams, run_lanes
+from qads.kernels.memory import is_out_of_memory
 from qads.kernels.packed import PackedBody
 from qads.kernels.padded import PaddedBody
 from qads.kernels.target import AnswerStates, Body, TokenTarget
@@ -44,7 +45,8 @@ class AnswerLikelihood:
 
     def __init__(self, model: Any, *, max_tokens_per_batch: int, notify: Callable[[str], None] | None = None) -> None:
         self._model = model
-        self._max_tokens = max_tokens_per_batch
+        self._max_tokens = self._first_max_tokens = max_tokens_per_batch
+        self._most_lanes = MOST_LANES
         self._notify = notify or (lambda _: None)
         self._head = AnswerHead(model)
         self._body = self._choose_body()
@@ -53,6 +55,10 @@ class AnswerLikelihood:
     def is_packed(self) -> bool:
         """Whether targets run packed, without padding."""
         return isinstance(self._body, PackedBody)
+
+    @property
+    def _runs_lanes(self) -> bool:
+        return self.is_packed and self._model.device.type == "cpu"
 
     @property
     def max_tokens_per_batch(self) -> int:
@@ -82,19 +88,25 @@ class AnswerLikelihood:
             score beyond floating-point rounding.
 
         Raises:
-            ModelError: memory does not suffice for a single text.
+            ModelError: memory does not suffice for a single text, or the model gives what is no number.
         """
         left = np.ones((len(prefixes), len(targets)), bool) if wanted is None else wanted.copy()
         # The caller's order of targets shall not decide which of them share a pass.
         order = np.array(sorted(range(len(targets)), key=lambda j: (len(targets[j].ids), targets[j].ids)), np.int64)
         scores, left = np.full(left.shape, np.nan), left[:, order]
         arranged = [targets[j] for j in order]
+        asked = np.empty_like(left)
+        asked[:, order] = left
         with self._body.installed():
             while left.any():
                 try:
-                    run_lanes(self._jobs(prefixes, arranged, left, scores, order))
+                    run_lanes(self._jobs(prefixes, arranged, left, scores, order), most=self._most_lanes)
+                    continue
                 except (RuntimeError, MemoryError) as error:
-                    self._halve(error)
+                    self._ask_for_less(error)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()  # Only now that the error is gone is the memory of its pass free.
+        self._check_finite(scores[asked])
         return scores
 
     def _jobs(
@@ -121,8 +133,7 @@ class AnswerLikelihood:
 
         lengths = np.array([len(t.ids) for t in targets], np.int64)
         n_tokens = (left * lengths).sum(axis=1) + left.any(axis=1) * np.array([len(p) for p in prefixes], np.int64)
-        apart = self.is_packed and self._model.device.type == "cpu"
-        streams = cut_streams(n_tokens, self._max_tokens) if apart else [np.flatnonzero(n_tokens).tolist()]
+        streams = cut_streams(n_tokens, self._max_tokens) if self._runs_lanes else [np.flatnonzero(n_tokens).tolist()]
         return [partial(job, rows) for rows in streams]
 
     @torch.inference_mode()
@@ -130,19 +141,36 @@ class AnswerLikelihood:
         log_probs = self._head.log_probs(found.states, found.tokens).cpu().double()
         return np.array([part.mean().item() for part in log_probs.split(found.counts)])
 
-    def _halve(self, error: RuntimeError | MemoryError) -> None:
-        """Go on with half the tokens in a pass where memory ran out; raise any other error again."""
-        if not _is_out_of_memory(error):
+    def _ask_for_less(self, error: RuntimeError | MemoryError) -> None:
+        """Go on with half the tokens in a pass where memory ran out, at last with one pass at a time.
+
+        Raises:
+            ModelError: there is nothing smaller than one text alone.
+            RuntimeError: any other error, as it came.
+        """
+        if not is_out_of_memory(error):
             raise error
-        if self._max_tokens < 2:
+        if self._max_tokens >= 2 and "new thread" not in str(error):
+            self._max_tokens //= 2
+            self._notify(f"out of memory: going on with max_tokens_per_batch = {self._max_tokens}")
+        elif self._most_lanes > 1 and self._runs_lanes and torch.get_num_threads() > 1:
+            self._most_lanes, self._max_tokens = 1, max(1, self._first_max_tokens // 2)
+            self._notify(f"out of memory: going on with one pass at a time, of {self._max_tokens} tokens")
+        else:
             raise ModelError(
                 f"{self._model.config.model_type}: memory does not suffice for one text alone ({error}). Set "
                 "max_length to leave out the longest, or use a device with more memory."
             ) from error
-        self._max_tokens //= 2
-        self._notify(f"out of memory: going on with max_tokens_per_batch = {self._max_tokens}")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+
+    def _check_finite(self, scores: Float[np.ndarray, " p"]) -> None:
+        lost = scores[~np.isfinite(scores)]
+        if len(lost):
+            raise ModelError(
+                f"{self._model.config.model_type}: gives {lost[0]:g} where a log-probability should be, for "
+                f"{len(lost)} of {len(scores)} texts. Its numbers overflow in "
+                f"{str(self._model.dtype).removeprefix('torch.')}, or its weights are damaged. Set dtype to float32 or "
+                "bfloat16; if that does not help, get the model again."
+            )
 
     def _choose_body(self) -> Body:
         kind = self._model.config.model_type
@@ -152,10 +180,11 @@ class AnswerLikelihood:
                 body = way(self._model)
                 expected, found = self._compare(body)
             except _REFUSALS as error:
-                if isinstance(error, RuntimeError) and _is_out_of_memory(error):
+                if is_out_of_memory(error):
                     raise  # Says nothing about the architecture.
                 reasons.append(str(error))
                 continue
+            self._check_finite(np.array([expected]))
             tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.2
             if abs(found - expected) <= tolerance * max(1.0, abs(expected) / 10):
                 if reasons:
@@ -179,9 +208,3 @@ class AnswerLikelihood:
             states = body.states([ids[:4]], [target] * 3, np.ones((1, 3), bool), 20)
             several = [score for found in states for score in self._mean_log_probs(found)]
         return plain, max(several, key=lambda score: abs(score - plain))
-
-
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(words in str(error) for words in ("not enough memory", "can't allocate memory", "out of memory"))

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import torch
 
+from qads.kernels.memory import is_out_of_memory
+
 __all__ = ["matmul_peak"]
 
 _SIZES = (512, 1024, 2048, 4096, 8192)
@@ -24,12 +26,26 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
     for n in _SIZES:
         if best and 2 * 2 * n**3 / best > until - time.perf_counter():  # Two products would take longer than is left.
             break
-        a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
-        _product_seconds(a, b)  # The first one of a size also sets things up.
-        for _ in range(_TIMES):
-            best = max(best, 2 * n**3 / _product_seconds(a, b))
-            if time.perf_counter() > until:
-                return best
+        try:
+            best = max(best, _fastest(n, device, dtype, until))
+        except (RuntimeError, MemoryError) as error:
+            if not best or not is_out_of_memory(error):
+                raise
+            break  # The model takes nearly all memory; smaller products have told enough.
+        if time.perf_counter() > until:
+            break
+    return best
+
+
+def _fastest(n: int, device: torch.device, dtype: torch.dtype, until: float) -> float:
+    """Operations a second of the fastest product of one size; one at least, and none begun after `until`."""
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    _product_seconds(a, b)  # The first one of a size also sets things up.
+    best = 0.0
+    for _ in range(_TIMES):
+        best = max(best, 2 * n**3 / _product_seconds(a, b))
+        if time.perf_counter() > until:
+            break
     return best
 
 

@@ -24,7 +24,11 @@ _LOWEST = -9999.0
 
 
 class Misfit(ValueError):
-    """An answer is not what was asked for."""
+    """An answer is not what was asked for; `found` is what stood there, whole: it may hold the key."""
+
+    def __init__(self, what: str, found: str = "") -> None:
+        super().__init__(what)
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -187,9 +191,7 @@ def _validated(adapter: TypeAdapter[Any], answer: Any) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise Misfit(
-            f"answered in another shape: {where}: {first['msg']}, found {str(first['input'])[:80]!r}."
-        ) from None
+        raise Misfit(f"answered in another shape: {where}: {first['msg']}", str(first["input"])) from None
 
 
 def _checked(values: Sequence[float | None]) -> tuple[float, ...]:

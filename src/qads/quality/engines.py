@@ -8,65 +8,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from qads.cluster import Execution
-from qads.kernels.cost import Cost, CostRule, call_cost
+from qads.errors import ModelError
+from qads.kernels.cost import Cost, CostRule
 from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
 from qads.kernels.pass_size import find_pass_size, pass_speed
 from qads.kernels.peak import matmul_peak
 from qads.models import CausalLM, Dtype, find_model, open_causal_lm, resolve_dtype
-from qads.pool import Turn
+from qads.quality.opened import OpenEngine
 from qads.quality.remote import CompletionsEngine, SGLangEngine, check_served_dtype
 
 __all__ = ["CompletionsEngine", "Engine", "LocalEngine", "OpenEngine", "SGLangEngine", "check_engine_dtype"]
 
 logger = logging.getLogger(__name__)
-
-
-class OpenEngine(Protocol):
-    """A model ready to score; a context manager, closed after use."""
-
-    @property
-    def tokenizer(self) -> Any:
-        """The fast tokenizer of the model."""
-        ...
-
-    @property
-    def max_length(self) -> int:
-        """Tokens that can be seen at once."""
-        ...
-
-    @property
-    def render_chat(self) -> Callable[[Iterable[Turn]], str] | None:
-        """Renders a conversation with the model's chat template; None where it has none."""
-        ...
-
-    def score(
-        self,
-        prefixes: Sequence[Sequence[int]],
-        targets: Sequence[TokenTarget],
-        wanted: Bool[np.ndarray, "n m"] | None = None,
-    ) -> tuple[Float[np.ndarray, "n m"], Cost]:
-        """Mean log-probability, in nats a token, of every target's answer after every prefix; NaN where not wanted.
-
-        Returns:
-            The scores, and what they cost.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of what it holds."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +81,7 @@ def check_engine_dtype(engine: Engine, dtype: Dtype) -> None:
         check_served_dtype(dtype)
 
 
-class _LocalModel:
+class _LocalModel(OpenEngine):
     """A model in this process.
 
     Args:
@@ -129,44 +90,37 @@ class _LocalModel:
     """
 
     def __init__(self, lm: CausalLM, pass_size: int | None) -> None:
-        self.tokenizer: Any = lm.tokenizer
-        self.max_length = lm.max_length
-        self.render_chat = lm.render_chat
-        self._shape = lm.shape
+        super().__init__(lm, LocalEngine.cost_rule)
+        self._name = lm.source.name
+        self._n_embedded = int(lm.model.get_input_embeddings().weight.shape[0])
         self._likelihood = AnswerLikelihood(
             lm.model, max_tokens_per_batch=pass_size or _tried_pass_size(lm), notify=logger.warning
         )
         self._peak = matmul_peak(lm.device, lm.model.dtype)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def score(
-        self,
-        prefixes: Sequence[Sequence[int]],
-        targets: Sequence[TokenTarget],
-        wanted: Bool[np.ndarray, "n m"] | None = None,
+    def _scores(
+        self, prefixes: Sequence[Sequence[int]], targets: Sequence[TokenTarget], wanted: Bool[np.ndarray, "n m"]
     ) -> tuple[Float[np.ndarray, "n m"], Cost]:
-        if wanted is None:
-            wanted = np.ones((len(prefixes), len(targets)), np.bool_)
+        self._check_tokens([*prefixes, *(target.ids for target in targets)])
         started, padding = time.perf_counter(), self._likelihood.n_padding
         scores = self._likelihood(prefixes, targets, wanted)
         seconds = time.perf_counter() - started
-        spent = Cost(
+        return scores, Cost(
             extra_tokens=self._likelihood.n_padding - padding,
             seconds=seconds,
             capacity=self._peak * seconds,
             max_tokens_per_batch=(self._likelihood.max_tokens_per_batch,),
         )
-        return scores, spent + call_cost(
-            self._shape, LocalEngine.cost_rule, [len(prefix) for prefix in prefixes], targets, wanted
-        )
 
-    def close(self) -> None:
-        pass
+    def _check_tokens(self, texts: Sequence[Sequence[int]]) -> None:
+        """Refuse tokens that were added to the tokenizer and not to the model."""
+        highest = max((max(ids) for ids in texts if len(ids)), default=0)
+        if highest >= self._n_embedded:
+            raise ModelError(
+                f"{self._name}: its tokenizer makes the token {self.tokenizer.convert_ids_to_tokens(highest)!r} "
+                f"({highest}), but the model knows {self._n_embedded} tokens, counted from 0. Give the tokenizer that "
+                "belongs to the model; or, if the token stands in a chat template, use template {kind: exemplar}."
+            )
 
 
 def _tried_pass_size(lm: CausalLM) -> int:

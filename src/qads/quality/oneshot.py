@@ -8,20 +8,19 @@ such pairs are NaN and count in no mean.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
-from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
+from qads.cluster import Execution, MemoryShards, ShardStore
 from qads.errors import InputError
 from qads.kernels.cost import Cost
 from qads.models import Dtype, open_tokenizer
@@ -33,12 +32,20 @@ from qads.quality.known import KnownScores, check_known
 from qads.quality.origin import Origin
 from qads.quality.rehearsal import NobodyStops, Rehearsal
 from qads.quality.rounds import play_rounds
+from qads.quality.shards import (
+    cost_of_shard,
+    is_of,
+    pairs_key,
+    pairs_to_score,
+    round_shards,
+    rows_key,
+    score_shard,
+    scores_of_shard,
+)  # fmt: skip
 from qads.quality.stopping import EveryAnchor, Stopping
 from qads.quality.tokens import FittedTexts, TooLong, fit_texts
 
 __all__ = ["OneShotInfluence"]
-
-_ROWS_PER_SHARD = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +95,10 @@ class OneShotInfluence:
         code = {"trust_remote_code": True} if how.trust_remote_code else {}
         return json.loads(to_json(found | {"template": dataclasses.asdict(self.template)} | code))
 
+    def text_settings(self) -> list[Any]:
+        """What of the method makes the texts of given rows; whose model reads them, the owner of a store knows."""
+        return [dataclasses.asdict(self.template), self.too_long, self.max_length]
+
     def __call__(
         self,
         candidates: Pool,
@@ -114,10 +125,12 @@ class OneShotInfluence:
         Raises:
             TooLongError: texts exceed the context and `too_long` is ``"error"``; lists them.
             ModelError: the model cannot be opened or its chat template cannot be used.
-            InputError: `known` was made by another model, or has other texts under the same ids.
+            InputError: there is nothing to score, `known` was made by another model or has other texts under the same
+                ids.
             EngineError: a server that scores fails; finished shards are kept.
         """
         execution = execution or Execution()
+        _check_rows(candidates, anchors)
         with ExitStack() as stack:
 
             @cache  # Opened at the first missing shard, if there is one.
@@ -151,6 +164,7 @@ class OneShotInfluence:
             TooLongError, ModelError, InputError: as the call itself would.
         """
         execution = execution or Execution()
+        _check_rows(candidates, anchors)
         code = execution.trust_remote_code
         tokenizer = open_tokenizer(self.model, revision=self.revision, trust_remote_code=code)
         rehearsal = Rehearsal(tokenizer, self.engine.cost_rule)
@@ -197,15 +211,16 @@ class _Scorer:
         origin = Origin.of_texts(identity, texts)
         ids = candidates.strings("id"), anchors.strings("id")
         known = KnownScores.look_up(earlier, origin, *ids, affected=texts.affected)
-        return cls(texts, origin, _pairs_to_score(candidates, anchors, origin), known, engine)
+        return cls(texts, origin, pairs_to_score(candidates, anchors, origin), known, engine)
 
-    def zero_shot(self) -> pa.Table:
+    def zero_shot(self, of: str) -> pa.Table:
         wanted = np.array([t is not None for t in self.texts.targets]) & np.isnan(self.known.zero_shot)
         scores, cost = self._score([self.texts.header], wanted[None])
         scores = np.where(wanted, scores, self.known.zero_shot)
-        return _shard(
-            scores, cost, affected=to_json(self.texts.affected), origin=to_json(dataclasses.asdict(self.origin))
-        )
+        return score_shard(
+            scores, cost, of=of, affected=to_json(self.texts.affected),
+            origin=to_json(dataclasses.asdict(self.origin)),
+        )  # fmt: skip
 
     def one_shot(self, rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> pa.Table:
         prefixes = [(*self.texts.header, *(self.texts.examples[i] or ())) for i in rows]
@@ -215,7 +230,9 @@ class _Scorer:
         scores, cost = self._score(prefixes, wanted)
         taken = asked & ~wanted
         scores[taken] = self.known.one_shot[rows][taken]
-        return _shard(scores[:, columns], cost, n_reused=str(taken.sum()), pairs=_pairs_key(rows, columns))
+        return score_shard(
+            scores[:, columns], cost, n_reused=str(taken.sum()), of=pairs_key(self.origin, rows, columns)
+        )
 
     def _score(
         self, prefixes: list[tuple[int, ...]], wanted: Bool[np.ndarray, "rows m"]
@@ -229,6 +246,13 @@ class _Scorer:
         return scores, cost
 
 
+def _check_rows(candidates: Pool, anchors: Pool) -> None:
+    if not len(candidates) or not len(anchors):
+        raise InputError(
+            f"OneShotInfluence: {len(candidates)} candidates and {len(anchors)} anchors; give 1 of each at least."
+        )
+
+
 def _score_in_rounds(
     method: OneShotInfluence,
     candidates: Pool,
@@ -238,10 +262,10 @@ def _score_in_rounds(
     progress: Progress | None,
 ) -> Influence:
     """Every round through the store, one after the other; what the store has already is not computed."""
-    first = store.get(0)
-    if first is None or b"origin" not in first.schema.metadata:
-        store.put(0, first := scorer().zero_shot())
-    shards, notes, zero_shot = [first], first.schema.metadata, _scores_of(first)[0]
+    first, of = store.get(0), rows_key(candidates, anchors, method.text_settings())
+    if first is None or not is_of(first, of):
+        store.put(0, first := scorer().zero_shot(of))
+    shards, notes, zero_shot = [first], first.schema.metadata, scores_of_shard(first)[0]
     origin = Origin.from_json(json.loads(notes[b"origin"]))
 
     def heard(n_left: int) -> None:
@@ -250,13 +274,13 @@ def _score_in_rounds(
 
     def score(rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> Float[np.ndarray, "r c"]:
         at = len(shards)
-        shards.extend(_round_shards(scorer, rows, columns, store, at, heard))
-        return np.concatenate([_scores_of(shard) for shard in shards[at:]])
+        shards.extend(round_shards(lambda *pairs: scorer().one_shot(*pairs), rows, columns, origin, store, at, heard))
+        return np.concatenate([scores_of_shard(shard) for shard in shards[at:]])
 
     groups = tuple(anchors.strings("source"))
     found = play_rounds(
         method.stopping, method.aggregate, zero_shot=zero_shot, anchor_groups=groups,
-        may_score=_pairs_to_score(candidates, anchors, origin), score=score,
+        may_score=pairs_to_score(candidates, anchors, origin), score=score,
     )  # fmt: skip
     return Influence(
         one_shot=found.one_shot,
@@ -264,56 +288,10 @@ def _score_in_rounds(
         candidate_ids=tuple(candidates.strings("id")),
         anchor_ids=tuple(anchors.strings("id")),
         anchor_groups=groups,
-        cost=sum((_cost_of(shard) for shard in shards), Cost()),
+        cost=sum((cost_of_shard(shard) for shard in shards), Cost()),
         affected=json.loads(notes[b"affected"]),
         left_out=found.pending if found.pending.any() else None,
         origin=origin,
         n_reused=sum(int(shard.schema.metadata[b"n_reused"]) for shard in shards[1:]),
         rounds=found.rounds,
     )
-
-
-def _round_shards(
-    scorer: Callable[[], _Scorer],
-    rows: Int[np.ndarray, " r"],
-    columns: Int[np.ndarray, " c"],
-    store: ShardStore,
-    first_index: int,
-    heard: Callable[[int], None],
-) -> list[pa.Table]:
-    """The shards of one round, in the store from `first_index` on; `heard` is told how many candidates are left."""
-    n_shards = map_shards(
-        lambda part: scorer().one_shot(rows[part], columns), len(rows),
-        rows_per_shard=_ROWS_PER_SHARD, store=store, first_index=first_index,
-        belongs=lambda kept, part: kept.schema.metadata.get(b"pairs") == _pairs_key(rows[part], columns).encode(),
-        progress=lambda done, total: heard(total - done),
-    )  # fmt: skip
-    return [cast(pa.Table, store.get(index)) for index in range(first_index, first_index + n_shards)]
-
-
-def _pairs_to_score(candidates: Pool, anchors: Pool, origin: Origin) -> Bool[np.ndarray, "n m"]:
-    """All but dropped rows, and candidates on anchors with their own problem."""
-    code = {key: number for number, key in enumerate(candidates.problem_keys)}
-    rows = np.array([code[key] for key in candidates.problem_keys])
-    own = rows[:, None] == np.array([code.get(key, -1) for key in anchors.problem_keys])
-    kept = (np.array([key != "" for key in keys]) for keys in (origin.candidate_keys, origin.anchor_keys))
-    return np.logical_and.outer(*kept) & ~own
-
-
-def _pairs_key(rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> str:
-    """Which pairs a shard is of; who is scored in a later round follows from the shards of those before."""
-    listed = f"{rows.tolist()} {columns.tolist()}"
-    return hashlib.sha256(listed.encode()).hexdigest()
-
-
-def _shard(scores: Float[np.ndarray, "rows m"], cost: Cost, **notes: str) -> pa.Table:
-    column = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1), pa.float64()), scores.shape[1])
-    return pa.table({"scores": column}).replace_schema_metadata({"cost": cost.to_json(), **notes})
-
-
-def _cost_of(shard: pa.Table) -> Cost:
-    return Cost.from_json(shard.schema.metadata[b"cost"])
-
-
-def _scores_of(shard: pa.Table) -> Float[np.ndarray, "rows m"]:
-    return shard["scores"].combine_chunks().flatten().to_numpy().reshape(shard.num_rows, -1)

@@ -4,54 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from qads.kernels.cost import Cost, CostRule, call_cost
+from qads.kernels.cost import Cost
 from qads.kernels.target import TokenTarget
-from qads.models import Tokenizer
 from qads.quality.influence import Aggregate, Influence
+from qads.quality.opened import OpenEngine
 from qads.quality.stopping import EveryAnchor, Stopping
 
 __all__ = ["NobodyStops", "Rehearsal"]
 
 
-class Rehearsal:
-    """An open engine that has a tokenizer and no model.
+class Rehearsal(OpenEngine):
+    """An open engine that has a tokenizer and no model; its scores are zeros."""
 
-    Args:
-        tokenizer: of the model.
-        cost_rule: of the engine that it stands for.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, cost_rule: CostRule) -> None:
-        self.tokenizer: Any = tokenizer.tokenizer
-        self.max_length = tokenizer.max_length
-        self.render_chat = tokenizer.render_chat
-        self._shape, self._cost_rule = tokenizer.shape, cost_rule
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def score(
-        self,
-        prefixes: Sequence[Sequence[int]],
-        targets: Sequence[TokenTarget],
-        wanted: Bool[np.ndarray, "n m"] | None = None,
+    def _scores(
+        self, prefixes: Sequence[Sequence[int]], targets: Sequence[TokenTarget], wanted: Bool[np.ndarray, "n m"]
     ) -> tuple[Float[np.ndarray, "n m"], Cost]:
-        """Zeros where a score would be, and what it would cost."""
-        if wanted is None:
-            wanted = np.ones((len(prefixes), len(targets)), np.bool_)
-        lengths = [len(prefix) for prefix in prefixes]
-        return np.where(wanted, 0.0, np.nan), call_cost(self._shape, self._cost_rule, lengths, targets, wanted)
-
-    def close(self) -> None:
-        """Nothing is held."""
+        return np.where(wanted, 0.0, np.nan), Cost()
 
 
 @dataclass(frozen=True, kw_only=True)

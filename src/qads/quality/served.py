@@ -10,16 +10,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from qads.errors import ModelError
-from qads.kernels.cost import Cost, CostRule, call_cost
+from qads.kernels.cost import Cost, CostRule
 from qads.kernels.likelihood import TokenTarget
 from qads.models import Tokenizer
 from qads.quality.dialects import Dialect, Form, Misfit, ScoredText, Scores
+from qads.quality.opened import OpenEngine
 from qads.quality.transport import Connection, Refusal
 
 __all__ = ["ServedModel"]
@@ -34,7 +34,7 @@ _FINAL = (401, 403, 404)
 """Refusals that have nothing to do with the form of a request."""
 
 
-class ServedModel:
+class ServedModel(OpenEngine):
     """A connection to a server that scores, with the tokenizer of its model; close it after use.
 
     Args:
@@ -55,52 +55,24 @@ class ServedModel:
         concurrency: int,
         cost_rule: CostRule,
     ) -> None:
+        super().__init__(tokenizer, cost_rule)
         self._connection, self._dialect, self._concurrency = connection, dialect, concurrency
-        self._cost_rule, self._shape = cost_rule, tokenizer.shape
         self._model = tokenizer.source.name
-        self.tokenizer: Any = tokenizer.tokenizer
-        """The fast tokenizer of the model."""
-        self.render_chat = tokenizer.render_chat
-        """Renders a conversation with the model's chat template; None where it has none."""
-        self.max_length = tokenizer.max_length
-        """Tokens that model and server can see at once."""
         self._form = connection.run(self._probe(served_model))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End what is under way and let go of the server."""
         self._connection.close()
 
-    def score(
-        self,
-        prefixes: Sequence[Sequence[int]],
-        targets: Sequence[TokenTarget],
-        wanted: Bool[np.ndarray, "n m"] | None = None,
+    def _scores(
+        self, prefixes: Sequence[Sequence[int]], targets: Sequence[TokenTarget], wanted: Bool[np.ndarray, "n m"]
     ) -> tuple[Float[np.ndarray, "n m"], Cost]:
-        """Mean log-probability, in nats a token, of every target's answer after every prefix; NaN where not wanted.
-
-        Returns:
-            The scores, and what they cost if the server works by `cost_rule`; what it really did only it knows.
-
-        Raises:
-            EngineError: a request failed for good, or an answer is not what was asked for.
-        """
-        if wanted is None:
-            wanted = np.ones((len(prefixes), len(targets)), np.bool_)
         started = time.perf_counter()
         scores = self._connection.run(self._score(prefixes, targets, wanted))
-        spent = Cost(
+        return scores, Cost(
             extra_tokens=self._form.n_generated * int(wanted.sum()),
             seconds=time.perf_counter() - started,
             capacity=None,
-        )
-        return scores, spent + call_cost(
-            self._shape, self._cost_rule, [len(prefix) for prefix in prefixes], targets, wanted
         )
 
     async def _score(
@@ -221,8 +193,9 @@ class ServedModel:
         """A misfit as an error that names the server and what to do; anything else as it is."""
         if not isinstance(failure, Misfit):
             return failure
+        found = f", found {self._connection.quote(failure.found)!r}." if failure.found else ""
         return self._connection.error(
-            f"{self._dialect.path} {failure} docs/engines.md says which servers can score, and how to start them."
+            f"{self._dialect.path} {failure}{found} docs/engines.md says which servers can score and how to start them."
         )
 
 

@@ -128,8 +128,8 @@ class UntilStandardError(_InRounds):
             raise InputError(f"UntilStandardError: se is {self.se:g}; it must be a number above 0.")
 
     def goes_on(self, found: Influence, aggregate: Aggregate) -> Bool[np.ndarray, " n"]:
-        """Those whose standard error is not small enough, and the panel."""
-        return self._with_panel(~self.met(found, aggregate) & (found.n_scored > 0))
+        """Those whose standard error is not small enough, those not heard yet, and the panel."""
+        return self._with_panel(~self.met(found, aggregate) & ((found.n_scored > 0) | _unheard(found)))
 
     def met(self, found: Influence, aggregate: Aggregate) -> Bool[np.ndarray, " n"]:
         """Those whose standard error is small enough."""
@@ -182,18 +182,20 @@ class UntilRankStable(_InRounds):
             raise InputError(f"UntilRankStable: tolerance is {self.tolerance:g}; it must be a share in [0, 1), as 0.3.")
 
     def goes_on(self, found: Influence, aggregate: Aggregate) -> Bool[np.ndarray, " n"]:
-        """Those whose place is not clear yet, and the panel."""
+        """Those whose place is not clear yet, those not heard yet, and the panel."""
         quality = found.quality(aggregate)
+        ranked = np.sort(quality[np.isfinite(quality)])
+        if not len(ranked):
+            return self._with_panel(_unheard(found))
         used = np.flatnonzero(np.isfinite(found.gains).any(axis=0))
         active = ~found.pending[:, used].any(axis=1) & (found.n_scored > 0)
         half = np.full(len(quality), np.inf)
         half[active] = self._half_widths(found, aggregate, quality, active, used)
-        ranked = np.sort(quality[np.isfinite(quality)])
         borders = np.quantile(ranked, np.arange(1, self.levels) / self.levels)
         low, high = quality - half, quality + half
         inside = np.searchsorted(borders, high, "right") == np.searchsorted(borders, low, "left")
         span = (np.searchsorted(ranked, high, "right") - np.searchsorted(ranked, low, "left") - 1) / len(ranked)
-        return self._with_panel(active & ~(inside | (span <= self.tolerance)))
+        return self._with_panel(_unheard(found) | (active & ~(inside | (span <= self.tolerance))))
 
     def met(self, found: Influence, aggregate: Aggregate) -> Bool[np.ndarray, " n"]:
         """All that were scored: with the last anchor the place is known."""
@@ -211,13 +213,14 @@ class UntilRankStable(_InRounds):
         terms = aggregate_terms(found.gains, aggregate)[active][:, used]
         groups = group_codes(tuple(found.anchor_groups[j] for j in used))
         n_looks = max(1, len(self.looks(len(found.anchor_ids))) - 1)
+        n_left = found.pending[active].sum(axis=1)
         found_half = np.full(len(terms), np.inf)
         for i, like in enumerate(_nearest(quality[active])):
             if len(like):
                 apart = terms[i] - mean_over_scored(terms[like].T)
                 variance, freedom, count = _variance_within(apart, groups)
                 if freedom > 0:
-                    left = 1 - count / max(count, int((found.pending[active][i]).sum()) + count)
+                    left = 1 - count / max(count, int(n_left[i]) + count)
                     width = float(stdtrit(freedom, 1 - (1 - self.confidence) / n_looks))
                     found_half[i] = width * math.sqrt(variance / count * left)
         return found_half
@@ -225,6 +228,11 @@ class UntilRankStable(_InRounds):
 
 Stopping = EveryAnchor | UntilStandardError | UntilRankStable
 """Every rule; a configuration picks one by `kind`."""
+
+
+def _unheard(found: Influence) -> Bool[np.ndarray, " n"]:
+    """Candidates that no anchor so far could score, and another one might."""
+    return (found.n_scored == 0) & found.pending.any(axis=1)
 
 
 def _nearest(quality: Float[np.ndarray, " a"]) -> list[Int[np.ndarray, " w"]]:

@@ -6,12 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Int
+
 from qads.errors import InputError, TooLongError
 from qads.kernels.target import TokenTarget
-from qads.pool import Pool, Row
+from qads.pool import Pool, Progress, Row
 from qads.prompts import Renderer, Target
 
-__all__ = ["FittedTexts", "TooLong", "fit_texts", "header_ids", "token_target"]
+__all__ = ["FittedTexts", "TooLong", "fit_texts", "header_ids", "token_target", "training_tokens"]
+
+_ROWS_AT_A_TIME = 1024
 
 TooLong = Literal["error", "drop", "truncate_problem"]
 
@@ -36,7 +41,7 @@ def fit_texts(
 
     Raises:
         TooLongError: the policy is ``"error"`` and a row does not fit.
-        InputError: an anchor has no token to score.
+        InputError: an anchor has no token to score, or the policy leaves no anchor or no candidate.
     """
     header = header_ids(tokenizer, renderer)
     affected: dict[str, str] = {}
@@ -57,6 +62,13 @@ def fit_texts(
     shown = [fit(row, "candidate", room, lambda r: len(_ids(tokenizer, renderer.example(r)))) for row in candidates]
     if affected and too_long == "error":
         raise _too_long_error(affected, max_length)
+    for role, fitted in (("anchor", targets), ("candidate", shown)):
+        if all(each is None for each in fitted):
+            first = next(reason for name, reason in affected.items() if name.startswith(role))
+            raise InputError(
+                f"OneShotInfluence: too_long {too_long} leaves no {role} of {len(fitted)} in a context of {max_length} "
+                f"tokens (the first: {first}). Raise quality.influence.max_length, or give shorter {role}s."
+            )
     for row, target in zip(anchors, targets, strict=True):
         if target is not None and not 1 <= target.answer_start < target.answer_end:
             raise InputError(
@@ -65,6 +77,24 @@ def fit_texts(
             )
     examples = tuple(None if row is None else _ids(tokenizer, renderer.example(row)) for row in shown)
     return FittedTexts(header, examples, tuple(targets), affected)
+
+
+def training_tokens(
+    tokenizer: Any, renderer: Renderer, pool: Pool, *, progress: Progress | None = None
+) -> Int[np.ndarray, " n"]:
+    """Tokens of every row as a trainer sees it alone: header, problem and solution as the template renders them.
+
+    An end-of-text token or padding that a trainer adds is not counted.
+    """
+    header, counts = len(header_ids(tokenizer, renderer)), np.empty(len(pool), np.int64)
+    for start in range(0, len(pool), _ROWS_AT_A_TIME):
+        rows = Pool(pool.table.slice(start, _ROWS_AT_A_TIME))
+        texts = [renderer.target(row).text for row in rows]
+        ids = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        counts[start : start + len(rows)] = [header + len(each) for each in ids]
+        if progress:
+            progress(start + len(rows), len(pool))
+    return counts
 
 
 def token_target(tokenizer: Any, target: Target) -> TokenTarget:

@@ -48,9 +48,9 @@ class Refusal(EngineError):
 
 
 class _Passing(Exception):
-    """A failure that may be over in a while, and how long the server asks to wait."""
+    """A failure that may be over in a while, and the seconds that the server asks to wait."""
 
-    def __init__(self, what: str, wait: float | None = None) -> None:
+    def __init__(self, what: str, wait: float = 0.0) -> None:
         super().__init__(what)
         self.wait = wait
 
@@ -123,15 +123,21 @@ class Connection:
         near = _is_loopback(urlsplit(url).hostname or "")
         if key and url.startswith("http:") and not near:
             logger.warning("%s: the key goes over the network unencrypted; use https.", self.url)
-        self._loop = asyncio.new_event_loop()
+        try:
+            self._client = httpx2.AsyncClient(
+                headers={"Authorization": f"Bearer {key}"} if key else None,
+                limits=httpx2.Limits(max_connections=execution.concurrency),
+                timeout=None,  # The whole request is timed, not each part of it.
+                follow_redirects=False,
+                trust_env=not near,  # No proxy stands between this machine and itself.
+            )
+        except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+            raise self.error(
+                f"cannot be reached as the environment says ({type(error).__name__}: {_without_login(str(error))}). "
+                "Set HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR right, or unset them."
+            ) from None
         self._slots = asyncio.Semaphore(execution.concurrency)
-        self._client = httpx2.AsyncClient(
-            headers={"Authorization": f"Bearer {key}"} if key else None,
-            limits=httpx2.Limits(max_connections=execution.concurrency),
-            timeout=None,  # The whole request is timed, not each part of it.
-            follow_redirects=False,
-            trust_env=not near,  # No proxy stands between this machine and itself.
-        )
+        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="qads-engine", daemon=True)
         self._thread.start()
 
@@ -177,8 +183,9 @@ class Connection:
                         f"{failure} Tried {attempt + 1} times. Is the server up, and not overloaded "
                         "(execution.concurrency, execution.timeout)? Finished shards of a run are kept."
                     ) from failure.__cause__
-                wait = self._backoff(attempt) if failure.wait is None else failure.wait
-                if wait > _PATIENCE:
+                # The server asks for the least: its 0, or a date of a clock behind ours, would wear out all tries.
+                wait = max(self._backoff(attempt), failure.wait)
+                if failure.wait > _PATIENCE:
                     raise self.error(f"{failure} It asks to come back in {wait:.0f} s; start again then.") from None
                 logger.info("%s: %s Again in %.1f s (%d of %d).", self.url, failure, wait, attempt + 1, self._retries)
             await asyncio.sleep(wait)
@@ -198,30 +205,33 @@ class Connection:
         except TimeoutError:
             raise _Passing(f"gave no answer within {self._timeout:g} s.") from None
         except httpx2.RequestError as error:
-            reason = self._quote(str(error))
+            reason = self.quote(str(error))
             raise _Passing(f"cannot be reached ({type(error).__name__}{f': {reason}' if reason else ''}).") from error
         if response.is_success:
             try:
                 return response.json()
             except (ValueError, RecursionError):
+                what = f"{path} answered {response.status_code} with something that is no JSON"
+                if response.text.lstrip()[:1] in ("{", "["):
+                    raise _Passing(f"{what}, but begins as if: it was cut short.") from None
                 raise self.error(
-                    f"{path} answered {response.status_code} with something that is no JSON: "
-                    f"{self._quote(response.text)!r}. Is this the address of a server that scores?"
+                    f"{what}: {self.quote(response.text)!r}. Is this the address of a server that scores?"
                 ) from None
         raise self._failure(path, response)
 
     def _failure(self, path: str, response: httpx2.Response) -> Exception:
         """What a status other than success means."""
-        status, body = response.status_code, self._quote(response.text)
-        what = f"{path} answered {status} {response.reason_phrase}{f': {body!r}' if body else ''}."
+        status, body = response.status_code, self.quote(response.text)
+        reason = self.quote(response.reason_phrase)
+        what = f"{path} answered {status} {reason}{f': {body!r}' if body else ''}."
         if response.has_redirect_location:
-            target = re.sub(r"//[^/@]*@", "//", response.headers["location"])
+            target = _without_login(response.headers["location"])
             return self.error(
-                f"{path} redirects to {self._quote(target)!r}; redirects are not followed, since the key and the texts "
+                f"{path} redirects to {self.quote(target)!r}; redirects are not followed, since the key and the texts "
                 "would go there. If that is your server, give its address as url."
             )
         if status in (408, 429) or (status >= 500 and status != 501):
-            return _Passing(what, _seconds(response.headers.get("retry-after")))
+            return _Passing(what, _seconds(response.headers.get("retry-after", "")))
         advice = ""
         if status in (401, 403):
             sent = "The key that was sent is not accepted." if self._key else "No key was sent."
@@ -230,13 +240,18 @@ class Connection:
             advice = f" {self._hint}"
         return Refusal(str(self.error(f"{what}{advice}")), status)
 
-    def _quote(self, text: str) -> str:
+    def quote(self, text: str) -> str:
         """The beginning of a foreign text, on one line."""
         return " ".join(self._clean(text).split())[:_QUOTED]
 
     def _clean(self, text: str) -> str:
         text = text.replace(self._key, "[key]") if self._key else text
         return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _without_login(text: str) -> str:
+    """A text without the names and passwords of its addresses."""
+    return re.sub(r"//[^/@]*@", "//", text)
 
 
 def _is_loopback(host: str) -> bool:
@@ -246,15 +261,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """The seconds of a Retry-After header, which states them or a date; None where it states neither."""
-    if retry_after is None:
-        return None
+def _seconds(retry_after: str) -> float:
+    """The seconds of a Retry-After header, which states them or a date; 0 where it states neither."""
     if re.fullmatch(r"\d{1,9}", retry_after.strip()):
         return float(retry_after)
     try:
         date = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
+    except (ValueError, OverflowError):
+        return 0.0
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return max(0.0, (date - datetime.now(UTC)).total_seconds())

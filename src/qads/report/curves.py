@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-__all__ = ["Axis", "Curve", "axis_over", "binned_means", "running_mean"]
+__all__ = ["Axis", "Curve", "along_budgets", "axis_over", "binned_means", "running_mean"]
 
 _MOST_POINTS = 240
 
@@ -74,6 +74,12 @@ def binned_means(values: Float[np.ndarray, " k"]) -> Curve | None:
         high=tuple(float(values[rows].max()) for rows in bins),
         n_picks=len(values),
     )
+
+
+def along_budgets(budgets: Int[np.ndarray, " b"], values: Float[np.ndarray, " b"]) -> Curve:
+    """Values that were measured at some budgets."""
+    points = tuple(values.tolist())
+    return Curve(tuple(map(float, budgets)), points, points, points, int(budgets[-1]))
 
 
 def running_mean(values: Float[np.ndarray, " k"]) -> Curve | None:

@@ -16,12 +16,14 @@ from jaxtyping import Float, Int
 
 from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
-from qads.run import STAGES, Manifest, RunDirectory, StagePlan
+from qads.run import OCCASIONAL, STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage
+from qads.selection import Coverage
 
 __all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
 
 _ON = "quality on "
 _QUALITY_STAGES = ("anchors", "influence", "quality")
+_ON_DEMAND = ("coverage", "report")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,11 @@ class FinishedRun:
         """Position in the pool of every pick, in order."""
         return np.array(self.reasons["row"], np.int64)
 
+    @cached_property
+    def coverage(self) -> Coverage:
+        """Which pick covers every row; computed and kept in the run directory, which the caller has locked."""
+        return ensure_coverage(self.root)
+
     def rejected(self, n_rows: int) -> list[RejectedRow]:
         """The first rows that were set aside."""
         with (self.root / "pool" / "rejected.jsonl").open(encoding="utf-8") as file:
@@ -103,9 +110,12 @@ def open_run(root: Path) -> FinishedRun:
         CorruptError: a file is not what its manifest says.
     """
     config = _read_config(root)
-    names = [name for name in STAGES if name != "report"]
+    names = [name for name in STAGES if name not in _ON_DEMAND]
     if config.get("quality") is None:
         names = [name for name in names if name not in _QUALITY_STAGES]
+    names = [name for name in names if name not in OCCASIONAL or (root / name).exists()]
+    if "targets" in names and "anchors" not in names:
+        names.insert(2, "anchors")
     stages = {name: RunDirectory(root).stage(StagePlan(name, {})) for name in names}
     manifests = {name: found for name, stage in stages.items() if (found := stage.manifest()) is not None}
     if missing := [name for name in names if name not in manifests]:

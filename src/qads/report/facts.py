@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from qads.report.comparison import Comparison, compare_with_random
-from qads.report.curves import Curve, binned_means, running_mean
+from qads.report.curves import Curve, along_budgets, binned_means, running_mean
 from qads.report.evidence import FinishedRun, RealQuality, floats, open_run
 from qads.report.passages import Passage, beginning, line
+from qads.selection import Coverage
 
 __all__ = ["AnchorGroups", "AsideFacts", "PickFacts", "RunFacts", "SourceFacts", "read_facts"]
 
@@ -118,6 +119,18 @@ class RunFacts:
     """Distance of each pick to its nearest earlier pick, along the budget."""
     qualities: Curve | None
     """Mean quality of the picks so far, along the budget."""
+    budgets: tuple[Mapping[str, Any], ...]
+    """What was asked for, and the rows and tokens that it came to; the largest first."""
+    prefix_closed: bool
+    """Whether the first picks are the selection for a smaller budget."""
+    radius: Curve
+    """Covering radius along the budget: the largest distance of a row of the pool to its nearest pick."""
+    mean_distance: Curve
+    """Mean of those distances, along the budget."""
+    knee: tuple[int, float] | None
+    """Budget after which more rows bring the pool little nearer, and the mean distance there."""
+    metric: str
+    """Of those distances."""
     mean_quality: float | None
     """Of the pool."""
     mean_real_quality: float | None
@@ -144,6 +157,7 @@ def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
         InputError: no row has `label_key`.
     """
     run = open_run(directory)
+    covered = run.coverage
     n_picks = len(run.picks)
     first = range(min(n_picks, _FIRST_PICKS))
     last = range(max(len(first), n_picks - _LAST_PICKS), n_picks)
@@ -157,6 +171,12 @@ def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
         comparison=compare_with_random(run, label_key),
         distances=binned_means(floats(run.reasons["distance"])),
         qualities=running_mean(floats(run.reasons["quality"])) if run.has_quality else None,
+        budgets=tuple(run.manifests["select"]["budgets"]),
+        prefix_closed=run.manifests["select"].get("prefix_closed", True),
+        radius=along_budgets(covered.budgets, covered.radius),
+        mean_distance=along_budgets(covered.budgets, covered.mean_distance),
+        knee=_knee(covered),
+        metric=covered.metric,
         mean_quality=None if run.quality is None else float(run.quality.mean(dtype=np.float64)),
         mean_real_quality=None if run.real is None else _mean(_scored(run.real.quality)),
         agreement=run.manifests["quality"]["agreement"] if run.has_quality else None,
@@ -165,6 +185,12 @@ def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
         last_picks=_picks(run, last),
         aside=_aside(run),
     )
+
+
+def _knee(covered: Coverage) -> tuple[int, float] | None:
+    if (knee := covered.knee) is None:
+        return None
+    return knee, float(covered.mean_distance[covered.budgets == knee][0])
 
 
 def _sources(run: FinishedRun) -> tuple[SourceFacts, ...]:

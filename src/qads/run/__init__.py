@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from qads.run.coverage import ensure_coverage, read_coverage
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.estimate import StageEstimate, estimate_run
-from qads.run.pipeline import STAGES, Observer, RunResult, SilentObserver, run_pipeline
+from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
 from qads.run.status import RunStatus, StageStatus, read_status
 
 __all__ = [
+    "OCCASIONAL",
     "STAGES",
     "Manifest",
     "Observer",
@@ -19,7 +21,9 @@ __all__ = [
     "StageEstimate",
     "StagePlan",
     "StageStatus",
+    "ensure_coverage",
     "estimate_run",
+    "read_coverage",
     "read_status",
     "run_pipeline",
 ]

@@ -29,10 +29,11 @@ from qads.models import Dtype, find_model, open_tokenizer, resolve_device, resol
 from qads.pool import Pool
 from qads.prompts import sample_text
 from qads.quality import EveryAnchor, LocalEngine, stratified_sample
+from qads.run.budgets import resolve_rows
 from qads.run.directory import RunDirectory, StageDirectory
+from qads.run.limits import NamedFiles, check_limits
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
-from qads.selection.budget import resolve_budget
 
 __all__ = ["Basis", "StageEstimate", "estimate_run"]
 
@@ -102,6 +103,8 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
         plans = plan_stages(config, sources, anchor_sources)
     stages = {name: run.stage(plans[name]) for name in stage_names(config)}
     rows, cost = _stage_rows(config, pool, anchors), {"embed": _embedding_cost(config, pool)}
+    if "likelihoods" in stages:
+        cost["likelihoods"] = _likelihood_cost(config, pool)
     if config.quality is not None:
         scored = _scored_rows(config, config.quality, pool, anchors, stages["anchors"])
         if scored is None:
@@ -128,13 +131,18 @@ def _status(stage: StageDirectory) -> str:
 
 
 def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None) -> dict[str, int]:
-    budget = resolve_budget(config.budget, len(pool), method="budget")
     rows = dict.fromkeys(stage_names(config), len(pool))
-    rows |= dict.fromkeys(("select", "mixture", "report"), budget)
+    if not config.counts_tokens:  # How many rows a number of tokens comes to, only the selection shows.
+        rows |= dict.fromkeys(("select", "mixture", "report"), max(resolve_rows(config, len(pool))))
+    named = NamedFiles.read(pool, config.constraints)
+    check_limits(pool, config, named)
+    if "given" in rows:
+        rows["given"] = len(named.given.rows) + named.given.n_others
+    n_anchors = len(anchors) if anchors else config.anchors.n_chosen
+    rows |= {name: n_anchors for name in ("anchors", "targets") if name in rows}
     if config.quality is not None:
-        n_anchors = len(anchors) if anchors else config.anchors.n_chosen
         left = max(0, len(pool) - (0 if anchors else n_anchors))  # The stage `anchors` stops where none is left.
-        rows |= {"anchors": n_anchors, "influence": min(config.quality.sample, left)}
+        rows["influence"] = min(config.quality.sample, left)
     return rows
 
 
@@ -205,6 +213,20 @@ def _embedding_cost(config: RunConfig, pool: Pool) -> _ModelCost:
     return _ModelCost(
         tokens, flops, "estimated", flops / (_EMBEDDING_UTILISATION * _peak(config, config.embedding.dtype))
     )
+
+
+def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:
+    """Two operations a parameter and token, of problem and solution and of the solution once more."""
+    method = config.answer_likelihoods
+    characters = sum(len(sample_text(row)) + len(row.solution) for row in pool)
+    tokens, n_parameters = int(characters / _CHARS_PER_TOKEN), _count_parameters(method.model)
+    if n_parameters is None:
+        return _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk, so time is unknown")
+    flops = 2 * n_parameters * tokens
+    if not isinstance(method.engine, LocalEngine):
+        return _ModelCost(tokens, flops, "estimated", None, "a server scores, and how fast it is only it knows")
+    seconds = flops / (_CPU_UTILISATION * _peak(config, method.dtype))
+    return _ModelCost(tokens, flops, "estimated", seconds)
 
 
 def _tokens(pool: Pool) -> Float[np.ndarray, " n"]:

@@ -12,7 +12,9 @@ from typing import Protocol
 
 from qads.config import RunConfig
 from qads.errors import ConfigError, CorruptError, RunError
+from qads.run.context import StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
+from qads.run.limits import check_limits
 from qads.run.plan import (
     local_sources,
     plan_stages,
@@ -24,13 +26,15 @@ from qads.run.plan import (
     with_dependents,
 )
 from qads.run.reuse import read_reused
-from qads.run.stages import STAGE_FUNCTIONS, StageContext
-from qads.selection.budget import resolve_budget
+from qads.run.stages import STAGE_FUNCTIONS
 
-__all__ = ["STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
+__all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
 
-STAGES = (*STAGE_FUNCTIONS, "report")
-"""Every stage there is, in order. `report` is written by whoever shows the run."""
+STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
+"""Every stage there is, in order. The last two are made by whoever explains or shows the run."""
+
+OCCASIONAL = ("tokens", "targets", "likelihoods", "given")
+"""Stages that few runs have."""
 
 
 class Observer(Protocol):
@@ -110,7 +114,7 @@ def run_pipeline(
     wanted = names[: names.index(until) + 1] if until else names
     own = (run.root / "pool" / "pool.parquet", run.root / "mixture" / "train.jsonl")
     folders = [run.root / name for name in STAGES]
-    refuse_own_output((*config.pool.sources, *config.anchors.sources), own, folders)
+    refuse_own_output((*config.pool.sources, *config.anchors.sources, *config.constraints.files), own, folders)
     with run.lock():
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
@@ -127,7 +131,7 @@ def run_pipeline(
         for number, name in enumerate(wanted, 1):
             manifests[name] = _complete(name, number, len(wanted), stages[name], context, observer)
             if name == "pool":
-                _check_early(context, manifests["pool"]["rows"], wanted)
+                _check_early(context, wanted)
     return RunResult(run.root, manifests)
 
 
@@ -142,10 +146,10 @@ def _check_config_file(path: Path) -> None:
     )
 
 
-def _check_early(context: StageContext, n_rows: int, wanted: Sequence[str]) -> None:
+def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
-    if "select" in wanted:
-        resolve_budget(context.config.budget, n_rows, method="budget")
+    if "select" in wanted and context.stages["select"].manifest() is None:
+        check_limits(context.pool, context.config, context.named)
     if "anchors" in wanted and context.stages["anchors"].manifest() is None:
         _ = context.own_anchors  # Read now, kept for the stage.
 

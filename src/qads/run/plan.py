@@ -12,13 +12,14 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from qads.config import RunConfig
+from qads.config import ConstraintsConfig, RunConfig, Tokens
 from qads.datasets import atomic_path, expand_sources, source_identity
-from qads.embed import Embedder
+from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
 from qads.errors import DriftError, InputError, PoolError
-from qads.models import resolve_device
-from qads.quality import Engine, EveryAnchor, LocalEngine, OneShotInfluence
+from qads.models import find_tokenizer, resolve_device
+from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence
 from qads.run.directory import StagePlan, file_sha256
+from qads.run.limits import ROLES
 
 __all__ = [
     "local_sources",
@@ -32,15 +33,30 @@ __all__ = [
     "with_dependents",
 ]
 
+_NEEDED = ("quality", "tokens", "targets", "likelihoods", "given")
+"""Stages that some selections read."""
+_NAMED_BY = {"select": ("exclude", "include"), "given": ("given",)}
+"""Stages that read files of `constraints`."""
+
 
 def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
     """The stages that this configuration has, in order, each with those that it reads."""
     reads: dict[str, tuple[str, ...]] = {"pool": (), "embed": ("pool",)}
-    if config.quality is not None:
+    if config.uses_anchors:
         reads["anchors"] = ("pool",) if config.anchors.sources else ("pool", "embed")
+    if config.quality is not None:
         reads |= {"influence": ("anchors",), "quality": ("embed", "influence")}
-    reads["select"] = ("embed", "quality") if config.quality else ("embed",)
+    if config.counts_tokens:
+        reads["tokens"] = ("pool",)
+    if "targets" in config.needs:
+        reads["targets"] = ("anchors",)
+    if "likelihoods" in config.needs:
+        reads["likelihoods"] = ("pool",)
+    if config.constraints.given:
+        reads["given"] = ("pool", "embed")
+    reads["select"] = ("embed", *(name for name in _NEEDED if name in reads))
     reads["mixture"] = ("pool", "select")
+    reads["coverage"] = (*(name for name in reads["select"] if name in ("embed", "quality", "tokens")), "select")
     return reads | {"report": tuple(reads)}
 
 
@@ -182,6 +198,9 @@ def plan_stages(
         contents = _contents({"pool": sources, "anchors": anchor_sources}.get(name, ()))
         inputs = {stage: plans[stage].fingerprint for stage in reads}
         inputs |= {f"file {source}": content for source, content in contents.items()}
+        for role in _NAMED_BY.get(name, ()):
+            named = _contents(getattr(config.constraints, role))
+            inputs |= {f"{role} {source}": content for source, content in named.items()}
         plans[name] = StagePlan(name, _settings(config, name, list(contents)), inputs, _execution(config, name))
         if name == until:
             break
@@ -191,14 +210,17 @@ def plan_stages(
 def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any]:
     """Everything that changes the result of a stage."""
     quality, anchors = config.quality, config.anchors
+    if name in (*_NEEDED[1:], "select", "coverage"):
+        return _selection_settings(config, name)
     if name == "pool":
         return {"pool": dataclasses.asdict(config.pool) | {"sources": sources}}
     if name == "embed":
         return {"embedding": _method(config.embedding, config), **_foreign_code(config)}
-    if name == "anchors" and quality is not None:
+    if name == "anchors":
         own = {"columns": anchors.columns, "on_bad_row": anchors.on_bad_row, "sources": sources}
         chosen = own if sources else {"n": anchors.n_chosen}
-        return {"anchors": chosen, "quality": {"sample": quality.sample}, "seed": config.seed}
+        drawn = {"quality": {"sample": quality.sample}, "seed": config.seed} if quality else {}
+        return {"anchors": chosen, **drawn}
     if name == "influence" and quality is not None:
         method = _method(quality.influence, config)
         if isinstance(quality.influence.stopping, EveryAnchor):
@@ -208,12 +230,35 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
     if name == "quality" and quality is not None:
         aggregate = {"aggregate": quality.influence.aggregate}
         return {"quality": {"influence": aggregate, "scorer": dataclasses.asdict(quality.scorer)}}
-    if name == "select":
-        return {"selection": dataclasses.asdict(config.selection), "budget": config.budget}
     return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
 
 
-def _method(method: Embedder | OneShotInfluence, config: RunConfig) -> dict[str, Any]:
+def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
+    """Everything that changes the selection, or what it needs."""
+    if name == "tokens":
+        scorer = config.quality.influence if config.quality else OneShotInfluence()
+        revision = None if config.tokenizer else scorer.revision
+        identity = find_tokenizer(config.tokenizer or scorer.model, revision=revision).identity
+        return {"tokenizer": identity, "template": dataclasses.asdict(scorer.template), **_foreign_code(config)}
+    if name == "likelihoods":
+        return {"likelihoods": _method(config.answer_likelihoods, config), **_foreign_code(config)}
+    if name in ("targets", "given"):
+        return {"embedding": _method(config.embedding, config), **_foreign_code(config)}
+    if name == "coverage":
+        return {"metric": getattr(config.selection, "metric", "euclidean")}
+    budgets = [str(amount) if isinstance(amount, Tokens) else amount for amount in config.budgets]
+    settings = {
+        "selection": dataclasses.asdict(config.selection),
+        "budget": budgets[0] if len(budgets) == 1 else budgets,
+    }
+    if config.constraints != ConstraintsConfig():
+        # Which files they are says their content, among the inputs.
+        kept = dataclasses.asdict(config.constraints)
+        settings["constraints"] = {name: value for name, value in kept.items() if name not in ROLES}
+    return settings
+
+
+def _method(method: Embedder | OneShotInfluence | AnswerLikelihoods, config: RunConfig) -> dict[str, Any]:
     """Its settings, with what `model` and `dtype` stand for here: those weights and that precision make the result."""
     settings = dataclasses.asdict(method)
     found = _engine(method).identity(
@@ -222,9 +267,9 @@ def _method(method: Embedder | OneShotInfluence, config: RunConfig) -> dict[str,
     return settings | {name: value for name, value in found.items() if name in settings}
 
 
-def _engine(method: Embedder | OneShotInfluence) -> Engine:
+def _engine(method: Embedder | OneShotInfluence | AnswerLikelihoods) -> Engine:
     """What runs its model; that of an embedder runs here."""
-    return method.engine if isinstance(method, OneShotInfluence) else LocalEngine()
+    return LocalEngine() if isinstance(method, SentenceEmbedder | LMEmbedder) else method.engine
 
 
 def _foreign_code(config: RunConfig) -> dict[str, Any]:
@@ -234,10 +279,11 @@ def _foreign_code(config: RunConfig) -> dict[str, Any]:
 
 def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     """What moves the results of a model within floating-point rounding."""
-    if name not in ("embed", "influence"):
+    if name not in ("embed", "influence", "targets", "likelihoods", "given"):
         return {}
     how = config.execution
-    if name == "influence" and config.quality and not isinstance(_engine(config.quality.influence), LocalEngine):
+    scoring = {"influence": config.quality and config.quality.influence, "likelihoods": config.answer_likelihoods}
+    if (method := scoring.get(name)) and not isinstance(method.engine, LocalEngine):
         return {"device": "served"}
     device = resolve_device(how.device)
     return {"device": str(device), "max_tokens_per_batch": how.pass_size(device.type) or "auto"}

@@ -7,71 +7,21 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qads.config import RunConfig
-from qads.datasets import atomic_path, load_pool, write_pool
+from qads.datasets import atomic_path, load_pool
 from qads.embed import Embeddings
-from qads.errors import AlignmentError, InputError
-from qads.pool import Pool, Progress, Selection
+from qads.errors import InputError
+from qads.pool import Pool
 from qads.quality import Cost, Influence, choose_anchors, stopping_outcomes, stratified_sample
+from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory, write_json
-from qads.run.reuse import ReusedRun
+from qads.run.selecting import run_given, run_likelihoods, run_mixture, run_select, run_targets, run_tokens
 
-__all__ = ["STAGE_FUNCTIONS", "StageContext"]
-
-Facts = dict[str, Any]
-
-
-@dataclass
-class StageContext:
-    """What stages share: configuration, folders, and arrays that an earlier stage left, read when needed."""
-
-    config: RunConfig
-    stages: Mapping[str, StageDirectory]
-    progress: Progress
-    sources: tuple[str, ...]
-    anchor_sources: tuple[str, ...]
-    reused: tuple[ReusedRun, ...] = ()
-    """Other runs whose scores are taken over."""
-
-    @cached_property
-    def pool(self) -> Pool:
-        """The candidates."""
-        return _read_pool(self.stages["pool"].path / "pool.parquet")
-
-    @cached_property
-    def own_anchors(self) -> Pool | None:
-        """The target skill as the user's files give it; None where it is chosen from the pool."""
-        settings = self.config.anchors
-        if not self.anchor_sources:
-            return None
-        return load_pool(self.anchor_sources, columns=settings.columns, on_bad_row=settings.on_bad_row)
-
-    @cached_property
-    def embeddings(self) -> np.ndarray:
-        """Vectors of the pool, memory-mapped."""
-        vectors = np.load(self.stages["embed"].path / "embeddings.npy", mmap_mode="r")
-        if len(vectors) != len(self.pool):
-            raise AlignmentError(f"embeddings have {len(vectors)} rows but the pool {len(self.pool)}: --redo embed")
-        return vectors
-
-    @cached_property
-    def anchors(self) -> Pool:
-        """The target skill."""
-        return _read_pool(self.stages["anchors"].path / "anchors.parquet")
-
-    @cached_property
-    def candidates(self) -> np.ndarray:
-        """Positions in the pool of the rows that are really scored."""
-        return np.load(self.stages["anchors"].path / "candidates.npy")
+__all__ = ["STAGE_FUNCTIONS"]
 
 
 def run_pool(context: StageContext, stage: StageDirectory) -> Facts:
@@ -81,7 +31,7 @@ def run_pool(context: StageContext, stage: StageDirectory) -> Facts:
         context.sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row,
         progress=context.progress,
     )  # fmt: skip
-    _write_table(pool.table, stage.path / "pool.parquet")
+    write_table(pool.table, stage.path / "pool.parquet")
     return {
         "rows": len(pool),
         "rejected": len(pool.rejected),
@@ -112,17 +62,16 @@ def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
     if anchors is None:
         chosen = choose_anchors(context.pool, context.embeddings, context.config.anchors.n_chosen).tolist()
         anchors = context.pool.take(chosen)
-    if len(chosen) == len(context.pool):
+    if len(chosen) == len(context.pool) and context.config.quality is not None:
         raise InputError(
             f"anchors: all {len(chosen)} rows of the pool were chosen as anchors, so none is left to score. Choose "
             "fewer (--anchors N), give samples of your own (--anchors FILE), or select without quality."
         )
-    assert context.config.quality is not None
-    sample = context.config.quality.sample
-    candidates = stratified_sample(context.pool, sample, exclude=chosen, seed=context.config.seed)
-    _write_table(anchors.table, stage.path / "anchors.parquet")
-    with atomic_path(stage.path / "candidates.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, candidates)
+    write_table(anchors.table, stage.path / "anchors.parquet")
+    candidates = np.empty(0, np.int64)
+    if (quality := context.config.quality) is not None:
+        candidates = stratified_sample(context.pool, quality.sample, exclude=chosen, seed=context.config.seed)
+        write_array(candidates, stage.path / "candidates.npy")
     return {
         "rows": len(anchors),
         "candidates": len(candidates),
@@ -146,7 +95,7 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
         shards=stage.shards,
         progress=context.progress,
     )
-    _write_table(found.to_table(), stage.path / "influence.parquet")
+    write_table(found.to_table(), stage.path / "influence.parquet")
     return {
         "rows": len(candidates),
         "anchors": len(context.anchors),
@@ -194,9 +143,8 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     origin = np.full(len(quality), "predicted", dtype=object)
     origin[scored] = "real"
     table = pa.table({"id": context.pool.table["id"], "quality": quality, "origin": pa.array(origin, pa.string())})
-    _write_table(table, stage.path / "quality.parquet")
-    with atomic_path(stage.path / "quality.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, quality)
+    write_table(table, stage.path / "quality.parquet")
+    write_array(quality, stage.path / "quality.npy")
     write_json(stage.path / "agreement.json", facts["agreement"])
     return {"rows": len(quality), "real": len(scored), "predicted": len(quality) - len(scored), **facts}
 
@@ -218,44 +166,8 @@ def _write_real_quality(context: StageContext, stage: StageDirectory, sample: Po
     }
     groups = found.by_group(aggregate)
     summary |= {f"quality on {name}": pa.array(q, mask=np.isnan(q)) for name, q in groups.items()}
-    _write_table(pa.table(summary), stage.path / "quality_real.parquet")
+    write_table(pa.table(summary), stage.path / "quality_real.parquet")
     return quality
-
-
-def run_select(context: StageContext, stage: StageDirectory) -> Facts:
-    """Embeddings and quality -> selection.parquet."""
-    config = context.config
-    quality = None if config.quality is None else np.load(context.stages["quality"].path / "quality.npy")
-    chosen: Selection = config.selection(context.embeddings, quality, budget=config.budget, progress=context.progress)
-    origin = pa.nulls(len(chosen), pa.string())
-    if config.quality is not None:
-        table = pq.read_table(context.stages["quality"].path / "quality.parquet", columns=["origin"])
-        origin = table["origin"].take(pa.array(chosen.indices))
-    ids = context.pool.table["id"].take(pa.array(chosen.indices))
-    names = ids.to_pylist()
-    columns = {
-        "step": pa.array(range(len(chosen)), pa.int64()),
-        "row": pa.array(chosen.indices),
-        "id": ids,
-        "gain": _nullable(chosen.gains),
-        "distance": _nullable(chosen.distances),
-        "nearest": pa.array([names[step] if step >= 0 else None for step in chosen.nearest], pa.string()),
-        "quality": pa.array(chosen.quality) if config.quality else pa.nulls(len(chosen), pa.float64()),
-        "quality_origin": origin,
-    }
-    _write_table(pa.table(columns), stage.path / "selection.parquet")
-    sources = context.pool.take(chosen.indices).rows_by_source()
-    return {"rows": len(chosen), "sources": {name: len(rows) for name, rows in sources.items()}}
-
-
-def run_mixture(context: StageContext, stage: StageDirectory) -> Facts:
-    """The selected rows with their reasons -> the file for the trainer."""
-    table = pq.read_table(context.stages["select"].path / "selection.parquet")
-    reasons = table.drop_columns(["row", "id"]).to_pylist()
-    rows = context.pool.take(table["row"].to_numpy())
-    name = "train.parquet" if context.config.output.format == "parquet" else "train.jsonl"
-    write_pool(rows, stage.path / name, format=context.config.output.format, extra=reasons)
-    return {"rows": len(rows), "train_file": name}
 
 
 STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
@@ -264,19 +176,14 @@ STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
     "anchors": run_anchors,
     "influence": run_influence,
     "quality": run_quality,
+    "tokens": run_tokens,
+    "targets": run_targets,
+    "likelihoods": run_likelihoods,
+    "given": run_given,
     "select": run_select,
     "mixture": run_mixture,
 }
 """Every stage, in the order in which they run."""
-
-
-def _read_pool(path: Path) -> Pool:
-    return Pool(pq.read_table(path))
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
 
 
 def _write_rejected(pool: Pool, stage: StageDirectory) -> dict[str, int]:
@@ -288,11 +195,6 @@ def _write_rejected(pool: Pool, stage: StageDirectory) -> dict[str, int]:
         for row in pool.rejected:
             file.write(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n")
     return dict(Counter(row.reason for row in pool.rejected))
-
-
-def _nullable(values: np.ndarray) -> pa.Array:
-    """What is not finite (nothing was maximised, there was no earlier pick) as null."""
-    return pa.array(values, mask=~np.isfinite(values))
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:

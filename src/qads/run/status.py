@@ -8,7 +8,7 @@ from typing import Any
 
 from qads.errors import RunError
 from qads.run.directory import RunDirectory, read_json
-from qads.run.pipeline import STAGES
+from qads.run.pipeline import OCCASIONAL, STAGES
 
 __all__ = ["RunStatus", "StageStatus", "read_status"]
 
@@ -48,8 +48,11 @@ def read_status(directory: str | Path) -> RunStatus:
         raise RunError(
             f"{root}: is not a run directory (it has no config.json). Runs are made by qads run or qads select."
         )
-    skipped = () if config.get("quality") else ("anchors", "influence", "quality")
-    stages = tuple(_stage_status(root / name) for name in STAGES if name not in skipped)
+    here = [name for name in STAGES if name not in OCCASIONAL or (root / name).exists()]
+    if not config.get("quality"):
+        unused = ("influence", "quality") if "targets" in here else ("anchors", "influence", "quality")
+        here = [name for name in here if name not in unused]
+    stages = tuple(_stage_status(root / name) for name in here)
     return RunStatus(root, RunDirectory(root).owner, stages)
 
 

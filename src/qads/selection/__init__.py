@@ -5,6 +5,7 @@ from __future__ import annotations
 from qads.selection.baselines import RandomSelection, TopQuality
 from qads.selection.budget import TokenBudget
 from qads.selection.constraints import Constraints, Grouping, Quota
+from qads.selection.coverage import Coverage, coverage, find_knee
 from qads.selection.dedup import D4, SemDeDup
 from qads.selection.deita import Deita
 from qads.selection.facility import FacilityLocation
@@ -18,6 +19,7 @@ from qads.selection.stratified import StratifiedRandom
 __all__ = [
     "D4",
     "Constraints",
+    "Coverage",
     "Deita",
     "FacilityLocation",
     "Gist",
@@ -36,6 +38,8 @@ __all__ = [
     "StratifiedRandom",
     "TokenBudget",
     "TopQuality",
+    "coverage",
+    "find_knee",
 ]
 
 Selector = (

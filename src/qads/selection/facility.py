@@ -59,6 +59,7 @@ class FacilityLocation:
     seed: int = 0
     """Seed of the draw of witnesses."""
 
+    takes_limits: ClassVar[bool] = False  # It picks a whole; see `ranked.py: unlimited_inputs`.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:

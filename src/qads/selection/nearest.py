@@ -46,6 +46,7 @@ class NearestToAnchors:
     """Name of the method in a configuration."""
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    takes_limits: ClassVar[bool] = False  # It picks a whole; see `ranked.py: unlimited_inputs`.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __call__(

@@ -48,6 +48,8 @@ class KMeansPrototypes:
     seed: int = 0
     """Seed of k-means."""
 
+    takes_limits: ClassVar[bool] = False  # It picks a whole; see `ranked.py: unlimited_inputs`.
+    prefix_closed: ClassVar[bool] = False
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:

@@ -52,6 +52,7 @@ class StratifiedRandom:
     """Seed of the draw."""
 
     needs: ClassVar[tuple[str, ...]] = ("groups",)
+    takes_limits: ClassVar[bool] = False  # It picks a whole; see `ranked.py: unlimited_inputs`.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
@@ -101,8 +102,13 @@ class StratifiedRandom:
             progress(inputs.terms.k, inputs.terms.k)
         return unlimited_selection(
             rows[np.lexsort((group, turn))], np.full(len(rows), np.nan), inputs, kind=self.kind,
-            prefix_closed=self.shares == "equal",
+            prefix_closed=self.prefix_closed,
         )  # fmt: skip
+
+    @property
+    def prefix_closed(self) -> bool:
+        """Whether the first picks are the selection for a smaller budget."""
+        return self.shares == "equal"
 
     def _weights(self, sizes: Sequence[int]) -> list[Fraction]:
         if self.shares == "equal":

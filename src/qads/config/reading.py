@@ -1,10 +1,4 @@
-"""One run, as YAML.
-
-The configuration is the methods themselves: a section is a dataclass, its keys are the fields of that
-dataclass, and `kind` picks the class where there are several. Unknown keys are errors that name the nearest
-known one. Nothing in a configuration names a place that is written to: the run directory is the caller's to
-choose.
-"""
+"""YAML -> `RunConfig`, and what is said about a mistake in it."""
 
 from __future__ import annotations
 
@@ -12,178 +6,17 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from qads.cluster import Execution
-from qads.embed import Embedder, SentenceEmbedder
-from qads.errors import ConfigError, InputError
-from qads.pool import Kind
-from qads.quality import OneShotInfluence, RidgeScorer
-from qads.selection import KCenterGreedy, Selector, TopQuality
+from qads.config.sections import RunConfig
+from qads.errors import ConfigError
 
-__all__ = [
-    "AnchorsConfig",
-    "OutputConfig",
-    "PoolConfig",
-    "QualityConfig",
-    "RunConfig",
-    "load_config",
-    "parse_budget",
-]
-
-Sources = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-"""One source or several."""
-_FORBID: Mapping[str, Any] = {"extra": "forbid"}
-
-
-def parse_budget(value: object) -> int | float:
-    """A budget as the user writes it: ``1000`` rows, ``0.1`` or ``10%`` of the pool.
-
-    >>> parse_budget("10%"), parse_budget("0.1"), parse_budget("1000")
-    (0.1, 0.1, 1000)
-
-    Raises:
-        ConfigError: it is neither a count of 1 at least nor a fraction in (0, 1].
-    """
-    text = str(value).strip().replace("_", "")
-    try:
-        if text.endswith("%"):
-            # In decimal, since 14.3 / 100 is not the double nearest to 0.143.
-            budget: int | float = float(Decimal(text[:-1]) / 100)
-        else:
-            budget = int(text) if text.lstrip("+-").isdigit() else float(text)
-    except (ValueError, InvalidOperation):
-        raise ConfigError(f"budget: {value!r} is neither a count (1000) nor a fraction (0.1, 10%).") from None
-    if isinstance(budget, int) and budget < 1:
-        raise ConfigError(f"budget: {value!r} is no number of rows; a count must be 1 at least.")
-    if isinstance(budget, float) and not 0 < budget <= 1:
-        raise ConfigError(
-            f"budget: {value!r} is no share of a pool; a fraction must lie in (0, 1] (or (0%, 100%]), and a "
-            "count must be a whole number (1000)."
-        )
-    return budget
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolConfig:
-    """The candidate samples."""
-
-    sources: Sources
-    """Files, globs, folders, ``-`` or ``hf://owner/name``."""
-    columns: dict[str, str] = field(default_factory=dict[str, str])
-    """Field -> column, for shapes that are not recognised."""
-    kind: Kind | None = None
-    """Set for every row instead of detected."""
-    on_bad_row: Literal["error", "skip"] = "error"
-    """What a line that cannot be read does."""
-
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
-
-    def __post_init__(self) -> None:
-        if not self.sources or not all(self.sources):
-            raise InputError(
-                f"pool.sources is {list(self.sources)}; it must name files, folders, - or hf://owner/name."
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnchorsConfig:
-    """The samples whose solutions should become likelier: the target skill."""
-
-    sources: Sources = ()
-    """Files of the user's own; empty means choosing from the pool."""
-    columns: dict[str, str] = field(default_factory=dict[str, str])
-    """Field -> column, for shapes that are not recognised."""
-    n: int | None = None
-    """How many are chosen from the pool, balanced over its sources of worked solutions; 16 unless said otherwise."""
-    on_bad_row: Literal["error", "skip"] = "error"
-    """What a line of the sources that cannot be read does."""
-
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
-
-    def __post_init__(self) -> None:
-        if self.n is not None and self.n < 1:
-            raise InputError(f"anchors.n is {self.n}; there must be one anchor at least.")
-        if self.n is not None and self.sources:
-            raise InputError("anchors.n chooses from the pool, which anchors.sources replaces; give one of them.")
-
-    @property
-    def n_chosen(self) -> int:
-        """Anchors to choose from the pool."""
-        return 16 if self.n is None else self.n
-
-
-@dataclass(frozen=True, kw_only=True)
-class QualityConfig:
-    """Real influence of a sample of the pool, and a scorer that predicts the rest."""
-
-    sample: int = 256
-    """Rows that are really scored, drawn evenly over the sources; the whole pool if it is not larger."""
-    influence: OneShotInfluence = field(default_factory=OneShotInfluence)
-    """How they are scored."""
-    scorer: RidgeScorer = field(default_factory=RidgeScorer)
-    """What predicts the others."""
-
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
-
-    def __post_init__(self) -> None:
-        if self.sample < 10:
-            raise InputError(f"quality.sample is {self.sample}; the scorer needs 10 scored rows at least.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputConfig:
-    """The file for the trainer."""
-
-    format: Literal["jsonl", "parquet", "alpaca", "messages", "sharegpt"] = "jsonl"
-    """Shape of a row."""
-
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything a run needs."""
-
-    pool: PoolConfig
-    """Candidates."""
-    budget: Annotated[int | float, BeforeValidator(parse_budget)]
-    """Rows to select: a count, or a fraction in (0, 1]; ``10%`` is a fraction."""
-    embedding: Annotated[Embedder, Field(discriminator="kind")] = field(default_factory=SentenceEmbedder)
-    """What "near" means."""
-    anchors: AnchorsConfig = field(default_factory=AnchorsConfig)
-    """The target skill."""
-    quality: QualityConfig | None = field(default_factory=QualityConfig)
-    """What a row is worth; null selects without quality."""
-    selection: Annotated[Selector, Field(discriminator="kind")] = field(default_factory=KCenterGreedy)
-    """Which rows to keep."""
-    output: OutputConfig = field(default_factory=OutputConfig)
-    """The file for the trainer."""
-    execution: Execution = field(default_factory=Execution)
-    """How fast, never what."""
-    seed: int = 0
-    """Seed of the draw of the scored sample."""
-
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; it must be a whole number ≥ 0.")
-        if "-" in self.pool.sources and "-" in self.anchors.sources:
-            raise InputError("pool.sources and anchors.sources both read standard input; only one of them can.")
-        if self.quality is None and isinstance(self.selection, TopQuality):
-            raise ConfigError(
-                "selection.kind is 'top-quality', but quality is null (--no-quality): there is none to rank by. Take "
-                "another kind (kcenter, random), or let quality be measured."
-            )
-
+__all__ = ["load_config"]
 
 _ADAPTER = TypeAdapter(RunConfig)
 
@@ -283,6 +116,8 @@ def _section_classes(hint: object) -> list[type]:
     """The dataclasses that a field may hold, the default first."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
+    if get_origin(hint) is dict:
+        return []  # Its values may be sections; it is none.
     members = get_args(hint) if get_origin(hint) is not None or get_args(hint) else (hint,)
     return [m for m in members if isinstance(m, type) and dataclasses.is_dataclass(m)]
 
@@ -320,11 +155,15 @@ def _explain(raw: Mapping[str, Any], found: ErrorDetails) -> str:
     """One line for one pydantic error: dotted path, what was wrong, what is possible."""
     cls, section, path = cast("type | None", RunConfig), cast(Any, raw), list[str]()
     unknown = found["type"] == "unexpected_keyword_argument"
+    hint: object = None
     for part in found["loc"][: -1 if unknown else None]:
         if cls is not None and part not in _names(cls):
             continue  # A tag that pydantic puts into the path of a union.
         path.append(str(part))
-        hint = get_type_hints(cls, include_extras=True)[str(part)] if cls is not None else None
+        if cls is not None:
+            hint = get_type_hints(cls, include_extras=True)[str(part)]
+        else:  # An entry of a mapping has what its values have.
+            hint = get_args(hint)[1] if get_origin(hint) is dict else None
         section = cast(Any, section.get(part, {}) if isinstance(section, Mapping) else {})
         cls = _chosen_class(hint, section) if isinstance(section, Mapping) else None
     if unknown and cls is not None:

@@ -1,0 +1,30 @@
+"""One run, as YAML.
+
+The configuration is the methods themselves: a section is a dataclass, its keys are the fields of that
+dataclass, and `kind` picks the class where there are several. Unknown keys are errors that name the nearest
+known one. Nothing in a configuration names a place that is written to: the run directory is the caller's to
+choose.
+"""
+
+from __future__ import annotations
+
+from qads.config.amounts import Amount, Tokens, parse_budget, parse_limit
+from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
+from qads.config.reading import load_config
+from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, QualityConfig, RunConfig
+
+__all__ = [
+    "ANY_OTHER",
+    "Amount",
+    "AnchorsConfig",
+    "ConstraintsConfig",
+    "OutputConfig",
+    "PoolConfig",
+    "QualityConfig",
+    "QuotaConfig",
+    "RunConfig",
+    "Tokens",
+    "load_config",
+    "parse_budget",
+    "parse_limit",
+]

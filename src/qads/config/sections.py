@@ -1,0 +1,209 @@
+"""The sections of a configuration: one dataclass each, their fields the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from qads.cluster import Execution
+from qads.config.amounts import Amount, Tokens, parse_budget
+from qads.config.limits import ConstraintsConfig, Sources
+from qads.embed import Embedder, SentenceEmbedder
+from qads.errors import ConfigError, InputError
+from qads.pool import Kind
+from qads.quality import AnswerLikelihoods, OneShotInfluence, RidgeScorer
+from qads.selection import Deita, KCenterGreedy, Selector, TopQuality
+
+__all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "QualityConfig", "RunConfig"]
+
+_FORBID: Mapping[str, Any] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolConfig:
+    """The candidate samples."""
+
+    sources: Sources
+    """Files, globs, folders, ``-`` or ``hf://owner/name``."""
+    columns: dict[str, str] = field(default_factory=dict[str, str])
+    """Field -> column, for shapes that are not recognised."""
+    kind: Kind | None = None
+    """Set for every row instead of detected."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """What a line that cannot be read does."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not self.sources or not all(self.sources):
+            raise InputError(
+                f"pool.sources is {list(self.sources)}; it must name files, folders, - or hf://owner/name."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorsConfig:
+    """The samples whose solutions should become likelier: the target skill."""
+
+    sources: Sources = ()
+    """Files of the user's own; empty means choosing from the pool."""
+    columns: dict[str, str] = field(default_factory=dict[str, str])
+    """Field -> column, for shapes that are not recognised."""
+    n: int | None = None
+    """How many are chosen from the pool, balanced over its sources of worked solutions; 16 unless said otherwise."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """What a line of the sources that cannot be read does."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.n is not None and self.n < 1:
+            raise InputError(f"anchors.n is {self.n}; there must be one anchor at least.")
+        if self.n is not None and self.sources:
+            raise InputError("anchors.n chooses from the pool, which anchors.sources replaces; give one of them.")
+
+    @property
+    def n_chosen(self) -> int:
+        """Anchors to choose from the pool."""
+        return 16 if self.n is None else self.n
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityConfig:
+    """Real influence of a sample of the pool, and a scorer that predicts the rest."""
+
+    sample: int = 256
+    """Rows that are really scored, drawn evenly over the sources; the whole pool if it is not larger."""
+    influence: OneShotInfluence = field(default_factory=OneShotInfluence)
+    """How they are scored."""
+    scorer: RidgeScorer = field(default_factory=RidgeScorer)
+    """What predicts the others."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.sample < 10:
+            raise InputError(f"quality.sample is {self.sample}; the scorer needs 10 scored rows at least.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """The file for the trainer."""
+
+    format: Literal["jsonl", "parquet", "alpaca", "messages", "sharegpt"] = "jsonl"
+    """Shape of a row."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything a run needs."""
+
+    pool: PoolConfig
+    """Candidates."""
+    budget: Annotated[Amount | tuple[Amount, ...], BeforeValidator(parse_budget)]
+    """What to select: a count of rows, a fraction of the pool (``10%``), or ``2M tokens``; a list for several."""
+    embedding: Annotated[Embedder, Field(discriminator="kind")] = field(default_factory=SentenceEmbedder)
+    """What "near" means."""
+    anchors: AnchorsConfig = field(default_factory=AnchorsConfig)
+    """The target skill."""
+    quality: QualityConfig | None = field(default_factory=QualityConfig)
+    """What a row is worth; null selects without quality."""
+    selection: Annotated[Selector, Field(discriminator="kind")] = field(default_factory=KCenterGreedy)
+    """Which rows to keep."""
+    constraints: ConstraintsConfig = field(default_factory=ConstraintsConfig)
+    """What the selection keeps to: quotas, rows that are out, in, or there already."""
+    likelihoods: AnswerLikelihoods | None = None
+    """How likely a model finds the solutions, for selections that rank by it; by default the model that scores."""
+    tokenizer: str | None = None
+    """Model whose tokens a token budget counts: alias, folder or hub id; by default the one that scores."""
+    output: OutputConfig = field(default_factory=OutputConfig)
+    """The file for the trainer."""
+    execution: Execution = field(default_factory=Execution)
+    """How fast, never what."""
+    seed: int = 0
+    """Seed of the draw of the scored sample."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; it must be a whole number ≥ 0.")
+        if "-" in self.pool.sources and "-" in self.anchors.sources:
+            raise InputError("pool.sources and anchors.sources both read standard input; only one of them can.")
+        if self.quality is None and isinstance(self.selection, TopQuality | Deita):
+            raise ConfigError(
+                f"selection.kind is {self.selection.kind!r}, but quality is null (--no-quality): there is none to rank "
+                "by. Take another kind (kcenter, random), or let quality be measured."
+            )
+        self._check_selection()
+
+    @property
+    def budgets(self) -> tuple[Amount, ...]:
+        """The budget, or all of them."""
+        return self.budget if isinstance(self.budget, tuple) else (self.budget,)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the budget is one of tokens."""
+        return isinstance(self.budgets[0], Tokens)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the selector takes beside embeddings and quality."""
+        return getattr(self.selection, "needs", ())
+
+    @property
+    def uses_anchors(self) -> bool:
+        """Whether samples of the target skill play a part."""
+        return self.quality is not None or "targets" in self.needs
+
+    @property
+    def answer_likelihoods(self) -> AnswerLikelihoods:
+        """What says how likely a model finds the solutions."""
+        if self.likelihoods is not None:
+            return self.likelihoods
+        scorer = self.quality.influence if self.quality else OneShotInfluence()
+        return AnswerLikelihoods(
+            model=scorer.model, revision=scorer.revision, dtype=scorer.dtype, engine=scorer.engine,
+            template=scorer.template, max_length=scorer.max_length,
+        )  # fmt: skip
+
+    def _check_selection(self) -> None:
+        """Refuse now what the selector would refuse after hours of embedding and scoring."""
+        kind, limits = self.selection.kind, self.constraints
+        if not getattr(self.selection, "takes_limits", True) and (limits != ConstraintsConfig() or self.counts_tokens):
+            what = "the budget is in tokens" if self.counts_tokens else "there are constraints"
+            raise ConfigError(
+                f"{what}, but selection.kind {kind!r} picks rows as a whole, which would not keep to them. Give a "
+                "count or a fraction and no constraints, or take a kind that picks one by one, such as kcenter."
+            )
+        if limits.given and not isinstance(self.selection, KCenterGreedy):
+            raise ConfigError(
+                f"constraints.given: selection.kind is {kind!r}, which does not look at distances to what is there "
+                "already. Keep those rows out with constraints.exclude, or take kind kcenter."
+            )
+        if limits.min_distance is not None and not getattr(self.selection, "knows_distances", False):
+            raise ConfigError(
+                f"constraints.min_distance: selection.kind is {kind!r}, which knows no distances. Leave it out, or "
+                "take kind kcenter or deita."
+            )
+        if len(self.budgets) > 1:
+            self._check_prefixes(kind)
+
+    def _check_prefixes(self, kind: str) -> None:
+        if not getattr(self.selection, "prefix_closed", True):
+            raise ConfigError(
+                f"budget: several were given, but with selection.kind {kind!r} a smaller budget is another selection. "
+                "Make a run for each."
+            )
+        if not self.constraints.prefix_closed:
+            raise ConfigError(
+                "budget: several were given, but constraints.quotas with at_least, share or a share of the budget as "
+                "at_most make a smaller budget another selection. Make a run for each, or limit by numbers of rows "
+                "(at_most: 500)."
+            )

@@ -1,0 +1,98 @@
+"""What the stages of one run share, and how they leave their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from qads.config import RunConfig
+from qads.datasets import atomic_path, load_pool
+from qads.errors import AlignmentError
+from qads.pool import Pool, Progress
+from qads.run.directory import StageDirectory
+from qads.run.limits import NamedFiles
+from qads.run.reuse import ReusedRun
+
+__all__ = ["Facts", "StageContext", "read_pool", "write_array", "write_table"]
+
+Facts = dict[str, Any]
+"""What a stage says in its manifest."""
+
+
+@dataclass
+class StageContext:
+    """What stages share: configuration, folders, and arrays that an earlier stage left, read when needed."""
+
+    config: RunConfig
+    stages: Mapping[str, StageDirectory]
+    progress: Progress
+    sources: tuple[str, ...]
+    anchor_sources: tuple[str, ...]
+    reused: tuple[ReusedRun, ...] = ()
+    """Other runs whose scores are taken over."""
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The candidates."""
+        return read_pool(self.stages["pool"].path / "pool.parquet")
+
+    @cached_property
+    def own_anchors(self) -> Pool | None:
+        """The target skill as the user's files give it; None where it is chosen from the pool."""
+        settings = self.config.anchors
+        if not self.anchor_sources:
+            return None
+        return load_pool(self.anchor_sources, columns=settings.columns, on_bad_row=settings.on_bad_row)
+
+    @cached_property
+    def embeddings(self) -> np.ndarray:
+        """Vectors of the pool, memory-mapped."""
+        vectors = np.load(self.stages["embed"].path / "embeddings.npy", mmap_mode="r")
+        if len(vectors) != len(self.pool):
+            raise AlignmentError(f"embeddings have {len(vectors)} rows but the pool {len(self.pool)}: --redo embed")
+        return vectors
+
+    @cached_property
+    def anchors(self) -> Pool:
+        """The target skill."""
+        return read_pool(self.stages["anchors"].path / "anchors.parquet")
+
+    @cached_property
+    def candidates(self) -> np.ndarray:
+        """Positions in the pool of the rows that are really scored."""
+        return np.load(self.stages["anchors"].path / "candidates.npy")
+
+    @cached_property
+    def named(self) -> NamedFiles:
+        """The rows that the files of `constraints` name."""
+        return NamedFiles.read(self.pool, self.config.constraints)
+
+    def array(self, stage: str, name: str) -> np.ndarray | None:
+        """An array that a stage left, memory-mapped; None where this run has no such stage."""
+        if stage not in self.stages:
+            return None
+        return np.load(self.stages[stage].path / name, mmap_mode="r")
+
+
+def read_pool(path: Path) -> Pool:
+    """The rows that a stage left."""
+    return Pool(pq.read_table(path))
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table, whole or not at all."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_array(array: np.ndarray, path: Path) -> None:
+    """Write an array, whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)

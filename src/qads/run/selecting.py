@@ -1,0 +1,164 @@
+"""The stages around the selection: what it needs beside embeddings and quality, itself, the files for trainers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from qads.datasets import write_pool
+from qads.embed import Embeddings
+from qads.errors import InputError
+from qads.models import open_tokenizer
+from qads.pool import Pool, Selection
+from qads.quality import OneShotInfluence, training_tokens
+from qads.run.budgets import budget_prefixes, largest_budget
+from qads.run.context import Facts, StageContext, write_array, write_table
+from qads.run.directory import StageDirectory
+from qads.run.limits import make_constraints
+
+__all__ = ["run_given", "run_likelihoods", "run_mixture", "run_select", "run_targets", "run_tokens"]
+
+
+def run_tokens(context: StageContext, stage: StageDirectory) -> Facts:
+    """Pool -> tokens.npy: tokens of every row as a trainer would see it."""
+    config = context.config
+    method = config.quality.influence if config.quality else OneShotInfluence()
+    opened = open_tokenizer(
+        config.tokenizer or method.model,
+        revision=None if config.tokenizer else method.revision,
+        trust_remote_code=config.execution.trust_remote_code,
+    )
+    renderer = method.template.renderer(opened.render_chat)
+    tokens = training_tokens(opened.tokenizer, renderer, context.pool, progress=context.progress)
+    write_array(tokens, stage.path / "tokens.npy")
+    return {"rows": len(tokens), "training_tokens": int(tokens.sum()), "longest": int(tokens.max())}
+
+
+def run_targets(context: StageContext, stage: StageDirectory) -> Facts:
+    """Anchors -> targets.npy, their embeddings."""
+    found = _embedded(context, context.anchors, stage)
+    write_array(found.vectors, stage.path / "targets.npy")
+    return {"rows": len(found), "tokens": found.n_tokens, "truncated": found.n_truncated}
+
+
+def run_likelihoods(context: StageContext, stage: StageDirectory) -> Facts:
+    """Pool -> likelihoods.npy [rows, 2]: of the solution given its problem, and alone; through shards."""
+    found = context.config.answer_likelihoods(
+        context.pool, execution=context.config.execution, shards=stage.shards, progress=context.progress
+    )
+    write_array(found, stage.path / "likelihoods.npy")
+    return {"rows": len(found), "without_likelihood": int(np.isnan(found).any(axis=1).sum())}
+
+
+def run_given(context: StageContext, stage: StageDirectory) -> Facts:
+    """What is trained on already -> given.npy, its embeddings; given.parquet, id and row where it is in the pool."""
+    named = context.named.given
+    vectors, facts = [context.embeddings[named.rows]], {"tokens": 0, "truncated": 0}
+    ids, rows = context.pool.table["id"].take(pa.array(named.rows)).to_pylist(), [*named.rows.tolist()]
+    if named.others is not None:
+        found = _embedded(context, named.others, stage)
+        vectors.append(found.vectors)
+        facts = {"tokens": found.n_tokens, "truncated": found.n_truncated}
+        ids, rows = [*ids, *named.others.strings("id")], [*rows, *[None] * len(found)]
+    write_array(np.concatenate(vectors), stage.path / "given.npy")
+    write_table(pa.table({"id": pa.array(ids), "row": pa.array(rows, pa.int64())}), stage.path / "given.parquet")
+    return {"rows": len(ids), "in_pool": len(named.rows), "embedded": named.n_others, **facts}
+
+
+def _embedded(context: StageContext, rows: Pool, stage: StageDirectory) -> Embeddings:
+    found = context.config.embedding(
+        rows, execution=context.config.execution, shards=stage.shards, progress=context.progress
+    )
+    vectors = np.array(found.vectors)
+    (stage.path / "joined.npy.partial").unlink(missing_ok=True)
+    return Embeddings(vectors, found.pool_fingerprint, found.n_tokens, found.n_truncated)
+
+
+def run_select(context: StageContext, stage: StageDirectory) -> Facts:
+    """Embeddings and quality -> selection.parquet."""
+    config, pool = context.config, context.pool
+    tokens, quality = context.array("tokens", "tokens.npy"), context.array("quality", "quality.npy")
+    more = {name: _need(context, name) for name in config.needs}
+    if config.constraints.given:
+        more["given"] = context.array("given", "given.npy")
+    if (limits := make_constraints(pool, config.constraints, context.named)) is not None:
+        more["constraints"] = limits
+    budget = largest_budget(config, len(pool), tokens, context.named.out)
+    chosen: Selection = config.selection(context.embeddings, quality, budget=budget, progress=context.progress, **more)
+    assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
+    write_table(_reasons(context, chosen), stage.path / "selection.parquet")
+    sources = pool.take(chosen.indices).rows_by_source()
+    return {
+        "rows": len(chosen),
+        "tokens_selected": None if tokens is None else int(tokens[chosen.indices].sum()),
+        "stopped": chosen.stopped,
+        "prefix_closed": chosen.prefix_closed,
+        "budgets": budget_prefixes(config, len(pool), chosen.indices, tokens),
+        "excluded_not_in_pool": context.named.exclude.n_others,
+        "sources": {name: len(rows) for name, rows in sources.items()},
+    }
+
+
+def _need(context: StageContext, name: str) -> Any:
+    """What a selector takes by this keyword."""
+    if name == "groups":
+        return context.pool.strings("source")
+    if name == "lengths":
+        tokens = context.array("tokens", "tokens.npy")
+        return [len(text) for text in context.pool.strings("solution")] if tokens is None else tokens
+    if name in ("targets", "likelihoods"):
+        return context.array(name, f"{name}.npy")
+    raise InputError(f"selection: needs {name!r}, which a run cannot give; call the selector from Python.")
+
+
+def _reasons(context: StageContext, chosen: Selection) -> pa.Table:
+    """A row a pick, in order, with the reason for it."""
+    has_quality = context.config.quality is not None
+    tokens = context.array("tokens", "tokens.npy")
+    origin = pa.nulls(len(chosen), pa.string())
+    if has_quality:
+        table = pq.read_table(context.stages["quality"].path / "quality.parquet", columns=["origin"])
+        origin = table["origin"].take(pa.array(chosen.indices))
+    ids = context.pool.table["id"].take(pa.array(chosen.indices))
+    columns = {
+        "step": pa.array(range(len(chosen)), pa.int64()),
+        "row": pa.array(chosen.indices),
+        "id": ids,
+        "gain": _nullable(chosen.gains),
+        "distance": _nullable(chosen.distances),
+        "nearest": pa.array(_nearest_ids(context, chosen, ids.to_pylist()), pa.string()),
+        "quality": pa.array(chosen.quality) if has_quality else pa.nulls(len(chosen), pa.float64()),
+        "quality_origin": origin,
+    }
+    if tokens is not None:
+        columns["tokens"] = pa.array(tokens[chosen.indices])
+    return pa.table(columns)
+
+
+def _nearest_ids(context: StageContext, chosen: Selection, names: list[str]) -> list[str | None]:
+    """The id of the nearest earlier pick, or of what was given."""
+    given: list[str] = []
+    if context.config.constraints.given:
+        given = pq.read_table(context.stages["given"].path / "given.parquet")["id"].to_pylist()
+    return [names[step] if step >= 0 else given[-2 - step] if step <= -2 else None for step in chosen.nearest.tolist()]
+
+
+def run_mixture(context: StageContext, stage: StageDirectory) -> Facts:
+    """The selected rows with their reasons -> the file for the trainer; of several budgets one for each smaller one."""
+    table = pq.read_table(context.stages["select"].path / "selection.parquet")
+    reasons = table.drop_columns(["row", "id"]).to_pylist()
+    rows, shape = table["row"].to_numpy(), context.config.output.format
+    ending = "parquet" if shape == "parquet" else "jsonl"
+    largest, *smaller = (context.stages["select"].manifest() or {})["budgets"]
+    files = {f"train.{ending}": largest["rows"]} | {f"train-{b['name']}.{ending}": b["rows"] for b in smaller}
+    for name, n in files.items():
+        write_pool(context.pool.take(rows[:n]), stage.path / name, format=shape, extra=reasons[:n])
+    return {"rows": len(rows), "train_file": f"train.{ending}", "train_files": files}
+
+
+def _nullable(values: np.ndarray) -> pa.Array:
+    """What is not finite (nothing was maximised, there was no earlier pick) as null."""
+    return pa.array(values, mask=~np.isfinite(values))
