@@ -35,7 +35,6 @@ MAY_LOAD_HEAVY = {
     "embed.py",
     *(f"kernels/{path.name}" for path in (SOURCE / "kernels").glob("*.py") if path.name != "distance.py"),
     "train.py",
-    "cluster.py",
     "run/estimate.py",
 }
 
@@ -81,6 +80,11 @@ def test_heavy_libraries_load_at_the_top_of_few_modules():
         if name.split(".")[0] in HEAVY
     ]
     assert wrong == []
+
+
+def test_ray_is_imported_in_one_place_and_when_it_is_used():
+    where = {file for file, _, tree in modules() for node in ast.walk(tree) for name in imported(node) if name == "ray"}
+    assert where == {"cluster/actors.py"}
 
 
 @pytest.mark.parametrize(

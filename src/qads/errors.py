@@ -9,6 +9,7 @@ QadsError                     all of them; the command line turns each into one 
 │   ├── ModelError            a model that cannot be opened or cannot do what was asked
 │   └── TooLongError          rows that do not fit the model's context under the policy "error"
 ├── EngineError (RuntimeError) a server that scores fails, or answers something else    exit 2
+├── ClusterError (RuntimeError) a cluster does not answer, or lost a part for good     exit 2
 └── RunError  (RuntimeError)  the run directory does not allow what was asked           exit 2
     ├── DriftError            a finished stage was made with other settings or inputs
     ├── LockedError           another run is using the directory
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 __all__ = [
     "AlignmentError",
+    "ClusterError",
     "ConfigError",
     "CorruptError",
     "DriftError",
@@ -66,6 +68,10 @@ class TooLongError(InputError):
 
 class EngineError(QadsError, RuntimeError):
     """A server that scores cannot be reached, fails, or answers something else than what was asked."""
+
+
+class ClusterError(QadsError, RuntimeError):
+    """A cluster does not answer, or a part of it was lost and is not started anew any more."""
 
 
 class RunError(QadsError, RuntimeError):

@@ -229,6 +229,7 @@ class Selection:
             len(self.distances),
             len(self.nearest),
             len(self.quality),
+            len(self.indices if self.tokens is None else self.tokens),
         }
         if len(lengths) != 1:
             raise AlignmentError(f"Selection: its columns have different lengths {sorted(lengths)}.")

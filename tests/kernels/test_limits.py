@@ -139,6 +139,37 @@ def test_a_walk_takes_the_first_rows_that_may_follow(n: int, data: st.DataObject
     assert walk(order, case.limits(n), case.k).tolist() == picks
 
 
+@pytest.mark.parametrize("share", [None, 0.5])
+@pytest.mark.parametrize("kind", ["one of each group", "two columns", "minima of many groups", "all at once"])
+def test_blocks_of_their_real_size_give_the_scan_under_limits_too(kind: str, share: float | None) -> None:
+    n, k = 3000, 400
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(40, 24))[rng.integers(0, 40, n)] + 0.5 * rng.normal(size=(n, 24))).astype(np.float32)
+    weight, few, many = rng.integers(0, 50, n) / 50, rng.integers(-1, 20, n), rng.integers(0, 450, n)
+    several = np.where(np.arange(200) % 3 == 0, 3, 0)
+    asked: dict[str, Any] = {
+        "one of each group": {"groups": [GroupLimits(many, np.zeros(450, np.int64), np.ones(450, np.int64))]},
+        "two columns": {
+            "groups": [
+                GroupLimits(many % 50, np.full(50, 7), np.full(50, 9)),
+                GroupLimits(few, np.zeros(20, np.int64), np.full(20, 25)),
+            ]
+        },
+        "minima of many groups": {"groups": [GroupLimits(many % 200, 2 * several, np.full(200, 7))]},
+        "all at once": {
+            "groups": [GroupLimits(many % 200, several, np.full(200, 4))],
+            "out": np.arange(0, n, 9),
+            "tokens": rng.integers(50, 900, n),
+            "max_tokens": 150_000,
+            "least_distance": 2.0,
+        },
+    }[kind]
+    rule: dict[str, Any] = {"start": [1], "k": k, "cosine": False, "distance_share": share}
+    expected = greedy_scan(x, weight, **rule, limits=Limits(n, k, **asked))
+    assert_same(greedy_lazy(x, weight, **rule, limits=Limits(n, k, **asked)), expected)
+    assert len(expected.indices) > 250
+
+
 def test_a_million_rows_are_walked() -> None:
     n = 1_000_000
     rng = np.random.default_rng(0)

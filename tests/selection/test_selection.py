@@ -62,6 +62,14 @@ def test_columns_of_different_length_are_refused(name: str) -> None:
         selection(**{name: short})
 
 
+def test_tokens_are_a_column_too() -> None:
+    whole = selection(tokens=np.array([5, 0, 2]), stopped="7 of 8 tokens: the next pick would exceed them")
+    assert (whole.n_tokens, whole.head(2).n_tokens, selection().n_tokens) == (7, 5, None)
+    assert whole.head(3).stopped == whole.stopped and whole.head(2).stopped is None
+    with pytest.raises((AlignmentError, TypeError)):
+        selection(tokens=np.array([5, 0]))
+
+
 def test_misaligned_columns_are_an_alignment_error_with_the_lengths() -> None:
     whole = selection()
     object.__setattr__(whole, "gains", whole.gains[:2])

@@ -283,6 +283,12 @@ def test_a_column_may_be_of_arrow_and_have_no_value() -> None:
         assert sel.indices.tolist() == [0, 1, 3]
 
 
+@pytest.mark.parametrize("max_tokens", [0, -5, True])
+def test_a_token_budget_is_a_whole_number(max_tokens: Any) -> None:
+    with pytest.raises(InputError, match=rf"TokenBudget: max_tokens is {max_tokens}; it must be a whole number ≥ 1"):
+        TokenBudget(max_tokens=max_tokens, tokens=[1])
+
+
 def test_selectors_that_know_no_distances_refuse_a_radius() -> None:
     for method in METHODS[1:]:
         with pytest.raises(InputError, match="it knows no distances"):

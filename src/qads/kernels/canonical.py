@@ -216,6 +216,8 @@ def race(
     cosine: bool,
     share: float,
     least: float,
+    groups: np.ndarray,
+    room: np.ndarray,
     weight: np.ndarray,
     squared: np.ndarray,
     near: np.ndarray,
@@ -238,6 +240,8 @@ def race(
         cosine: kind of distance.
         share: share of the distance in the sum; < 0 for the product.
         least: distance below which a row's score is −inf.
+        groups: group [c, b] of the rows in each column; −1 for one that may be picked without end.
+        room: picks [c, g] that may follow of each group, lowered by the picks; the score of a row without is −inf.
         weight: weight [b] of the rows.
         squared: squared distances [b] of the rows, lowered by the picks.
         near: numbers [b] of the nearest centres.
@@ -270,6 +274,12 @@ def race(
         won[step] = best
         results[0, step], results[1, step], results[2, step] = scores[best], squared[best], near[best]
         scores[best] = -np.inf
+        for column in range(len(groups)):
+            group = groups[column, best]
+            if group >= 0:
+                room[column, group] -= 1
+                if room[column, group] == 0:
+                    scores[groups[column] == group] = -np.inf
         for i in range(n):
             # What was picked, and in other modes what will not be, needs no distance.
             if (i < at if mode == IN_ORDER else scores[i] == -np.inf) or bound[best, i] < cut[i]:

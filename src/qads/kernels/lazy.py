@@ -217,26 +217,28 @@ class _Search:
 
     def _race(self, rows: Int[np.ndarray, " b"], rival: tuple[float, int] | None, mode: int) -> int:
         """Pick among the rows, as `canonical.race` does; returns the place after the last one that was dealt with."""
-        field, bounds, done = self._field, self._field.bounds, self.n_picked
+        field, bounds, limits, done = self._field, self._field.bounds, self._limits, self.n_picked
         right, left = bounds.right(rows), bounds.left[rows]
         bound = field.threads.one(lambda: field.product(right, field.product.prepared(left)))
         points, won, results = field.points.take(rows), np.empty(len(rows), np.int64), np.empty((3, len(rows)))
+        groups = limits.groups_of(rows)
 
-        def run(most: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+        def run(most: int, room: Int[np.ndarray, "c g"]) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
             squared, near, scores = field.squared[rows], field.near[rows], self._scores[rows]
             n_won = race(
                 bound, points, rows, rival or (0.0, 0), most, mode, field.n_centres, bounds.unit, self._cosine,
-                self._share, self._limits.least_distance, self._weight[rows], squared, near, scores, won, results,
+                self._share, limits.least_distance, groups, room, self._weight[rows], squared, near, scores,
+                won, results,
             )  # fmt: skip
             return n_won, squared, near, scores
 
-        n_won, squared, near, scores = run(min(len(rows), len(self.picks.indices) - done))
-        n_closings = self._limits.n_closings
-        end, n_admitted = len(rows), self._limits.admit(rows[won[:n_won]])
+        n_won, squared, near, scores = run(min(len(rows), len(self.picks.indices) - done), limits.room)
+        room, n_closings = limits.room, limits.n_closings
+        end, n_admitted = len(rows), limits.admit(rows[won[:n_won]])
         if n_admitted < n_won:  # The limits change there: what came after does not count.
-            n_won, squared, near, scores = run(n_admitted)
+            n_won, squared, near, scores = run(n_admitted, room)
             end = int(won[n_won - 1]) + 1 if n_won else 0
-            self._is_over = self._limits.is_out_of_tokens
+            self._is_over = limits.is_out_of_tokens
         winners, part = rows[won[:n_won]], slice(done, done + n_won)
         self.picks.indices[part], self.picks.gains[part] = winners, results[0, :n_won]
         self.picks.nearest[part] = results[2, :n_won]
@@ -246,8 +248,8 @@ class _Search:
         bounds.set_reach(rows, field.squared)
         self._scores[rows] = scores
         self._count(n_won)
-        if self._limits.n_closings > n_closings:
-            self._scores[self._limits.closed] = -np.inf
+        if limits.n_closings > n_closings:
+            self._scores[limits.closed] = -np.inf
         return end
 
     def _score(self, rows: Int[np.ndarray, " m"]) -> None:

@@ -1,9 +1,10 @@
 """What picks must keep to: counts a group, tokens, a least distance, rows that are out.
 
 Whoever may be picked only gets fewer: a group that is full stays full, a row that is too near stays too near, tokens
-run out, and once as many rows are owed to some groups as picks are left, the other groups are out for good. So a score
-that was an upper bound still is one, and greedy selection needs to know two things only: which rows are closed, and
-after which pick that changes. Inputs are checked by the caller.
+run out, and once as many rows are owed to some groups as picks are left, the other rows are out for good, and what is
+owed to a group is all the room it has. So a score that was an upper bound still is one, and greedy selection needs to
+know which rows are closed, what room their groups have, and after which pick that changes otherwise than by that pick
+taking its room. Inputs are checked by the caller.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from jaxtyping import Bool, Int, Int32
 __all__ = ["GroupLimits", "Limits", "walk"]
 
 _NO_MAXIMUM = np.iinfo(np.int64).max
-_PICKS, _OWED, _TOKENS = 0, 1, 2  # What of each is left, in an array that compiled code counts down.
+_PICKS, _OWED, _TOKENS, _BOUND = range(4)  # What of each is left, and whether all picks left are owed.
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,8 @@ class Limits:
         self._tokens = np.zeros(0, np.int64) if tokens is None else tokens.astype(np.int64, copy=False)
         self._max_tokens = max_tokens
         self._quotas = _Quotas.of(groups, n_rows)
-        self._left = np.array([k, self._quotas.owed.sum(), max_tokens], np.int64)
+        self._left = np.array([k, self._quotas.owed.sum(), max_tokens, False], np.int64)
+        _bind(*self._quotas, self._left)
         if out is not None:
             self.closed[out] = True
         if tokens is not None:
@@ -95,17 +97,21 @@ class Limits:
         """Picks that are still owed to groups."""
         return int(self._left[_OWED])
 
+    def groups_of(self, rows: Int[np.ndarray, " r"]) -> Int32[np.ndarray, "c r"]:
+        """The group of every row in each column; −1 for one without limits."""
+        return self._quotas.codes[:, rows]
+
     @property
-    def is_free(self) -> bool:
-        """Whether every row may be picked at any time."""
-        return not (len(self._quotas.codes) or len(self._tokens) or self.closed.any() or self.least_distance)
+    def room(self) -> Int[np.ndarray, "c g"]:
+        """How many picks of each group may follow, as a copy."""
+        return self._quotas.room.copy()
 
     def admit(self, rows: Int[np.ndarray, " r"]) -> int:
-        """Count picks, one after the other, as long as nothing changes for others.
+        """Count picks, one after the other, as long as each only takes room of its groups.
 
         Returns:
-            How many were counted. If a pick closed rows, it is the last of them; if one did not fit, it was not
-            counted, and `is_out_of_tokens` says so.
+            How many were counted. If after a pick all that are left are owed, it is the last of them; if a pick did
+            not fit, it was not counted, and `is_out_of_tokens` says so.
         """
         n_admitted, self.is_out_of_tokens, closes = _admit(rows, self._tokens, *self._quotas, self._left)
         if closes:
@@ -153,39 +159,43 @@ def walk(order: Int[np.ndarray, " n"], limits: Limits, k: int) -> Int[np.ndarray
 
 @numba.njit(cache=True)
 @no_type_check
-def _is_bound(left: np.ndarray) -> bool:
-    """Whether every pick that is left is owed to a group."""
-    return 0 < left[_OWED] and left[_OWED] == left[_PICKS]
+def _is_open(row: int, codes: np.ndarray, room: np.ndarray, owing: int, left: np.ndarray) -> bool:
+    """Whether the groups of a row have room, and it is of one that is owed if only those are picked."""
+    for part in range(len(codes)):
+        code = codes[part, row]
+        if (code < 0 and part == owing and left[_BOUND]) or (code >= 0 and room[part, code] == 0):
+            return False
+    return True
 
 
 @numba.njit(cache=True)
 @no_type_check
-def _is_open(row: int, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, left: np.ndarray) -> bool:
-    """Whether the groups of a row have room, and it is owed if only those are picked."""
-    for part in range(len(codes)):
-        code = codes[part, row]
-        if code >= 0 and room[part, code] == 0:
-            return False
-    return not _is_bound(left) or (codes[owing, row] >= 0 and owed[codes[owing, row]] > 0)
+def _bind(codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, left: np.ndarray) -> bool:
+    """If all picks that are left are owed by now, leave room for those only; returns whether that is news."""
+    if left[_BOUND] or left[_OWED] == 0 or left[_OWED] < left[_PICKS]:
+        return False
+    left[_BOUND] = True
+    for group in range(len(owed)):
+        room[owing, group] = min(room[owing, group], owed[group])
+    return True
 
 
 @numba.njit(cache=True)
 @no_type_check
 def _count(row: int, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, left: np.ndarray) -> bool:
-    """Take a pick off what is left; returns whether that closes a group."""
-    was_bound, is_full, is_met = _is_bound(left), False, False
+    """Take a pick off what is left; returns whether that fills a group."""
     left[_PICKS] -= 1
+    fills = False
     for part in range(len(codes)):
         code = codes[part, row]
         if code < 0:
             continue
         room[part, code] -= 1
-        is_full |= room[part, code] == 0
+        fills |= room[part, code] == 0
         if part == owing and owed[code] > 0:
             owed[code] -= 1
             left[_OWED] -= 1
-            is_met = owed[code] == 0
-    return is_full or (_is_bound(left) and (is_met or not was_bound))
+    return fills
 
 
 @numba.njit(cache=True)
@@ -194,16 +204,18 @@ def _admit(
     rows: np.ndarray, tokens: np.ndarray, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray,
     left: np.ndarray,
 ) -> tuple[int, bool, bool]:  # fmt: skip
-    """How many of the rows were counted; whether the next does not fit; whether the last of them closes a group."""
+    """How many of the rows were counted; whether the next does not fit; whether that closes a group."""
+    closes = False
     for number in range(len(rows)):
         row = rows[number]
         if len(tokens):
             if tokens[row] > left[_TOKENS]:
-                return number, True, False
+                return number, True, closes
             left[_TOKENS] -= tokens[row]
-        if _count(row, codes, room, owing, owed, left):
+        closes |= _count(row, codes, room, owing, owed, left)
+        if _bind(codes, room, owing, owed, left):
             return number + 1, False, True
-    return len(rows), False, False
+    return len(rows), False, closes
 
 
 @numba.njit(cache=True)
@@ -217,13 +229,14 @@ def _walk(
     for row in order:
         if n_picked == len(picks):
             break
-        if closed[row] or not _is_open(row, codes, room, owing, owed, left):
+        if closed[row] or not _is_open(row, codes, room, owing, left):
             continue
         if len(tokens):
             if tokens[row] > left[_TOKENS]:
                 return n_picked, True
             left[_TOKENS] -= tokens[row]
         _count(row, codes, room, owing, owed, left)
+        _bind(codes, room, owing, owed, left)
         picks[n_picked] = row
         n_picked += 1
     return n_picked, False
@@ -237,6 +250,6 @@ def _close(
     """Close the rows that are not open any more, in place; returns whether there were any."""
     any_closed = False
     for row in range(len(closed)):
-        if not closed[row] and not _is_open(row, codes, room, owing, owed, left):
+        if not closed[row] and not _is_open(row, codes, room, owing, left):
             closed[row] = any_closed = True
     return any_closed

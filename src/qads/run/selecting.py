@@ -88,6 +88,7 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
         more["constraints"] = limits
     budget = largest_budget(config, len(pool), tokens, context.named.out)
     chosen: Selection = config.selection(context.embeddings, quality, budget=budget, progress=context.progress, **more)
+    assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
     write_table(_reasons(context, chosen), stage.path / "selection.parquet")
     sources = pool.take(chosen.indices).rows_by_source()
     return {

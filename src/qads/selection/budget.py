@@ -35,8 +35,8 @@ class TokenBudget:
     """Tokens of every row of the pool, whole numbers [n]."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_tokens, bool) or self.max_tokens < 1:
-            raise InputError(f"TokenBudget: max_tokens is {self.max_tokens}; it must be 1 at least.")
+        if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 1:
+            raise InputError(f"TokenBudget: max_tokens is {self.max_tokens!r}; it must be a whole number ≥ 1.")
 
 
 Budget = int | float | np.integer[Any] | np.floating[Any] | TokenBudget

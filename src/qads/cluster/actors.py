@@ -1,0 +1,175 @@
+"""Shards as Ray actors, each in a process of its own. The only module that imports Ray, when a cluster is used.
+
+An actor that dies is started anew by Ray, on another machine if need be, and reads its rows again; the call it died in
+is repeated. It then has no centres, says so, and is told all of them (`kernels/rounds.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt16
+
+from qads.cluster.rows import StoredRows
+from qads.errors import ClusterError, InputError
+from qads.kernels.bounds import fast_product
+from qads.kernels.distance import Rows
+from qads.kernels.field import Threads
+from qads.kernels.sharded import Offer, Request, Shard
+
+__all__ = ["RayShards", "cluster"]
+
+_INLINE = 100_000  # Bytes up to which Ray sends an argument with the call.
+
+
+class ShardActor:
+    """A shard, as it lives in a process of its own."""
+
+    def __init__(
+        self,
+        x: Rows | StoredRows,
+        weight: Float[np.ndarray, " n"],
+        *,
+        first_row: int,
+        cosine: bool,
+        n_threads: int,
+        work: float,
+    ) -> None:
+        rows = x.read() if isinstance(x, StoredRows) else x
+        product = fast_product(work)
+        threads = Threads(n_threads, product)  # Never closed: they end with the process.
+        self._shard = Shard(rows, weight, first_row=first_row, cosine=cosine, product=product, threads=threads)
+
+    def answer(self, request: Request) -> Offer:
+        """Ask the shard."""
+        return self._shard(request)
+
+    def process(self) -> int:
+        """Number of the process, for those who watch it."""
+        return os.getpid()
+
+
+class RayShards:
+    """The shards of a pool, an actor each."""
+
+    def __init__(
+        self,
+        rows: Sequence[Float[np.ndarray, "_ d"] | UInt16[np.ndarray, "_ d"] | StoredRows],
+        weights: Sequence[Float[np.ndarray, " _"]],
+        *,
+        cosine: bool,
+        cpus: int,
+        restarts: int,
+        k: int,
+    ) -> None:
+        """Start the actors.
+
+        Args:
+            rows: of every shard; arrays are put into Ray's object store, one after another.
+            weights: of every shard.
+            cosine: as in `greedy_scan`.
+            cpus: processors of an actor, and its threads.
+            restarts: how often each may be started anew.
+            k: number of picks, from which it follows how distances are bounded fastest.
+        """
+        self._ray, self._actors, self._restarts, first_row = _ray(), list[Any](), restarts, 0
+        self._held: list[Any] = []  # An actor that is started anew needs its arguments again.
+        actor = self._ray.remote(
+            num_cpus=cpus,
+            max_restarts=restarts,
+            max_task_retries=-1,  # As often as the actor is started anew.
+            scheduling_strategy="SPREAD",
+            # Threads that spin while they wait take the core of a shard beside them.
+            runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(cpus)}},
+        )(ShardActor)
+        for x, weight in zip(rows, weights, strict=True):
+            arguments = (x if isinstance(x, StoredRows) else self._ray.put(x), self._ray.put(weight))
+            self._held.append(arguments)
+            work = float(len(weight)) * x.shape[1] * k
+            self._actors.append(actor.remote(*arguments, first_row=first_row, cosine=cosine, n_threads=cpus, work=work))
+            first_row += len(weight)
+
+    def __len__(self) -> int:
+        return len(self._actors)
+
+    def ask(self, request: Request, shards: Sequence[int]) -> list[Offer]:
+        """Ask some of the shards, at the same time.
+
+        Raises:
+            ClusterError: one of them is lost for good.
+            InputError: one of them cannot read its rows.
+        """
+        argument = self._ray.put(request) if request.n_bytes > _INLINE else request
+        answers = [self._actors[shard].answer.remote(argument) for shard in shards]
+        return [self._answer(shard, answer) for shard, answer in zip(shards, answers, strict=True)]
+
+    def processes(self) -> list[int]:
+        """Numbers of the shards' processes."""
+        return self._ray.get([actor.process.remote() for actor in self._actors])
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in self._actors:
+            self._ray.kill(actor)
+
+    def _answer(self, shard: int, answer: Any) -> Offer:
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(answer)
+        except errors.RayTaskError as error:
+            raise error.cause from error
+        except errors.RayError as error:
+            reason = " ".join(str(error).split())
+            raise ClusterError(
+                f"ClusterGreedy: shard {shard} of {len(self)} is lost ({reason}). It may be started anew "
+                f"{self._restarts} times. Look for what ends it, most likely memory, or give more shards or machines; "
+                "a selection with a checkpoint goes on from there."
+            ) from error
+
+
+@contextmanager
+def cluster(address: str | None) -> Generator[float]:
+    """Connect to a Ray cluster unless the caller has; yields how many processors it has.
+
+    Args:
+        address: as of `ray.init`; None for a cluster that runs already or else one of this machine, which ends with
+            the block.
+
+    Raises:
+        ClusterError: there is no cluster at the address.
+    """
+    ray = _ray()
+    if ray.is_initialized():
+        yield ray.cluster_resources().get("CPU", 0.0)
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing is reported to anybody.
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    except ConnectionError as error:
+        raise ClusterError(
+            f"ClusterGreedy: no Ray cluster answers at address {address!r} ({error}); start one there (ray start "
+            "--head), or leave the address out to start one here."
+        ) from error
+    if in_main and handler is not None:
+        signal.signal(signal.SIGTERM, handler)  # Ray has put its own in the place of the caller's.
+    try:
+        yield ray.cluster_resources().get("CPU", 0.0)
+    finally:
+        ray.shutdown()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("ClusterGreedy: Ray is not installed; it comes with pip install 'qads[ray]'.") from error
+    return ray

@@ -1,0 +1,111 @@
+"""Picks on disk, so that a selection whose process ended goes on where it was.
+
+Picks are all there is to keep: what shards know is a function of their rows and the picks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from qads.errors import InputError
+from qads.kernels.distance import Given, GreedyPicks, Rows
+
+__all__ = ["Checkpoint", "identity"]
+
+_VERSION = 1
+_BLOCK = 2**24  # Bytes that are hashed at a time.
+
+Identity = dict[str, str]
+"""What a selection is of, by the name of the input."""
+
+
+class Checkpoint:
+    """The first picks of one selection, in a .npz file that is always whole."""
+
+    def __init__(self, path: Path, of: Identity, *, every: int) -> None:
+        """Picks `of` these inputs, written once in so many picks."""
+        self._path, self._of, self._every = path, of, every
+        self._n_kept = 0
+
+    def load(self, k: int) -> GreedyPicks | None:
+        """What was kept, at most k picks; None where nothing was.
+
+        Raises:
+            InputError: the file is of other inputs, which are named, or is no such file.
+        """
+        if not self._path.exists():
+            return None
+        try:
+            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+                of: dict[str, str] = json.loads(str(kept["of"]))
+                picks = GreedyPicks(*(kept[name][:k] for name in GreedyPicks._fields))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"ClusterGreedy: {self._path} is no checkpoint of a selection ({error}); delete it, or give another "
+                "path."
+            ) from error
+        other = [name for name in (self._of | of) if of.get(name) != self._of.get(name)]
+        if other:
+            raise InputError(
+                f"ClusterGreedy: the checkpoint {self._path} is of another selection, with other {', '.join(other)}; "
+                "give the inputs that it was made with, or another path."
+            )
+        self._n_kept = len(picks.indices)
+        return picks
+
+    def keep(self, picks: GreedyPicks, n_picked: int, *, now: bool = False) -> None:
+        """Write the first picks if they are the first ones, or many more than are kept, or `now`."""
+        due = n_picked > self._n_kept if now else n_picked >= self._n_kept + self._every or self._n_kept == 0
+        if not due or n_picked == 0:
+            return
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+        try:
+            with temporary.open("wb") as file:
+                np.savez(
+                    file, of=np.array(json.dumps(self._of)), indices=picks.indices[:n_picked],
+                    gains=picks.gains[:n_picked], distances=picks.distances[:n_picked],
+                    nearest=picks.nearest[:n_picked],
+                )  # fmt: skip
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._n_kept = n_picked
+
+
+def identity(
+    x: Rows,
+    weight: Float[np.ndarray, " n"],
+    *,
+    start: Sequence[int],
+    cosine: bool,
+    distance_share: float | None,
+    given: Given | None,
+) -> Identity:
+    """What a selection is of: all that its picks depend on, but their number. Reads the rows once."""
+    return {
+        "version": str(_VERSION),
+        "embeddings": _hash(x),
+        "weight": _hash(weight),
+        "start": _hash(np.array(start, np.int64)),
+        "given": "" if given is None else _hash(given),
+        "metric": "cosine" if cosine else "euclidean",
+        "distance_share": repr(distance_share),
+    }
+
+
+def _hash(array: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{array.dtype.name} {array.shape}".encode())
+    rows = max(1, _BLOCK // max(1, array[:1].nbytes))
+    for first in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[first : first + rows]).data)
+    return digest.hexdigest()

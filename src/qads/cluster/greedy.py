@@ -1,0 +1,167 @@
+"""Greedy selection on a Ray cluster: the picks of one machine, to the bit.
+
+One actor holds one shard of the rows. A round is one exchange: the shards offer their best rows, the driver has them
+race, and tells all shards who won (`kernels/rounds.py`). What differs from one machine is the time, and how many rows
+fit: no machine needs all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, UInt16
+
+from qads.cluster.actors import RayShards, cluster
+from qads.cluster.checkpoint import Checkpoint, identity
+from qads.cluster.rows import StoredRows, opened
+from qads.errors import InputError
+from qads.kernels.bounds import fast_product
+from qads.kernels.distance import Given, GreedyPicks, Rows
+from qads.kernels.field import Threads
+from qads.kernels.limits import Limits
+from qads.kernels.rounds import ShardedGreedy
+from qads.kernels.sharded import borders
+
+__all__ = ["ClusterGreedy"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterGreedy:
+    """`kernels/lazy.py: greedy` over shards on a Ray cluster. No setting changes a pick.
+
+    An actor that dies is started anew and told the picks so far; where that is not allowed any more the selection ends
+    with a `ClusterError`. With a checkpoint it goes on from the picks that were kept, whatever ended it.
+    """
+
+    kind: Literal["ray"] = "ray"
+    """Name of the way to execute in a configuration."""
+    address: str | None = None
+    """Address of the cluster, as Ray has it; None for one that runs here already or else is started."""
+    shards: int | None = None
+    """Number of shards, each an actor; None for as many as the cluster has processors for. Never more than rows."""
+    cpus_per_shard: int = 1
+    """Processors of an actor, and threads that it works with. One actor a machine with all its processors keeps the
+    picks in memory once a machine."""
+    restarts: int = 4
+    """How often a shard that died is started anew."""
+    checkpoint: Path | None = None
+    """File that keeps the picks so far (.npz). A selection of the same inputs goes on from it, to a larger or smaller
+    budget too; one of others is refused. Checking that takes one read of the rows."""
+    checkpoint_every: int = 1000
+    """Picks after which the checkpoint is written again."""
+
+    def __post_init__(self) -> None:
+        for name in ("shards", "cpus_per_shard", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"ClusterGreedy: {name} is {value}; it must be 1 at least.")
+        if self.restarts < 0:
+            raise InputError(f"ClusterGreedy: restarts is {self.restarts}; it must be 0 at least.")
+
+    def __call__(
+        self,
+        x: Rows | Path,
+        weight: Float[np.ndarray, " n"],
+        *,
+        start: Sequence[int],
+        k: int,
+        cosine: bool,
+        distance_share: float | None,
+        given: Given | None = None,
+        limits: Limits | None = None,
+        on_pick: Callable[[int], None] | None = None,
+    ) -> GreedyPicks:
+        """Pick k rows as `greedy_scan` does.
+
+        Args:
+            x: rows as in `greedy_scan`, checked; an array is sent to the shards. Or a .npy file of them that every
+                machine reads under this path: then no rows are sent, and no machine holds more than its shards.
+            weight: this and all that follow as in `greedy_scan`, though picks come in bursts.
+            start: as there.
+            k: as there.
+            cosine: as there.
+            distance_share: as there.
+            given: as there.
+            limits: none, for the time being.
+            on_pick: as there.
+
+        Returns:
+            The picks, to the bit those of `greedy_scan`.
+
+        Raises:
+            ClusterError: a shard was lost for good.
+            InputError: limits are given, Ray is missing, the cluster is too small, a machine cannot read the file, or
+                the checkpoint is of another selection.
+        """
+        if limits and not limits.is_free:
+            raise InputError(
+                "ClusterGreedy: token budgets and constraints do not work on a Ray cluster yet; select on one machine "
+                "(execution: {kind: local})."
+            )
+        rows = opened(x) if isinstance(x, Path) else x
+        checkpoint = done = None
+        if self.checkpoint:
+            of = identity(rows, weight, start=start, cosine=cosine, distance_share=distance_share, given=given)
+            checkpoint = Checkpoint(self.checkpoint, of, every=self.checkpoint_every)
+            done = checkpoint.load(k)
+        product = fast_product(float(rows.size) * k)
+        with cluster(self.address) as n_cpus, Threads(1, product) as threads:
+            shards = self._shards(x, rows, weight, cosine=cosine, k=k, n_cpus=n_cpus)
+            search = ShardedGreedy(
+                shards, cosine=cosine, distance_share=distance_share, product=product, threads=threads
+            )  # fmt: skip
+            try:
+                return search.run(
+                    start, k=k, given=given, done=done, on_pick=on_pick,
+                    on_round=(lambda: checkpoint.keep(search.picks, search.n_picked)) if checkpoint else None,
+                )  # fmt: skip
+            finally:
+                if checkpoint:
+                    checkpoint.keep(search.picks, search.n_picked, now=True)
+                shards.close()
+                _log.info("selection from %d shards: %s", len(shards), search.traffic)
+
+    def _shards(
+        self, x: Rows | Path, rows: Rows, weight: Float[np.ndarray, " n"], *, cosine: bool, k: int, n_cpus: float
+    ) -> RayShards:
+        """Start the actors with their rows, or with where they are read."""
+        parts = borders(len(rows), self._n_shards(n_cpus))
+        return RayShards(
+            [_part(x, rows, part) for part in parts],
+            [weight[part.start : part.stop] for part in parts],
+            cosine=cosine,
+            cpus=self.cpus_per_shard,
+            restarts=self.restarts,
+            k=k,
+        )
+
+    def _n_shards(self, n_cpus: float) -> int:
+        """The number of shards that the cluster can hold.
+
+        Raises:
+            InputError: it cannot hold as many as were asked for; Ray would wait for processors forever.
+        """
+        room = int(n_cpus // self.cpus_per_shard)
+        wanted = self.shards or max(1, room)
+        if wanted > room:
+            raise InputError(
+                f"ClusterGreedy: shards={wanted} with cpus_per_shard={self.cpus_per_shard} need "
+                f"{wanted * self.cpus_per_shard} processors but the Ray cluster has {n_cpus:g}; start more machines "
+                "or ask for less."
+            )
+        return wanted
+
+
+def _part(x: Rows | Path, rows: Rows, part: range) -> Float[np.ndarray, "p d"] | UInt16[np.ndarray, "p d"] | StoredRows:
+    """A shard's rows, or where they are read."""
+    if isinstance(x, Path):
+        n, d = rows.shape
+        return StoredRows(path=x.absolute(), shape=(n, d), dtype=rows.dtype.name, part=part)
+    return np.ascontiguousarray(rows[part.start : part.stop])
