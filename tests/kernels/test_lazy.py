@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_info
 
 import reference
 from kernels.rows import KINDS, SHARES, WEIGHTS, hard_rows, pools, stored, weights
-from qads.kernels import field, lazy
+from qads.kernels import field, lazy, waking
 from qads.kernels.bounds import BFloat16Product, BoundProduct, Float32Product
 from qads.kernels.distance import GreedyPicks, greedy_scan, widened
 from qads.kernels.lazy import greedy, greedy_lazy
@@ -33,9 +33,9 @@ PRODUCTS = st.sampled_from((BFloat16Product(), Float32Product()))
 def blocks(race: int, chunk: int, tile: int, woken: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lazy, "_RACE", race)
-        patch.setattr(lazy, "_CHUNK", chunk)
+        patch.setattr(waking, "_CHUNK", chunk)
         patch.setattr(field, "_TILE", tile)
-        patch.setattr(lazy, "_LEAST_WOKEN", woken)
+        patch.setattr(waking, "_LEAST_WOKEN", woken)
         yield
 
 

@@ -25,7 +25,7 @@ from qads.kernels.field import Threads
 from qads.kernels.rounds import ShardedGreedy
 from qads.kernels.sharded import Offer, Request, Shard, borders
 
-laws = settings(deadline=None, max_examples=80)
+laws = settings(deadline=None, max_examples=50)
 PRODUCTS = st.sampled_from((BFloat16Product(), Float32Product()))
 N_SHARDS = st.sampled_from((1, 2, 3, 7))
 

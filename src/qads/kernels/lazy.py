@@ -22,22 +22,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from qads.kernels.bounds import BoundProduct, fast_product
-from qads.kernels.canonical import GREEDY, IN_ORDER, OPEN_IN_ORDER, distance, race, update_scores
+from qads.kernels.canonical import GREEDY, IN_ORDER, OPEN_IN_ORDER, distance, race
 from qads.kernels.distance import Given, GreedyPicks, Points, Rows, greedy_scan
 from qads.kernels.field import Field, Threads
 from qads.kernels.limits import Limits
+from qads.kernels.waking import LazyScores, best
 
 __all__ = ["greedy", "greedy_lazy"]
 
 _RACE = 256  # Rows in a race.
-_CHUNK = 256  # Centres that are shown at a time.
-_FEW_BEHIND = 4096  # As few are shown twice as many.
-_WAIT = 4  # Rows that have seen 1 in so many of a chunk wait for the next one, which begins where they are.
-_FIRST_WOKEN, _MOST_WOKEN, _LEAST_WOKEN = 0.1, 0.25, 1024  # Shares of the rows, and a number.
-_FEW_AWAKE, _MANY_AWAKE = 256, 4096  # With fewer twice as many are woken the next time, with more half as many.
 _WORTH_IT = 2e9  # Rows × centres × dimensions; the scan does them in about half a second.
 _LEAST_CENTRES = 32  # Preparing costs as much as some passes of the scan.
 
@@ -117,10 +113,7 @@ class _Search:
         self._limits, self._share = limits, -1.0
         self._is_over = False
         """There is nobody left to pick, or the next pick does not fit."""
-        self._scores = np.empty(len(weight))
-        self._theta = np.inf
-        self._n_woken = max(_LEAST_WOKEN, int(_FIRST_WOKEN * len(weight)))
-        self._awake = np.empty(0, np.int64)
+        self._lazy: LazyScores
 
     def begin(self, start: Sequence[int], distance_share: float | None) -> None:
         """Show the first centre to all rows, then pick the start rows."""
@@ -133,86 +126,55 @@ class _Search:
         field.show_first()
         if distance_share is not None:
             self._share = distance_share / (distance(field.squared.max(), self._cosine) or 1.0)
-        self._score(np.arange(len(self._scores)))
+        limits = self._limits
+        self._lazy = LazyScores(
+            field, self._weight, self._share, closed=limits.closed, least_distance=limits.least_distance
+        )  # fmt: skip
         if not field.n_given:
             self.picks.indices[0] = start[0]
-            self._scores[start[0]] = -np.inf
+            self._lazy.values[start[0]] = -np.inf
             self._count(1)
             start = start[1:]
         elif not field.n_vectors:
-            self._scores[field.centres[: field.n_given]] = -np.inf
+            self._lazy.values[field.centres[: field.n_given]] = -np.inf
         self._pick_in_order(np.array(start, np.int64), IN_ORDER)
         self.picks.gains[: self.n_picked] = np.nan
 
     def finish(self) -> None:
         """Pick the rest greedily."""
         while self.n_picked < len(self.picks.indices) and not self._is_over:
-            if len(self._awake):
+            scores = self._lazy.values
+            if len(self._lazy.awake):
                 self._race_awake()
                 continue
-            best = self._scores.max()
-            if best == -np.inf:
+            highest = scores.max()
+            if highest == -np.inf:
                 self._is_over = True
             # Where distances count for nothing any more, scores are final.
-            elif self._share == 0 or (self._share < 0 and best == 0):
-                order = np.argsort(-self._scores, kind="stable")
-                self._pick_in_order(order[self._scores[order] > -np.inf], OPEN_IN_ORDER)
+            elif self._share == 0 or (self._share < 0 and highest == 0):
+                order = np.argsort(-scores, kind="stable")
+                self._pick_in_order(order[scores[order] > -np.inf], OPEN_IN_ORDER)
                 self._is_over = True
             else:
-                self._wake()
-
-    def _wake(self) -> None:
-        place = max(0, len(self._scores) - self._n_woken)
-        self._theta = np.partition(self._scores, place)[place]
-        if self._share < 0:
-            self._theta = max(self._theta, 5e-324)  # Rows of score 0 are all settled in the end.
-        elif self._theta == -np.inf:
-            self._theta = 0.0
-        self._awake = self._catch_up(np.flatnonzero(self._scores >= self._theta))
-        if len(self._awake) < _FEW_AWAKE:
-            self._n_woken = min(2 * self._n_woken, max(_LEAST_WOKEN, int(_MOST_WOKEN * len(self._scores))))
-        elif len(self._awake) > _MANY_AWAKE:
-            self._n_woken = max(self._n_woken // 2, _LEAST_WOKEN)
-
-    def _catch_up(self, rows: Int[np.ndarray, " m"]) -> Int[np.ndarray, " a"]:
-        """Show rows all centres; returns those that stay at θ or above."""
-        field = self._field
-        behind = rows[field.seen[rows] < field.n_centres]
-        while len(behind):
-            seen = field.seen[behind]
-            first = int(seen.min())
-            chunk = _CHUNK if len(behind) > _FEW_BEHIND else 2 * _CHUNK
-            last = field.end_of(first, chunk)
-            # Rows that have seen much of this chunk wait for the next, which begins where they are.
-            waiting = seen > first + chunk // _WAIT
-            shown = behind[~waiting]
-            field.show(shown, first, last)
-            self._score(shown)
-            on = waiting if last == field.n_centres else waiting | (self._scores[behind] >= self._theta)
-            behind = behind[on]
-        return rows[self._scores[rows] >= self._theta]
+                self._lazy.wake()
 
     def _race_awake(self) -> None:
-        awake = self._awake
-        scores = self._scores[awake]
-        racing = _best(scores, _RACE)
+        awake = self._lazy.awake
+        scores = self._lazy.values[awake]
+        racing = best(scores, _RACE)
         rest = awake[~racing]
-        rival = (self._theta, len(self._scores))  # No sleeping row scores θ.
+        rival = (self._lazy.theta, len(self._weight))  # No sleeping row scores θ.
         if len(rest):
             rival = (scores[~racing].max(), int(rest[scores[~racing].argmax()]))
-        before = self._field.n_centres
         self._race(awake[racing], rival, GREEDY)
         if self.n_picked < len(self.picks.indices):
-            self._field.show(rest, before, self._field.n_centres)
-            self._score(rest)
-            self._awake = awake[self._scores[awake] >= self._theta]
+            self._lazy.look()
 
     def _pick_in_order(self, rows: Int[np.ndarray, " m"], mode: int) -> None:
         """Pick rows one after the other, in mode `OPEN_IN_ORDER` without those that are or become closed."""
-        self._theta = -np.inf
         while len(rows) and self.n_picked < len(self.picks.indices) and not self._is_over:
             block = rows[:_RACE]
-            self._catch_up(block)
+            self._lazy.caught_up(block, -np.inf)
             rows = rows[self._race(block, None, mode) :]
 
     def _race(self, rows: Int[np.ndarray, " b"], rival: tuple[float, int] | None, mode: int) -> int:
@@ -224,7 +186,7 @@ class _Search:
         groups = limits.groups_of(rows)
 
         def run(most: int, room: Int[np.ndarray, "c g"]) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-            squared, near, scores = field.squared[rows], field.near[rows], self._scores[rows]
+            squared, near, scores = field.squared[rows], field.near[rows], self._lazy.values[rows]
             n_won = race(
                 bound, points, rows, rival or (0.0, 0), most, mode, field.n_centres, bounds.unit, self._cosine,
                 self._share, limits.least_distance, groups, room, self._weight[rows], squared, near, scores,
@@ -246,31 +208,14 @@ class _Search:
         field.add(winners)
         field.squared[rows], field.near[rows], field.seen[rows] = squared, near, field.n_centres
         bounds.set_reach(rows, field.squared)
-        self._scores[rows] = scores
+        self._lazy.values[rows] = scores
         self._count(n_won)
         if limits.n_closings > n_closings:
-            self._scores[limits.closed] = -np.inf
+            self._lazy.values[limits.closed] = -np.inf
         return end
-
-    def _score(self, rows: Int[np.ndarray, " m"]) -> None:
-        least = self._limits.least_distance
-        update_scores(
-            rows, self._field.squared, self._weight, self._cosine, self._share, least, self._scores
-        )  # fmt: skip
-        self._scores[rows[self._limits.closed[rows]]] = -np.inf
 
     def _count(self, n: int) -> None:
         for _ in range(n):
             self.n_picked += 1
             if self._on_pick:
                 self._on_pick(self.n_picked)
-
-
-def _best(scores: Float[np.ndarray, " a"], b: int) -> Bool[np.ndarray, " a"]:
-    """Which b scores are the best, the first of equals."""
-    if len(scores) <= b:
-        return np.ones(len(scores), np.bool_)
-    least = np.partition(scores, len(scores) - b)[len(scores) - b]
-    best = scores > least
-    best[np.flatnonzero(scores == least)[: b - np.count_nonzero(best)]] = True
-    return best

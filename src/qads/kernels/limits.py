@@ -97,6 +97,11 @@ class Limits:
         """Picks that are still owed to groups."""
         return int(self._left[_OWED])
 
+    @property
+    def is_free(self) -> bool:
+        """Whether every row may be picked at any time."""
+        return not (len(self._quotas.codes) or len(self._tokens) or self.closed.any() or self.least_distance)
+
     def groups_of(self, rows: Int[np.ndarray, " r"]) -> Int32[np.ndarray, "c r"]:
         """The group of every row in each column; −1 for one without limits."""
         return np.take(self._quotas.codes, rows, axis=1)

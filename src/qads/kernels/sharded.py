@@ -210,8 +210,7 @@ class Shard:
             if self._lazy:
                 self._lazy.values[rows] = -np.inf
         if self._field and not self._lazy and request.share is not None:
-            self._lazy = LazyScores(self._field, self._weight, request.share)
-            self._lazy.values[self._taken] = -np.inf
+            self._lazy = LazyScores(self._field, self._weight, request.share, closed=self._taken)
 
     def _best(self, lazy: LazyScores, least: float) -> tuple[Int[np.ndarray, " m"], Rival]:
         """The best rows, rising, and the best of the others."""

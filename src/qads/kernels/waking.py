@@ -24,15 +24,32 @@ _FEW_AWAKE, _MANY_AWAKE = 256, 4096  # With fewer twice as many are woken the ne
 
 
 class LazyScores:
-    """The scores of a field's rows: exact for those that are awake, upper bounds for the others, −inf for picks."""
+    """The scores of a field's rows: exact for those that are awake, upper bounds for others, −inf for who is out."""
 
-    def __init__(self, field: Field, weight: Float[np.ndarray, " n"], share: float) -> None:
-        """All rows sleep; the field has been shown its first centre. A share < 0 means the product."""
+    def __init__(
+        self,
+        field: Field,
+        weight: Float[np.ndarray, " n"],
+        share: float,
+        *,
+        closed: Bool[np.ndarray, " n"],
+        least_distance: float = 0.0,
+    ) -> None:
+        """All rows sleep.
+
+        Args:
+            field: the rows, which have been shown the first centre.
+            weight: as in `greedy_scan`.
+            share: share of the distance in the sum; < 0 for the product.
+            closed: rows that are not to be picked, which score −inf; more may be closed later, in place.
+            least_distance: distance to a centre below which a row scores −inf.
+        """
         self.values = np.empty(len(weight))
         self.theta = np.inf
         """No sleeping row scores as much; or all rows that a distance could still lower are awake."""
         self.awake = np.empty(0, np.int64)
         self._field, self._weight, self._share = field, weight, share
+        self._closed, self._least_distance = closed, least_distance
         # Rows of score 0 in a product are all settled in the end.
         self._floor = 5e-324 if share < 0 else 0.0
         self._n_woken = max(_LEAST_WOKEN, int(_FIRST_WOKEN * len(weight)))
@@ -78,7 +95,10 @@ class LazyScores:
     def update(self, rows: Int[np.ndarray, " m"]) -> None:
         """Compute the scores of some rows anew, from what they have seen."""
         field = self._field
-        update_scores(rows, field.squared, self._weight, field.points.cosine, self._share, 0.0, self.values)
+        update_scores(
+            rows, field.squared, self._weight, field.points.cosine, self._share, self._least_distance, self.values
+        )
+        self.values[rows[self._closed[rows]]] = -np.inf
 
 
 def best(scores: Float[np.ndarray, " a"], b: int) -> Bool[np.ndarray, " a"]:

@@ -44,7 +44,7 @@ class OpenEngine(ABC):
         """Let go of what it holds."""
 
     def precisely(self) -> AbstractContextManager[None]:
-        """Scores inside this block are computed in float32 arithmetic, whatever the weights are, where the engine can."""
+        """Scores inside this block are computed in float32 arithmetic where the engine can do that."""
         return nullcontext()
 
     def score(
