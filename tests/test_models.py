@@ -26,7 +26,6 @@ from qads.models import (
     resolve_device,
     resolve_dtype,
 )
-from qads.pool import Turn
 
 
 @pytest.fixture(scope="module")
@@ -281,12 +280,3 @@ def test_a_device_that_is_not_there_is_an_error():
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="'cuda'"):
             resolve_device("cuda")
-
-
-def test_a_chat_template_that_writes_the_date_gives_the_same_text_on_every_day():
-    lm = open_tokenizer("smollm2-135m")
-    lm.tokenizer.chat_template = (
-        "{{ strftime_now('%d %b %Y %H:%M:%S.%f') }}|{% for m in messages %}{{ m.content }}{% endfor %}"
-    )
-    assert lm.render_chat is not None
-    assert lm.render_chat([Turn(role="user", content="Hi")]) == "26 Jul 2024 00:00:00.000000|Hi"

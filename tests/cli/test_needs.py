@@ -108,6 +108,7 @@ def test_lengths_are_tokens_where_tokens_are_counted_and_characters_else(
             "constraints.min_distance: .* knows no distances",
         ),
         (["--set", "selection.kind=deita"], "there is none to rank by"),
+        (["--set", "budget=1k tokens", "--at-most", "source=s0:20%"], "Give at_most as a number of rows"),
         (["--at-least", "source=s0:6", "--at-least", "source=s1:6"], "minima of source add up to 12: s0 6 . s1 6"),
         (["--at-most", "source=*:2"], "only 6 "),
     ],

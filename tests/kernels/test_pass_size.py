@@ -94,7 +94,7 @@ def test_a_device_that_is_nearly_full_has_a_peak_too():
 
         torch.ones(600, 600) @ torch.ones(600, 600)
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 8 * 2**20,) * 2)  # The second size needs twelve.
+        resource.setrlimit(resource.RLIMIT_AS, (used + 24 * 2**20,) * 2)  # The third size needs twice as much.
         assert matmul_peak(torch.device("cpu"), torch.float32) > 0
     """
     done = subprocess.run(

@@ -193,9 +193,10 @@ def test_where_no_anchor_or_no_candidate_fits_nothing_is_scored_in_silence(too_l
     method = OneShotInfluence(dtype="float32", too_long=too_long, max_length=8)
     with pytest.raises(InputError, match=rf"too_long {too_long} leaves no anchor of 4 .*the first: \d+ tokens where"):
         method.expected_cost(CANDIDATES, ANCHORS)
+    long = qads.Pool.from_rows([row("c5", "Count.", "one and two and three " * 60)])
     method = OneShotInfluence(dtype="float32", too_long=too_long, max_length=120)
     with pytest.raises(InputError, match=f"too_long {too_long} leaves no candidate of 1 "):
-        method.expected_cost(CANDIDATES.take([3]), ANCHORS)
+        method.expected_cost(long, ANCHORS)
 
 
 def test_shards_of_other_rows_or_another_template_are_not_taken_for_these(found: Influence):

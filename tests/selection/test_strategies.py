@@ -20,10 +20,13 @@ from qads.selection import (
     Deita,
     FacilityLocation,
     Gist,
+    Grouping,
     IFDRanking,
+    KCenterGreedy,
     LongestResponse,
     NearestToAnchors,
     PerplexityRanking,
+    Quota,
     StratifiedRandom,
     TokenBudget,
 )
@@ -114,9 +117,12 @@ def test_deita_keeps_the_best_rows_of_which_no_two_are_too_much_alike(seed: int,
     sel = Deita(threshold=threshold)(x, quality, budget=k)
     assert sel.indices.tolist() == expected[:k]
     assert sel.gains.tolist() == quality[sel.indices].tolist()
-    distance, step = zip(*(_nearest_earlier(x, sel.indices, at) for at in range(len(sel))), strict=True)
-    np.testing.assert_array_equal(sel.nearest, step)
-    np.testing.assert_allclose(sel.distances, distance, atol=1e-12)
+    for at, (row, distance, step) in enumerate(zip(sel.indices, sel.distances, sel.nearest, strict=True)):
+        nearest, _ = reference.nearest_pick(x, sel.indices[:at].tolist(), "cosine")
+        assert distance == pytest.approx(nearest[row], abs=1e-12)
+        # Of picks that are equally near, rounding may name either.
+        named = reference.distances_from(x, int(sel.indices[step]), "cosine")[row] if at else np.inf
+        assert named == pytest.approx(nearest[row], abs=1e-12)
 
 
 @laws
@@ -130,9 +136,26 @@ def test_deita_filled_goes_on_with_the_others_by_quality(seed: int, k: int) -> N
     assert sel.stopped is None and sel.prefix_closed
 
 
-def _nearest_earlier(x: np.ndarray, rows: np.ndarray, at: int) -> tuple[float, int]:
-    distances, steps = reference.nearest_pick(x, rows[:at].tolist(), "cosine")
-    return distances[rows[at]], steps[rows[at]]
+@laws
+@given(seed=SEEDS, k=st.integers(1, 20))
+def test_deita_is_greedy_selection_by_quality_with_a_least_distance(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, quality = rng.normal(size=(20, 3)), rng.integers(0, 5, 20)
+    apart = Constraints(min_distance=0.2)
+    expected = KCenterGreedy(combine="sum", w=1.0, metric="cosine")(x, quality, budget=k, constraints=apart)
+    sel = Deita(threshold=0.8)(x, quality, budget=k)
+    for name in ("indices", "distances", "nearest"):
+        np.testing.assert_array_equal(getattr(sel, name), getattr(expected, name))
+
+
+@laws
+@given(seed=SEEDS, most=st.integers(0, 10), fill=st.booleans())
+def test_deita_filled_or_not_keeps_to_quotas(seed: int, most: int, fill: bool) -> None:
+    x, quality = grid(seed), np.random.default_rng(seed).integers(0, 5, 20)
+    half = Grouping(name="half", values=["a"] * 10 + ["b"] * 10, quotas=(Quota(value="a", maximum=most),))
+    sel = Deita(threshold=0.5, fill=fill)(x, quality, budget=10, constraints=Constraints(groupings=(half,)))
+    assert (sel.indices < 10).sum() <= most
+    assert len(sel) == 10 if fill else (sel.stopped is None) == (len(sel) == 10)
 
 
 def test_deita_says_how_many_it_could_not_fill() -> None:

@@ -102,8 +102,8 @@ class ClusterGreedy:
         """
         if limits and not limits.is_free:
             raise InputError(
-                "ClusterGreedy: token budgets and constraints do not work on a Ray cluster yet; select on one machine "
-                "(execution: {kind: local})."
+                "ClusterGreedy: token budgets and constraints do not work on a Ray cluster yet; select on one machine, "
+                "without cluster."
             )
         rows = opened(x) if isinstance(x, Path) else x
         checkpoint = done = None

@@ -12,7 +12,7 @@ from numpy.lib.format import open_memmap
 from qads.errors import InputError
 from qads.kernels.distance import Rows
 
-__all__ = ["StoredRows", "opened"]
+__all__ = ["StoredRows", "file_of", "opened"]
 
 _TYPES = ("float64", "float32", "float16", "uint16")
 
@@ -65,3 +65,16 @@ def opened(path: Path) -> Rows:
             f"types {', '.join(_TYPES)} (uint16: the bits of bfloat16)."
         )
     return np.asarray(x)
+
+
+def file_of(embeddings: object) -> Path | None:
+    """The .npy file of floats that a memory map shows the whole of, if it is one."""
+    if not isinstance(embeddings, np.memmap) or embeddings.dtype.kind != "f":
+        return None
+    path = Path(str(embeddings.filename))
+    try:
+        whole = opened(path)
+    except InputError:
+        return None
+    is_whole = whole.shape == embeddings.shape and whole.dtype == embeddings.dtype and embeddings.flags.c_contiguous
+    return path if is_whole else None

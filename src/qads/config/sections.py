@@ -182,6 +182,11 @@ class RunConfig:
                 f"{what}, but selection.kind {kind!r} picks rows as a whole, which would not keep to them. Give a "
                 "count or a fraction and no constraints, or take a kind that picks one by one, such as kcenter."
             )
+        if self.counts_tokens and not limits.prefix_closed:
+            raise ConfigError(
+                "constraints.quotas: how many rows a budget in tokens comes to is not known beforehand, so at_least, "
+                "share and shares of the budget mean nothing then. Give at_most as a number of rows."
+            )
         if limits.given and not isinstance(self.selection, KCenterGreedy):
             raise ConfigError(
                 f"constraints.given: selection.kind is {kind!r}, which does not look at distances to what is there "

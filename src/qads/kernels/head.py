@@ -38,7 +38,6 @@ class AnswerHead:
         self._soft_cap: float | None = getattr(config, "final_logit_softcapping", None)  # Gemma
         self._scale = float(getattr(config, "logit_scale", None) or 1.0)  # Cohere
         self._scale /= float(getattr(config, "logits_scaling", None) or 1.0)  # Granite
-        self._half = self._weight.dtype != torch.float32
 
     @property
     def n_tokens(self) -> int:
@@ -60,19 +59,18 @@ class AnswerHead:
             torch.logsumexp(self._logits(states, asked, slice(i, i + step)), -1) for i in range(0, self.n_tokens, step)
         ]
         total = torch.logsumexp(torch.stack(sums, -1), -1)
-        if self._fused:
+        if self._fuses(states):
             return self._scale * (asked - asked.to(states.dtype).float()) - total
         return self._finished(asked) - total
 
-    @property
-    def _fused(self) -> bool:
-        """Whether the token's logit is taken off inside the product, before it is rounded."""
-        return self._half and self._bias is None and self._soft_cap is None
+    def _fuses(self, states: torch.Tensor) -> bool:
+        """Whether the token's logit is taken off inside the product, before it is rounded: where it is rounded."""
+        return states.dtype != torch.float32 and self._bias is None and self._soft_cap is None
 
     def _logits(self, states: torch.Tensor, asked: torch.Tensor, words: slice) -> torch.Tensor:
         """Logits [p, words] in float32; where fused, less the rounded one of the token that is asked for."""
         weight = self._weight[words]
-        if self._fused:
+        if self._fuses(states):
             rounded = asked.to(states.dtype)[:, None].expand(-1, len(weight))
             return torch.addmm(rounded, states, weight.T, beta=-1).float() * self._scale
         bias = None if self._bias is None else self._bias[words].float()

@@ -104,7 +104,7 @@ class Limits:
 
     def groups_of(self, rows: Int[np.ndarray, " r"]) -> Int32[np.ndarray, "c r"]:
         """The group of every row in each column; −1 for one without limits."""
-        return self._quotas.codes[:, rows]
+        return np.take(self._quotas.codes, rows, axis=1)
 
     @property
     def room(self) -> Int[np.ndarray, "c g"]:

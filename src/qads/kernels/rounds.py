@@ -23,6 +23,7 @@ from qads.kernels.bounds import BoundProduct, Bounds
 from qads.kernels.canonical import GREEDY, IN_ORDER, distance, race
 from qads.kernels.distance import Given, GreedyPicks, Points, widened
 from qads.kernels.field import Threads
+from qads.kernels.limits import Limits
 from qads.kernels.sharded import Centres, Offer, Request, Rival, Vectors, better, joined, points_of
 from qads.kernels.waking import best
 
@@ -185,11 +186,12 @@ class ShardedGreedy:
         right = bounds.right(at)
         bound = self._threads.one(lambda: self._product(right, self._product.prepared(bounds.left)))
         won, results = np.empty(len(at), np.int64), np.empty((3, len(at)))
-        no_groups, no_room = np.empty((0, len(at)), np.int32), np.empty((0, 0), np.int64)
+        free = Limits(len(at), len(at))
         n_won = race(
             bound, points.take(at), offer.rows, rival or (0.0, 0), min(len(at), len(self.picks.indices) - done),
-            IN_ORDER if rival is None else GREEDY, centres.n, bounds.unit, self._cosine, self._share, 0.0,
-            no_groups, no_room, offer.weight, offer.squared, offer.near, offer.scores, won, results,
+            IN_ORDER if rival is None else GREEDY, centres.n, bounds.unit, self._cosine, self._share,
+            free.least_distance, free.groups_of(at), free.room, offer.weight, offer.squared, offer.near, offer.scores,
+            won, results,
         )  # fmt: skip
         winners, part = offer.some(won[:n_won]), slice(done, done + n_won)
         self.picks.indices[part], self.picks.gains[part] = winners.rows, results[0, :n_won]

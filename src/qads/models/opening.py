@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -37,9 +36,6 @@ __all__ = [
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 _NO_LIMIT = 2**31 - 1
-_TODAY = datetime(2024, 7, 26, tzinfo=UTC)
-"""The day that chat templates are told. Some write it into the system turn, and a run that goes on tomorrow must show
-the same texts. It is the day that those of Llama 3 take where they are told none."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +219,7 @@ def _fast_tokenizer(source: ModelSource, folder: str, options: dict[str, Any]) -
 def _chat_renderer(tokenizer: Any) -> Callable[[Iterable[Turn]], str] | None:
     if not tokenizer.chat_template:
         return None
-    return lambda turns: tokenizer.apply_chat_template(list(turns), tokenize=False, strftime_now=_TODAY.strftime)
+    return lambda turns: tokenizer.apply_chat_template(list(turns), tokenize=False)
 
 
 def _max_length(config: Any, tokenizer: Any) -> int:

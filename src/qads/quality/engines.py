@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float
 
 from qads.cluster import Execution
 from qads.errors import ModelError
+from qads.kernels.arithmetic import float32_arithmetic
 from qads.kernels.cost import Cost, CostRule
 from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
 from qads.kernels.pass_size import find_pass_size, pass_speed
@@ -91,12 +93,16 @@ class _LocalModel(OpenEngine):
 
     def __init__(self, lm: CausalLM, pass_size: int | None) -> None:
         super().__init__(lm, LocalEngine.cost_rule)
-        self._name = lm.source.name
+        self._name, self._model = lm.source.name, lm.model
         self._n_embedded = int(lm.model.get_input_embeddings().weight.shape[0])
         self._likelihood = AnswerLikelihood(
             lm.model, max_tokens_per_batch=pass_size or _tried_pass_size(lm), notify=logger.warning
         )
         self._peak = matmul_peak(lm.device, lm.model.dtype)
+
+    def precisely(self) -> AbstractContextManager[None]:
+        """One pass at a time, so for few prefixes."""
+        return float32_arithmetic(self._model)
 
     def _scores(
         self, prefixes: Sequence[Sequence[int]], targets: Sequence[TokenTarget], wanted: Bool[np.ndarray, "n m"]

@@ -92,8 +92,10 @@ class OneShotInfluence:
         """What makes its scores, beside the texts: weights, precision, engine and template."""
         how = execution or Execution()
         found = self.engine.identity(self.model, revision=self.revision, dtype=self.dtype, device=how.device)
-        code = {"trust_remote_code": True} if how.trust_remote_code else {}
-        return json.loads(to_json(found | {"template": dataclasses.asdict(self.template)} | code))
+        more: dict[str, Any] = {"trust_remote_code": True} if how.trust_remote_code else {}
+        if isinstance(self.engine, LocalEngine):
+            more["zero_shot"] = "float32"
+        return json.loads(to_json(found | {"template": dataclasses.asdict(self.template)} | more))
 
     def text_settings(self) -> list[Any]:
         """What of the method makes the texts of given rows; whose model reads them, the owner of a store knows."""
@@ -215,7 +217,8 @@ class _Scorer:
 
     def zero_shot(self, of: str) -> pa.Table:
         wanted = np.array([t is not None for t in self.texts.targets]) & np.isnan(self.known.zero_shot)
-        scores, cost = self._score([self.texts.header], wanted[None])
+        with self.engine.precisely():  # Its rounding would be in the influence of every candidate.
+            scores, cost = self._score([self.texts.header], wanted[None])
         scores = np.where(wanted, scores, self.known.zero_shot)
         return score_shard(
             scores, cost, of=of, affected=to_json(self.texts.affected),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -41,6 +42,10 @@ class OpenEngine(ABC):
 
     def close(self) -> None:  # noqa: B027 - most hold nothing.
         """Let go of what it holds."""
+
+    def precisely(self) -> AbstractContextManager[None]:
+        """Scores inside this block are computed in float32 arithmetic where the engine can do that."""
+        return nullcontext()
 
     def score(
         self,

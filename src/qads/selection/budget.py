@@ -35,7 +35,7 @@ class TokenBudget:
     """Tokens of every row of the pool, whole numbers [n]."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 1:
+        if type(self.max_tokens) is not int or self.max_tokens < 1:  # Nor a bool.
             raise InputError(f"TokenBudget: max_tokens is {self.max_tokens!r}; it must be a whole number ≥ 1.")
 
 

@@ -12,8 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from qads.errors import InputError
@@ -50,6 +48,9 @@ def find_cells(points: Points, rows: Int[np.ndarray, " m"], n_cells: int, *, see
     Returns:
         Cells of these rows, in their order.
     """
+    from sklearn.cluster import KMeans, MiniBatchKMeans  # Takes longer to load than most selections to make.
+    from sklearn.exceptions import ConvergenceWarning
+
     x = np.empty((len(rows), points.x.shape[1]), np.float32)
     for start in range(0, len(rows), _BLOCK):
         x[start : start + _BLOCK] = points.take(rows[start : start + _BLOCK])

@@ -28,6 +28,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float
 
+from qads.cluster import ClusterGreedy
+from qads.cluster.rows import file_of
 from qads.errors import InputError
 from qads.kernels.distance import Given, Rows
 from qads.kernels.lazy import greedy
@@ -118,6 +120,7 @@ class KCenterGreedy:
         progress: Progress | None = None,
         constraints: Constraints | None = None,
         given: npt.ArrayLike | None = None,
+        cluster: ClusterGreedy | None = None,
     ) -> Selection:
         """Select rows.
 
@@ -130,6 +133,8 @@ class KCenterGreedy:
             constraints: quotas, rows in and out, a least distance. Included rows are a start: none is added to them.
             given: what is there already, in the place of a start: rows of the pool by number [g], which are not
                 selected again, or vectors [g, d] of another one.
+            cluster: select from shards on a Ray cluster, which changes no pick; of a memory map of a .npy file the
+                shards read their rows themselves. Without constraints and token budgets.
 
         Returns:
             The selection, in order, exactly as long as the budget, or `stopped` says why it is shorter. Where the
@@ -138,6 +143,7 @@ class KCenterGreedy:
         Raises:
             InputError: an input is not what it must be; the message names the row.
             AlignmentError: quality and embeddings have different lengths.
+            ClusterError: a shard on the cluster was lost for good.
         """
         x = checked_embeddings(embeddings, method="KCenterGreedy")
         quality_given = checked_quality(quality, len(x), method="KCenterGreedy")
@@ -149,8 +155,9 @@ class KCenterGreedy:
         self._check_rows(x, terms, centres)
         q = np.ones(len(x)) if quality is None else scaled_quality(quality_given, self.scale, method="KCenterGreedy")
         start = self._first_rows(q, terms) if centres is None or len(terms.first) else []
-        picks = greedy(
-            x,
+        rows, select = (x, greedy) if cluster is None else (file_of(embeddings) or x, cluster)
+        picks = select(
+            rows,
             self._weight(q, terms),
             start=start,
             k=terms.k,
