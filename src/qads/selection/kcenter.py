@@ -20,7 +20,7 @@ Edge cases: when every score left is 0 (duplicates, zero quality) the lowest row
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -31,7 +31,7 @@ from jaxtyping import Float
 from qads.cluster import ClusterGreedy
 from qads.cluster.rows import file_of
 from qads.errors import InputError
-from qads.kernels.distance import Given, Rows
+from qads.kernels.distance import Given, GreedyPicks, Rows
 from qads.kernels.lazy import greedy
 from qads.kernels.limits import walk
 from qads.pool import Progress, Selection
@@ -155,9 +155,9 @@ class KCenterGreedy:
         self._check_rows(x, terms, centres)
         q = np.ones(len(x)) if quality is None else scaled_quality(quality_given, self.scale, method="KCenterGreedy")
         start = self._first_rows(q, terms) if centres is None or len(terms.first) else []
-        rows, select = (x, greedy) if cluster is None else (file_of(embeddings) or x, cluster)
+        select: Callable[..., GreedyPicks] = cluster or greedy
         picks = select(
-            rows,
+            (cluster and file_of(embeddings)) or x,
             self._weight(q, terms),
             start=start,
             k=terms.k,
