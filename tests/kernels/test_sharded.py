@@ -156,8 +156,10 @@ def test_it_is_the_scan_where_centres_are_given(
     if vectors:  # In a type that is not the pool's, too.
         wide = widened(x[rows]).astype(np.float64)
         centres = data.draw(st.sampled_from((x[rows], wide, wide * 1.01, np.full_like(wide, 1e3, dtype=np.float16))))
-    rule: dict[str, Any] = {"start": [], "k": data.draw(st.integers(1, most)), "cosine": False}
-    rule |= {"distance_share": share, "given": centres}
+    k = data.draw(st.integers(1, most))
+    free = [row for row in range(len(x)) if vectors or row not in rows]
+    start = data.draw(st.lists(st.sampled_from(free), max_size=min(k, 3), unique=True))
+    rule: dict[str, Any] = {"start": start, "k": k, "cosine": False, "distance_share": share, "given": centres}
     weight = weights(len(x), kind)
     with small:
         picks, *_ = select(x, weight, **rule, parts=data.draw(cuts(len(x))))

@@ -1,8 +1,7 @@
 """Greedy selection by distance, lazily and in blocks: the picks of `distance.py: greedy_scan`, to the bit, faster.
 
-A row's distance to the nearest centre only falls as centres join, so a score computed with some of the centres is an
-upper bound for good, for every score that rises with the distance. *Sleeping* rows keep such a bound, which is below
-θ; *awake* rows have seen all centres and score θ or more. So the best awake row is the best of all, and of the steps
+*Sleeping* rows keep a score computed with some of the centres, which is an upper bound for good, and below θ; *awake*
+rows have seen all centres and score θ or more (`waking.py`). So the best awake row is the best of all, and of the steps
 
     while rows are to be picked:
         if no row is awake: lower θ and show the rows above it the centres that they have not seen, 256 at a time;
@@ -13,8 +12,7 @@ upper bound for good, for every score that rises with the distance. *Sleeping* r
 only the race is sequential. Showing is a product of matrices in low precision that rules most pairs out (`bounds.py`)
 and canonical float64 distances of the few others (`canonical.py`), which alone decide. Ties go as in the scan, since
 rows are compared by (score, −row) everywhere. Rows whose score no distance changes any more (weight 0; a sum without
-distance) are picked at the end, in their order. How many rows wake is a matter of speed: many are shown centres in few
-large products, few are shown little in vain.
+distance) are picked at the end, in their order.
 """
 
 from __future__ import annotations

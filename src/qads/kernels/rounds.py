@@ -131,8 +131,8 @@ class ShardedGreedy:
 
     def _begin(self, start: Sequence[int], k: int, given: Given | None, done: GreedyPicks | None) -> None:
         """Let those centres join that are there already, or the first start row; find the share of the distance."""
-        if done is None:  # The first row of a start is picked by itself, there being nothing to compare it with.
-            first = np.array(start[:1], np.int64)
+        if done is None:  # The first row is picked by itself where there is nothing to compare it with.
+            first = np.array(start[:1] if given is None else [], np.int64)
             done = GreedyPicks.empty(len(first))._replace(indices=first)
         self.picks, self.n_picked = GreedyPicks.empty(k), len(done.indices)
         for column, picked in zip(self.picks, done, strict=True):
