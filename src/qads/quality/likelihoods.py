@@ -5,7 +5,8 @@
 
 Perplexity is exp(−l), and instruction-following difficulty exp(l(alone) − l(given problem)): `selection/rankings.py`
 ranks by both. Problem and solution are rendered as an anchor is (`prompts.py`), so the first number is the zero-shot
-score that the row would have as an anchor. The solution alone is the *same tokens* behind the header, so that the two
+score that the row would have as an anchor, though in the precision of the model throughout, so that what rounding does
+to both numbers is alike. The solution alone is the *same tokens* behind the header, so that the two
 differ by the problem and nothing else; tokenised anew, a solution may begin with another token.
 
 A solution's first token must be predicted from something. Where there is no header, since the tokenizer has no BOS
