@@ -83,7 +83,7 @@ RIVALS = {
     "scikit-learn kCenterGreedy": Rival(kcenter_scikit_learn, "sklearn", weighted=True),
     "k-center (Rust)": Rival(k_center, "k_center", weighted=False),
     "fpsample (C++)": Rival(fpsample, "fpsample", weighted=False),
-    "divsel (Rust; GIST)": Rival(divsel, "divsel", weighted=True, by_the_step=False, most_work=3e8),
+    "divsel (Rust; GIST)": Rival(divsel, "divsel", weighted=True, by_the_step=False, most_work=1e8),
 }
 
 
