@@ -256,3 +256,10 @@ def test_a_fraction_outside_its_range_is_refused(budget: float) -> None:
 def test_a_fraction_of_no_row_is_refused() -> None:
     with pytest.raises(InputError, match=r"M: budget is 0\.01 of 10 rows, which is none; it must come to one row"):
         resolve_budget(0.01, 10, method="M")
+
+
+def test_masked_values_are_missing_and_refused() -> None:
+    masked = np.ma.masked_array([0.1, 0.9, 0.5], mask=[False, True, False])
+    with pytest.raises(InputError, match=r"^M: quality hold masked values"):
+        checked_quality(masked, 3, method="M")
+    np.testing.assert_array_equal(checked_quality(np.ma.masked_array([0.1, 0.9]), 2, method="M"), [0.1, 0.9])

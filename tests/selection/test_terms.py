@@ -314,3 +314,14 @@ def test_random_first_rows_keep_to_quotas_too() -> None:
     tokens = TokenBudget(max_tokens=9, tokens=[1] * 5 + [8] * 15)
     with pytest.raises(InputError, match=r"n_start is 3, but after \d drawn rows more do not fit the token budget"):
         KCenterGreedy(start="random", n_start=3)(x, budget=tokens)
+
+
+def test_a_token_budget_may_be_of_any_whole_type_and_a_quota_is_of_a_text() -> None:
+    budget = TokenBudget(max_tokens=np.int64(2), tokens=[1, 1, 1])
+    assert len(TopQuality()([[0.0], [1.0], [2.0]], [1, 2, 3], budget=budget)) == 2
+    with pytest.raises(InputError, match=r"must be a whole number ≥ 1 and below 2⁶³"):
+        TokenBudget(max_tokens=2**70, tokens=[1])
+    quota = Quota(value="1", maximum=3)
+    object.__setattr__(quota, "value", 1)  # A run-time checker of types, where one is installed, objects before.
+    with pytest.raises(InputError, match=r"Quota: value is 1; it must be a string"):
+        quota.__post_init__()

@@ -29,14 +29,18 @@ class TokenBudget:
     ([0, 2], 70)
     """
 
-    max_tokens: int
+    max_tokens: int | np.integer[Any]
     """Tokens of all picks together, at most."""
     tokens: npt.ArrayLike
     """Tokens of every row of the pool, whole numbers [n]."""
 
     def __post_init__(self) -> None:
-        if type(self.max_tokens) is not int or self.max_tokens < 1:  # Nor a bool.
-            raise InputError(f"TokenBudget: max_tokens is {self.max_tokens!r}; it must be a whole number ≥ 1.")
+        given = cast(object, self.max_tokens)
+        is_whole = isinstance(given, int | np.integer) and not isinstance(given, bool)
+        if not is_whole or not 1 <= self.max_tokens < 2**63:
+            raise InputError(
+                f"TokenBudget: max_tokens is {self.max_tokens!r}; it must be a whole number ≥ 1 and below 2⁶³."
+            )
 
 
 Budget = int | float | np.integer[Any] | np.floating[Any] | TokenBudget

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ class Quota:
     """Exactly this share of the budget; shares of one column are rounded together (largest remainders)."""
 
     def __post_init__(self) -> None:
+        if not isinstance(cast(object, self.value), str):
+            raise InputError(f"Quota: value is {self.value!r}; it must be a string, as columns are compared as text.")
         limits = {"minimum": self.minimum, "maximum": self.maximum, "share": self.share}
         stated = {name: limit for name, limit in limits.items() if limit is not None}
         if not stated:

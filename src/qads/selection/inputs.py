@@ -190,6 +190,8 @@ def check_seed(seed: int, *, method: str) -> None:
 
 def _as_array(values: Any, what: str, *, method: str) -> npt.NDArray[Any]:
     """The values as an array, uncopied where possible; bfloat16 as `_BFLOAT16`."""
+    if np.ma.is_masked(values):
+        raise InputError(f"{method}: {what} hold masked values, which are missing; every row needs its own. Fill them.")
     try:
         # A torch tensor is known by its type's name, so that torch need not be loaded.
         if type(values).__module__.partition(".")[0] == "torch":

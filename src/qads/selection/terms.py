@@ -68,10 +68,10 @@ class Terms:
         if asked.min_distance and not knows_distances:
             raise InputError(f"{method}: it knows no distances, so min_distance means nothing to it; leave it out.")
         tokens = checked_tokens(budget, n_rows, method=method) if isinstance(budget, TokenBudget) else None
-        max_tokens = budget.max_tokens if isinstance(budget, TokenBudget) else None
+        max_tokens = int(budget.max_tokens) if isinstance(budget, TokenBudget) else None
         out = _Out.of(asked, given, tokens, max_tokens, n_rows, method=method)
         if isinstance(budget, TokenBudget) and tokens is not None:
-            k = most_that_fit(np.delete(tokens, out.rows), budget.max_tokens)
+            k = most_that_fit(np.delete(tokens, out.rows), int(budget.max_tokens))
         else:
             k = resolve_budget(budget, n_rows, method=method)
         first = checked_rows(asked.include, n_rows, name="include", method=method)
