@@ -1,0 +1,5 @@
+"""What should not be in a pool: problems that repeat, and problems of the evaluation."""
+
+from qads.clean.findings import Contamination, DuplicateGroup, PoolFindings, check_pool
+
+__all__ = ["Contamination", "DuplicateGroup", "PoolFindings", "check_pool"]
