@@ -24,7 +24,7 @@ __all__ = ["Segment", "TextMeasures", "measure_texts", "split_steps"]
 
 _ABBREVIATIONS = ("Mr.", "Mrs.", "Ms.", "Dr.", "St.", "No.", "vs.", "e.g.", "i.e.", "Eq.", "Fig.")
 _BEFORE = "".join(rf"(?<!\b{re.escape(word)})" for word in _ABBREVIATIONS)
-_BORDER = re.compile(rf'(?<=[.!?]){_BEFORE}[ \t]+(?=[A-Z0-9$\\(\[“"])|\n\s*')
+_BORDER = re.compile(rf'(?:(?<=[.!?])|(?<=[.!?][$)"”])){_BEFORE}[ \t]+(?=[A-Z0-9$\\(\[“"])|\n\s*')
 _ANSWER = re.compile(
     r"\W*(?:####.*|(?:(?:so|therefore|thus|hence|and|then)\b,?\s*)?the\s+(?:correct\s+|final\s+)?answer(?:\s+is\b|\s*:).{0,80}"
     r"|answer\s*:.{0,80})",
@@ -97,13 +97,12 @@ def _segment(piece: str) -> Segment:
 
 
 def _program_lines(solution: str) -> list[Segment]:
-    inside = {
-        number
-        for found in _DOCSTRING.finditer(solution)
-        for number in range(solution.count("\n", 0, found.start()), solution.count("\n", 0, found.end()) + 1)
-    }
-    lines = solution.splitlines(keepends=True)
+    # A docstring becomes as many comments as it has lines.
+    bare = _DOCSTRING.sub(lambda found: "\n".join("#" for _ in found[0].split("\n")), solution).split("\n")
+    lines = [line + "\n" for line in solution.split("\n")]
+    lines[-1] = lines[-1][:-1]
     return [
-        Segment(line, number not in inside and _NO_STATEMENT.match(line.strip()) is None, False)
-        for number, line in enumerate(lines)
+        Segment(line, _NO_STATEMENT.match(left.strip()) is None, False)
+        for line, left in zip(lines, bare, strict=True)
+        if line
     ]

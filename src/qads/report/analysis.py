@@ -11,7 +11,7 @@ from qads.analyze import Example, Interval, SourceAnalysis, SourceFacts, SourceQ
 from qads.datasets import atomic_path
 from qads.pool import Pool
 from qads.report.curves import Axis, axis_over
-from qads.report.page import digits_for, render_page
+from qads.report.page import digits_for, number, render_page
 from qads.report.passages import Passage, beginning, line
 from qads.report.tables import write_tables
 
@@ -133,7 +133,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _interval(value: Interval) -> str:
-    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+    return f"{number(value.value, 2)} [{number(value.low, 2)}, {number(value.high, 2)}]"
 
 
 def _examples(source: SourceFacts, pool: Pool) -> list[ExampleText]:
@@ -149,8 +149,8 @@ def _examples(source: SourceFacts, pool: Pool) -> list[ExampleText]:
 def _scatter(analysis: SourceAnalysis, first: str, second: str) -> Scatter:
     at = {model.name: position for position, model in enumerate(analysis.models)}
     pairs = [
-        (number, a.mean, b.mean)
-        for number, source in enumerate(analysis.sources, 1)
+        (place, a.mean, b.mean)
+        for place, source in enumerate(analysis.sources, 1)
         if (a := source.quality[at[first]]) is not None and (b := source.quality[at[second]]) is not None
     ]
     across = axis_over([v for _, mean, _ in pairs for v in _finite(mean)])
@@ -158,10 +158,10 @@ def _scatter(analysis: SourceAnalysis, first: str, second: str) -> Scatter:
     return Scatter(first, second, across, up, tuple(_point(*pair, across, up) for pair in pairs))
 
 
-def _point(number: int, a: Interval, b: Interval, across: Axis, up: Axis) -> ScatterPoint:
+def _point(place: int, a: Interval, b: Interval, across: Axis, up: Axis) -> ScatterPoint:
     (x_low, x_high), (y_low, y_high) = ((min(_finite(v)), max(_finite(v))) for v in (a, b))
     return ScatterPoint(
-        number, across.place(a.value), 100 - up.place(b.value), across.place(x_low), across.place(x_high),
+        place, across.place(a.value), 100 - up.place(b.value), across.place(x_low), across.place(x_high),
         100 - up.place(y_low), 100 - up.place(y_high),
     )  # fmt: skip
 
