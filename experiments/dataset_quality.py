@@ -7,7 +7,7 @@ nor the problem can explain a difference; variants of equal length differ in com
 `observe` takes the really scored rows of a run as they are and relates quality to the number of steps and to length
 inside the sources.
 
-    python experiments/dataset_quality.py vary OUT --anchors ANCHORS.jsonl [--rows 24] [--model smollm2-135m]
+    python experiments/dataset_quality.py vary OUT --anchors ANCHORS.jsonl [--rows 12] [--model smollm2-135m]
     python experiments/dataset_quality.py observe RUN [--json FILE]
 """
 
@@ -62,7 +62,6 @@ def half(steps: list[str]) -> int:
 
 VARIANTS: dict[str, Callable[[list[str], str, int], str]] = {
     "full": lambda steps, closing, row: "".join(steps) + closing,
-    "closing gone": lambda steps, closing, row: "".join(steps),
     "last half and closing gone": lambda steps, closing, row: "".join(steps[: half(steps)]),
     "last half gone": lambda steps, closing, row: "".join(steps[: half(steps)]) + closing,
     "first half gone": lambda steps, closing, row: "".join(steps[len(steps) - half(steps) :]) + closing,
@@ -244,7 +243,7 @@ def main() -> None:
     varied = commands.add_parser("vary")
     varied.add_argument("out", type=Path)
     varied.add_argument("--anchors", type=Path, required=True)
-    varied.add_argument("--rows", type=int, default=24)
+    varied.add_argument("--rows", type=int, default=12)
     varied.add_argument("--model", default="smollm2-135m")
     varied.set_defaults(command=vary)
     observed = commands.add_parser("observe")

@@ -65,6 +65,7 @@ def analyze(
         bool, typer.Option("--fixed-anchors", help="Anchors are the whole target, not a sample of it.")
     ] = False,
     examples: Annotated[int, typer.Option(min=0, help="Rows of the top, middle and bottom of a source.")] = 2,
+    draws: Annotated[int, typer.Option(min=100, help="Bootstrap samples.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
@@ -87,7 +88,7 @@ def analyze(
         tuple(settings or ()), tuple(redo or ()),
     )  # fmt: skip
     directories = [Path(name) for name in run or ()] or _run_models(flags, model or [], out, terminal)
-    how = AnalysisSettings(draw_anchors=not fixed_anchors, examples=examples, seed=seed)
+    how = AnalysisSettings(draw_anchors=not fixed_anchors, examples=examples, draws=draws, seed=seed)
     _analyze_runs(directories, out, terminal, against=against or [], settings=how)
 
 
@@ -153,7 +154,7 @@ def _analyze_runs(
         found = analyze_sources(
             first.pool,
             embeddings=first.embeddings,
-            scores=_distinct([read_scores(run) for run in runs if run.has_quality], directories),
+            scores=_distinct([(read_scores(run), run.root) for run in runs if run.has_quality]),
             tokens=count_tokens(load_config(dict(first.config)), first.pool, display.progress),
             flags=_flagged(first.pool, evaluation),
             settings=settings,
@@ -177,12 +178,12 @@ def _check_same_pool(runs: Sequence[FinishedRun]) -> None:
             )
 
 
-def _distinct(scores: Sequence[RowScores], directories: Sequence[Path]) -> list[RowScores]:
+def _distinct(scores: Sequence[tuple[RowScores, Path]]) -> list[RowScores]:
     """Two runs of one model by their directories."""
-    names = Counter(each.model for each in scores)
+    names = Counter(each.model for each, _ in scores)
     return [
         each if names[each.model] == 1 else replace(each, model=f"{each.model} ({directory})")
-        for each, directory in zip(scores, directories, strict=True)
+        for each, directory in scores
     ]
 
 
