@@ -37,7 +37,7 @@ from qads.models import Dtype
 from qads.pool import Pool, Progress, Row, to_json
 from qads.prompts import ExemplarTemplate, Renderer, Template
 from qads.quality.engines import Engine, LocalEngine, OpenEngine, check_engine_dtype
-from qads.quality.tokens import header_ids, token_target
+from qads.quality.tokens import token_target
 
 __all__ = ["AnswerLikelihoods"]
 
