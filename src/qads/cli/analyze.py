@@ -77,6 +77,8 @@ def analyze(
     """Compare the sources of a pool: quality with ranks that can be defended, diversity, what each adds, and texts."""
     from qads.analyze import AnalysisSettings
     from qads.cli.terminal import Terminal
+    from qads.datasets import refuse_own_output
+    from qads.report import ANALYSIS_FILES
 
     terminal = Terminal(as_json=as_json)
     if bool(pool) == bool(run):
@@ -87,6 +89,7 @@ def analyze(
         tuple(pool or ()), tuple(anchors or ()), sample, no_quality, tuple(column or ()), on_bad_row, device,
         tuple(settings or ()), tuple(redo or ()),
     )  # fmt: skip
+    refuse_own_output([*(pool or ()), *(against or ())], [out / name for name in ANALYSIS_FILES])
     directories = [Path(name) for name in run or ()] or _run_models(flags, model or [], out, terminal)
     how = AnalysisSettings(draw_anchors=not fixed_anchors, examples=examples, draws=draws, seed=seed)
     _analyze_runs(directories, out, terminal, against=against or [], settings=how)
