@@ -1,6 +1,16 @@
-"""What should not be in a pool: problems that repeat, and problems of the evaluation."""
+"""What should not be in a pool: rows that repeat others, and problems of the evaluation."""
 
+from qads.clean.contamination import ContaminationReport, Decontamination, Match
 from qads.clean.duplicates import Deduplication, Duplicates
-from qads.clean.findings import Contamination, DuplicateGroup, PoolFindings, check_pool
+from qads.clean.findings import DuplicateGroup, PoolFindings, check_pool
 
-__all__ = ["Contamination", "Deduplication", "DuplicateGroup", "Duplicates", "PoolFindings", "check_pool"]
+__all__ = [
+    "ContaminationReport",
+    "Decontamination",
+    "Deduplication",
+    "DuplicateGroup",
+    "Duplicates",
+    "Match",
+    "PoolFindings",
+    "check_pool",
+]

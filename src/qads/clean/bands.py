@@ -16,10 +16,10 @@ process, the machine, or on how rows are batched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt32, UInt64
@@ -79,7 +79,8 @@ def band_keys(
         part = rows[start : start + ROWS_PER_BATCH]
         columns: list[list[Any]] = [column.to_pylist() for column in table.take(part).columns]
         contexts, problems, solutions = columns
-        apart = [f"{c or ''}\0{mathematics(p) if same_mathematics else ''}" for c, p in zip(contexts, problems, strict=True)]
+        mathematical = [mathematics(problem) if same_mathematics else "" for problem in problems]
+        apart = [f"{context or ''}\0{numbers}" for context, numbers in zip(contexts, mathematical, strict=True)]
         key = _digests(apart)[:, None] + np.arange(N_BANDS, dtype=np.uint64)
         for texts in (problems, solutions):
             minima = _minima(texts, size, N_BANDS * half, known).reshape(len(part), N_BANDS, half)
@@ -141,9 +142,7 @@ def _minima(texts: Sequence[str], size: int, n_minima: int, known: _WordDigests)
     return found
 
 
-def _shingle_hashes(
-    texts: Sequence[str], size: int, known: _WordDigests
-) -> tuple[UInt32[np.ndarray, " s"], list[int]]:
+def _shingle_hashes(texts: Sequence[str], size: int, known: _WordDigests) -> tuple[UInt32[np.ndarray, " s"], list[int]]:
     """Hashes of the shingles of all texts, one text after the other, and where each ends."""
     found = [shingle_words(text) for text in texts]
     lengths = np.array([len(each) for each in found])

@@ -228,7 +228,9 @@ def _vectors(embeddings: npt.ArrayLike | Embed, n_rows: int) -> Vectors:
 def _checked_embeddings(embeddings: Any, n_rows: int) -> Rows:
     x = np.asarray(embeddings)
     if x.ndim != 2 or x.dtype.kind != "f":
-        raise InputError(f"Deduplication: embeddings have shape {x.shape} and type {x.dtype}; they must be floats [n, d].")
+        raise InputError(
+            f"Deduplication: embeddings have shape {x.shape} and type {x.dtype}; they must be floats [n, d]."
+        )
     if len(x) != n_rows:
         raise AlignmentError(f"Deduplication: {len(x)} embeddings for {n_rows} rows; both must be of one pool.")
     for start in range(0, n_rows, 65536):

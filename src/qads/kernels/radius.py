@@ -1,8 +1,8 @@
 """Rows within a radius of each other in cosine distance, exactly, in blocks of bounded memory.
 
 A product in float32 rules pairs out; what it leaves is measured in float64 as |a − b|²/2 of unit vectors, so that
-near-duplicates have no rounding noise for a distance. Every pair of rows is looked at: time grows with the square of the
-rows, memory with the block. Inputs are checked by the caller.
+near-duplicates have no rounding noise for a distance. Every pair of rows is looked at: time grows with the square of
+the rows, memory with the block. Inputs are checked by the caller.
 """
 
 from __future__ import annotations
