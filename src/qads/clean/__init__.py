@@ -1,8 +1,9 @@
 """What should not be in a pool: rows that repeat others, and problems of the evaluation."""
 
-from qads.clean.contamination import ContaminationReport, Decontamination, Match
+from qads.clean.contamination import ContaminationReport, Decontamination, Match, Neighbour, Template
 from qads.clean.duplicates import Deduplication, Duplicates
 from qads.clean.findings import DuplicateGroup, PoolFindings, check_pool
+from qads.clean.text import exact_key
 
 __all__ = [
     "ContaminationReport",
@@ -11,6 +12,9 @@ __all__ = [
     "DuplicateGroup",
     "Duplicates",
     "Match",
+    "Neighbour",
     "PoolFindings",
+    "Template",
     "check_pool",
+    "exact_key",
 ]
