@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qads.analyze import AnalysisSettings, RowScores, SourceAnalysis, analyze_sources, summarize_selection
-    from qads.clean import PoolFindings, check_pool
+    from qads.clean import Decontamination, Deduplication, Duplicates, PoolFindings, check_pool
     from qads.cluster import Execution
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
-    "qads.clean": ("PoolFindings", "check_pool"),
+    "qads.clean": ("Decontamination", "Deduplication", "Duplicates", "PoolFindings", "check_pool"),
     "qads.cluster": ("Execution",),
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
@@ -125,7 +125,10 @@ __all__ = [
     "CompletionsEngine",
     "Constraints",
     "Coverage",
+    "Decontamination",
+    "Deduplication",
     "Deita",
+    "Duplicates",
     "Embeddings",
     "EveryAnchor",
     "Execution",
