@@ -155,7 +155,7 @@ class Deduplication:
         standing = Standing(keys, self._rank(pool, keys, prefer))
         if self.near is not None:
             rule = NearRule(threshold=self.near, shingle=self.shingle, same_mathematics=self.numbers == "same")
-            standing.drop_near(KeptRows(pool, standing.leaders, rule, progress=steps.next()))
+            standing.drop_near(KeptRows(pool, standing.leaders, keys, rule, progress=steps.next()))
         several = standing.several_solutions()
         if self.solutions != "keep":
             standing.cap_solutions(pool, 1 if self.solutions == "collapse" else self.solutions, size=self.shingle)
