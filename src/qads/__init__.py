@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qads.clean import PoolFindings, check_pool
+    from qads.clean import Decontamination, Deduplication, Duplicates, PoolFindings, check_pool
     from qads.cluster import Execution
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "qads.clean": ("PoolFindings", "check_pool"),
+    "qads.clean": ("Decontamination", "Deduplication", "Duplicates", "PoolFindings", "check_pool"),
     "qads.cluster": ("Execution",),
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
@@ -122,7 +122,10 @@ __all__ = [
     "CompletionsEngine",
     "Constraints",
     "Coverage",
+    "Decontamination",
+    "Deduplication",
     "Deita",
+    "Duplicates",
     "Embeddings",
     "EveryAnchor",
     "Execution",

@@ -59,7 +59,7 @@ def test_case_spacing_punctuation_and_unicode_forms_hide_no_problem(one: str, ot
 def test_problems_that_mean_different_things_are_told_apart(one: str, other: str):
     findings = check_pool(pool(one, other), pool(other, prefix="e"))
     assert findings.duplicates == ()
-    assert [match.id for match in findings.contamination] == ["p1"]
+    assert [match.id for match in findings.contamination if match.kind == "exact"] == ["p1"]
 
 
 def test_the_same_punctuation_twice_is_a_repeated_problem():
@@ -146,11 +146,12 @@ def letters_and_digits(text: str) -> str:
 )
 def test_known_contamination_is_found(test_data: Path, train: str, evaluation: str, questions: int):
     candidates, asked = read(test_data / "pool", train), read(test_data / "eval", evaluation)
-    found = check_pool(candidates, asked).contamination
-    assert len({match.problem for match in found}) == pytest.approx(questions, rel=0.03)
-    # Of these pools no row is missed for its operators.
+    found = [match for match in check_pool(candidates, asked).contamination if match.kind == "exact"]
+    # No row is missed for its operators. More are found: with 70.0 for 70, or within a longer text.
     known = set(map(letters_and_digits, asked.strings("problem")))
-    assert [m.id for m in found] == [row.id for row in candidates if letters_and_digits(row.problem) in known]
+    equal = [row for row in candidates if letters_and_digits(row.problem) in known]
+    assert {row.id for row in equal} <= {match.id for match in found}
+    assert len({row.problem for row in equal}) == pytest.approx(questions, rel=0.03)
 
 
 def test_the_one_question_of_math500_in_math_is_another_question(test_data: Path):
@@ -159,7 +160,8 @@ def test_the_one_question_of_math500_in_math_is_another_question(test_data: Path
     rough = {letters_and_digits(row.problem): row.problem for row in asked}
     (pair,) = [(p, rough[key]) for p in candidates.strings("problem") if (key := letters_and_digits(p)) in rough]
     assert ("z^4 - z^2" in pair[0], "z^4 + z^2" in pair[1]) == (True, True)
-    assert check_pool(candidates, asked).contamination == ()
+    found = [m for m in check_pool(candidates, asked).contamination if m.problem == pair[0]]
+    assert [(match.kind, match.evaluation_problem) for match in found] == [("ngram", pair[1])]
 
 
 def test_the_two_svamp_files_share_most_of_their_questions(test_data: Path):

@@ -1,5 +1,20 @@
-"""What should not be in a pool: problems that repeat, and problems of the evaluation."""
+"""What should not be in a pool: rows that repeat others, and problems of the evaluation."""
 
-from qads.clean.findings import Contamination, DuplicateGroup, PoolFindings, check_pool
+from qads.clean.contamination import ContaminationReport, Decontamination, Match, Neighbour, Template
+from qads.clean.duplicates import Deduplication, Duplicates
+from qads.clean.findings import DuplicateGroup, PoolFindings, check_pool
+from qads.clean.text import exact_key
 
-__all__ = ["Contamination", "DuplicateGroup", "PoolFindings", "check_pool"]
+__all__ = [
+    "ContaminationReport",
+    "Decontamination",
+    "Deduplication",
+    "DuplicateGroup",
+    "Duplicates",
+    "Match",
+    "Neighbour",
+    "PoolFindings",
+    "Template",
+    "check_pool",
+    "exact_key",
+]

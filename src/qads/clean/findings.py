@@ -1,9 +1,9 @@
 """What should not be in a pool: problems that repeat, and problems of the evaluation.
 
-Two problems are the same here when their `qads.pool.problem_key` is: NFKC, case, spacing and punctuation do
-not count, numbers and operators do. A problem of punctuation alone, whose key is empty, is the same as its
-equals only; and two rows repeat each other only if the earlier turns of their conversations are equal too,
-since "Continue." asks something else every time.
+Two problems repeat each other when their `qads.clean.exact_key` is the same: Unicode form, case, spacing, punctuation
+and LaTeX forms do not count, numbers and operators do. A problem of punctuation alone, whose key is empty, is the same
+as its equals only; and the earlier turns of their conversations must be equal too, since "Continue." asks something
+else every time. What counts as a problem of the evaluation is `qads.Decontamination`'s to say.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from qads.pool import Pool, RejectedRow
+from qads.clean.contamination import ContaminationReport, Decontamination, Match
+from qads.clean.text import exact_key
+from qads.pool import Pool, Progress, RejectedRow
 
-__all__ = ["Contamination", "DuplicateGroup", "PoolFindings", "check_pool"]
+__all__ = ["DuplicateGroup", "PoolFindings", "check_pool"]
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,6 @@ class DuplicateGroup:
 
 
 @dataclass(frozen=True)
-class Contamination:
-    """A row of the pool whose problem is in an evaluation set."""
-
-    id: str
-    source: str
-    evaluation_id: str
-    evaluation_source: str
-    problem: str
-    evaluation_problem: str
-
-
-@dataclass(frozen=True)
 class PoolFindings:
     """What `check_pool` found."""
 
@@ -48,7 +38,15 @@ class PoolFindings:
     n_by_kind: dict[str, int]
     rejected: tuple[RejectedRow, ...]
     duplicates: tuple[DuplicateGroup, ...]
-    contamination: tuple[Contamination, ...]
+    against: ContaminationReport | None = None
+    """The pool against the evaluation sets, where there are any."""
+    anchors: ContaminationReport | None = None
+    """The anchors against them, where there are any."""
+
+    @property
+    def contamination(self) -> tuple[Match, ...]:
+        """Texts of the evaluation in the pool."""
+        return self.against.matches if self.against else ()
 
     @property
     def n_duplicate_rows(self) -> int:
@@ -57,12 +55,27 @@ class PoolFindings:
 
     @property
     def n_findings(self) -> int:
-        """Rows set aside, rows that repeat a problem, and rows of the evaluation."""
-        return len(self.rejected) + self.n_duplicate_rows + len(self.contamination)
+        """Rows set aside, rows that repeat a problem, and rows and anchors that hold one of the evaluation."""
+        contaminated = sum(len(report.rows) for report in (self.against, self.anchors) if report)
+        return len(self.rejected) + self.n_duplicate_rows + contaminated
 
 
-def check_pool(pool: Pool, evaluation: Pool | None = None) -> PoolFindings:
+def check_pool(
+    pool: Pool,
+    evaluation: Pool | None = None,
+    *,
+    anchors: Pool | None = None,
+    decontamination: Decontamination | None = None,
+    progress: Progress | None = None,
+) -> PoolFindings:
     """Unusable rows, repeated problems and, against evaluation sets, contamination.
+
+    Args:
+        pool: what is to be trained on.
+        evaluation: the evaluation sets; without them nothing is contaminated.
+        anchors: the target skill's samples, which must not be of the evaluation either.
+        decontamination: what counts as a problem of the evaluation; by default `Decontamination()`.
+        progress: called with (rows done, rows of the pool) as the evaluation is looked for.
 
     >>> import qads
     >>> row = qads.Row(id="a", source="s", problem="1 + 1?", solution="2")
@@ -70,28 +83,25 @@ def check_pool(pool: Pool, evaluation: Pool | None = None) -> PoolFindings:
     >>> check_pool(pool).n_duplicate_rows
     1
     """
-    keys = _keys(pool)
+    find = decontamination or Decontamination()
     kinds = pool.strings("kind")
     return PoolFindings(
         n_rows=len(pool),
         n_by_source={name: len(rows) for name, rows in pool.rows_by_source().items()},
         n_by_kind={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
         rejected=pool.rejected,
-        duplicates=tuple(_duplicates(pool, keys)),
-        contamination=() if evaluation is None else tuple(_contamination(pool, keys, evaluation)),
+        duplicates=tuple(_duplicates(pool)),
+        against=None if evaluation is None else find(pool, evaluation, progress=progress),
+        anchors=None if evaluation is None or anchors is None else find(anchors, evaluation),
     )
 
 
-def _keys(pool: Pool) -> list[str]:
-    return [key or text for key, text in zip(pool.problem_keys, pool.strings("problem"), strict=True)]
-
-
-def _duplicates(pool: Pool, keys: list[str]) -> list[DuplicateGroup]:
+def _duplicates(pool: Pool) -> list[DuplicateGroup]:
     groups: dict[tuple[str | None, str], list[int]] = defaultdict(list)
-    for position, found in enumerate(zip(pool.table["context"].to_pylist(), keys, strict=True)):
-        groups[found].append(position)
     ids, sources = pool.strings("id"), pool.strings("source")
     problems, solutions = pool.strings("problem"), pool.strings("solution")
+    for position, (context, problem) in enumerate(zip(pool.table["context"].to_pylist(), problems, strict=True)):
+        groups[context, exact_key(problem) or problem].append(position)
     return [
         DuplicateGroup(
             ids=tuple(ids[i] for i in rows),
@@ -102,18 +112,3 @@ def _duplicates(pool: Pool, keys: list[str]) -> list[DuplicateGroup]:
         for rows in groups.values()
         if len(rows) > 1
     ]
-
-
-def _contamination(pool: Pool, keys: list[str], evaluation: Pool) -> list[Contamination]:
-    first: dict[str, int] = {}
-    for position, key in enumerate(_keys(evaluation)):
-        first.setdefault(key, position)
-    ids, sources, problems = pool.strings("id"), pool.strings("source"), pool.strings("problem")
-    found: list[Contamination] = []
-    for position, key in enumerate(keys):
-        if (match := first.get(key)) is not None:
-            row = evaluation[match]
-            found.append(
-                Contamination(ids[position], sources[position], row.id, row.source, problems[position], row.problem)
-            )
-    return found

@@ -5,36 +5,100 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from qads.clean.latex import FIGURE, without_latex
 from qads.pool import problem_key
 
-__all__ = ["NUMBER", "exact_key", "mask_numbers", "words"]
+__all__ = ["NUMBER", "Question", "exact_key", "mask_numbers", "split_options", "template", "words"]
 
 NUMBER = "#"
 """What stands for any number after `mask_numbers`."""
 
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
+_SIGN_OR_WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[()\[\]{}+*/^%=<>|±×·÷\u2200-\u22ff-]")
+_POINT_ZERO = re.compile(r"(?<=\d)\.0+(?!\.?\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_NUMBER_WORDS = frozenset(
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million".split()
+)
+_OPTIONS_FOLLOW = re.compile(r"\n?\s*(?:answer choices|options|choices)\s*:", re.IGNORECASE)
+_LABEL = re.compile(r"(?:(?<=\s)|^)(?:\(([A-Ja-j])\)|([A-Ja-j])[).:](?=\s))")
 
 
 def exact_key(text: str) -> str:
-    """The text reduced to what makes it the same; empty for a text of punctuation alone."""
-    return problem_key(text)
+    r"""The text reduced to what makes it the same; empty for a text of punctuation alone.
+
+    `qads.pool.problem_key` of the text with its LaTeX as plain signs: Unicode form, case, spacing, punctuation and
+    LaTeX forms do not count, nor that 70 is written 70.0; numbers and operators do.
+
+    >>> exact_key(r"What is $\dfrac{1}{2} \cdot 4$?") == exact_key("what is 1/2 * 4")
+    True
+    """
+    return problem_key(_POINT_ZERO.sub("", without_latex(text)))
 
 
 def words(text: str) -> list[str]:
-    """Words and numbers, NFKC and case-folded, in order.
+    """Words and numbers, NFKC and case-folded, in order; LaTeX as plain text, the source of drawings left out.
 
     >>> words("She has 1,000 apples.")
     ['she', 'has', '1000', 'apples']
     """
-    return _WORD.findall(_THOUSANDS.sub("", unicodedata.normalize("NFKC", text).casefold()))
+    if "asy" in text:
+        text = FIGURE.sub(" ", text)
+    return _WORD.findall(_folded(text))
+
+
+def _folded(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", without_latex(text)).casefold()
+    return _POINT_ZERO.sub("", _THOUSANDS.sub("", plain))
+
+
+def template(text: str) -> tuple[str, ...]:
+    """Words, operators and brackets in order, with every number as `NUMBER`: what two re-numbered copies share.
+
+    >>> template("Solve 3*x + 4 = 10.")
+    ('solve', '#', '*', 'x', '+', '#', '=', '#')
+    """
+    return tuple(mask_numbers(_SIGN_OR_WORD.findall(_folded(text))))
 
 
 def mask_numbers(found: Sequence[str]) -> list[str]:
-    """The words with every number as `NUMBER`.
+    """The words with every number, in figures or in letters up to twenty and whole tens, as `NUMBER`.
 
-    >>> mask_numbers(["she", "has", "1000", "apples"])
-    ['she', 'has', '#', 'apples']
+    >>> mask_numbers(["she", "has", "1000", "apples", "and", "two", "pears"])
+    ['she', 'has', '#', 'apples', 'and', '#', 'pears']
     """
-    return [NUMBER if word[0].isdecimal() else word for word in found]
+    return [NUMBER if word[0].isdecimal() or word in _NUMBER_WORDS else word for word in found]
+
+
+class Question(NamedTuple):
+    """A problem, and the options to choose from that stood at its end."""
+
+    stem: str
+    options: tuple[str, ...]
+    """In the order given; none where it is no multiple choice."""
+
+
+def split_options(text: str) -> Question:
+    """A problem without the options at its end, and these.
+
+    >>> split_options("What is 2+3? Answer Choices: (A) 4 (B) 5")
+    Question(stem='What is 2+3?', options=('4', '5'))
+    """
+    labels = list(_LABEL.finditer(text))
+    first = len(labels)
+    names = [(found[1] or found[2]).lower() for found in labels]
+    for start in range(len(labels) - 2, -1, -1):
+        if names[start] == "a" and names[start:] == [chr(ord("a") + n) for n in range(len(names) - start)]:
+            first = start
+            break
+    if first == len(labels):
+        return Question(text, ())
+    ends = [found.start() for found in labels[first + 1 :]] + [len(text)]
+    options = tuple(text[found.end() : end].strip() for found, end in zip(labels[first:], ends, strict=True))
+    stem = text[: labels[first].start()].rstrip()
+    if (said := list(_OPTIONS_FOLLOW.finditer(stem))) and said[-1].end() == len(stem):
+        stem = stem[: said[-1].start()].rstrip()
+    return Question(stem, options)

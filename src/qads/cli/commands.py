@@ -16,6 +16,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import typer
 
+from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
 from qads.cli.limits import (
     AtLeast,
     AtMost,
@@ -117,6 +118,9 @@ def select(
     include: Include = None,
     given: Given = None,
     min_distance: MinDistance = None,
+    dedup: Dedup = None,
+    against: Against = None,
+    solutions: Solutions = None,
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
@@ -134,7 +138,8 @@ def select(
     config = config_from_flags(
         pool, budget, anchors=anchors, model=model, sample=sample, no_quality=no_quality, column=column,
         on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
-        constraints=constraints, settings=[f"output.format={shape}", *(settings or [])],
+        constraints=constraints,
+        settings=[f"output.format={shape}", *settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
     check_out(out, config)
     directory = run_dir or out.with_name(out.name + ".qads")
@@ -147,7 +152,9 @@ def select(
     terminal.run_finished(result, files)
 
 
-@app.command(name="run", epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5")
+@app.command(
+    name="run", cls=ManyValues, epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5"
+)
 def run_command(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,
@@ -155,13 +162,16 @@ def run_command(
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
     redo: Redo = None,
     reuse: Reuse = None,
+    dedup: Dedup = None,
+    against: Against = None,
+    solutions: Solutions = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute every stage of a configuration; what is done already is used as it is."""
     from qads.config import load_config
 
-    config = load_config(config_file, settings or [])
+    config = load_config(config_file, [*settings_from_flags(dedup, against, solutions), *(settings or [])])
     directory = out or Path("runs") / config_file.stem
     terminal = _terminal(as_json)
     if dry_run:
@@ -189,13 +199,15 @@ def embed(
 def score(
     pool: Sources, out: RunDir, anchors: Anchors = None, model: Model = None, sample: Sample = None,
     until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
-    column: Columns = None, on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
+    dedup: Dedup = None, against: Against = None, solutions: Solutions = None, column: Columns = None,
+    on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
     redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
     config = config_from_flags(
         pool, "1", anchors=anchors, model=model, sample=sample, column=column, on_bad_row=on_bad_row,
-        device=device, until_se=until_se, until_rank_stable=until_rank_stable, settings=settings,
+        device=device, until_se=until_se, until_rank_stable=until_rank_stable,
+        settings=[*settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
     terminal = _terminal(as_json)
     if dry_run:
@@ -320,8 +332,7 @@ def _copy_files(result: RunResult, config: RunConfig, out: Path) -> dict[Path, i
         beside = out.with_name(out.stem + Path(name).stem.removeprefix("train") + out.suffix)
         copies.append((name, beside))
         files[beside] = n_rows
-    sources = (*config.pool.sources, *config.anchors.sources, *config.constraints.files)
-    refuse_own_output(sources, files)  # Shares of the pool have their names only now.
+    refuse_own_output(config.files, files)  # Shares of the pool have their names only now.
     for name, target in copies:
         _copy_rows(result.directory / "mixture" / name, target)
     return files

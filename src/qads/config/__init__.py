@@ -9,6 +9,7 @@ choose.
 from __future__ import annotations
 
 from qads.amounts import Amount, Tokens, parse_budget, parse_limit
+from qads.config.cleaning import CleanConfig
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
 from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, QualityConfig, RunConfig
@@ -17,6 +18,7 @@ __all__ = [
     "ANY_OTHER",
     "Amount",
     "AnchorsConfig",
+    "CleanConfig",
     "ConstraintsConfig",
     "OutputConfig",
     "PoolConfig",

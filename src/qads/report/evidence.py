@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
-from qads.run import OCCASIONAL, STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage
+from qads.run import OCCASIONAL, STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage, pool_file
 from qads.selection import Coverage
 
 __all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
@@ -55,7 +55,7 @@ class FinishedRun:
     @cached_property
     def pool(self) -> Pool:
         """The candidates."""
-        return Pool(pq.read_table(self.root / "pool" / "pool.parquet"))
+        return Pool(pq.read_table(pool_file(self.root)))
 
     @cached_property
     def embeddings(self) -> Float[np.ndarray, "n d"]:
@@ -114,6 +114,8 @@ def open_run(root: Path) -> FinishedRun:
     if config.get("quality") is None:
         names = [name for name in names if name not in _QUALITY_STAGES]
     names = [name for name in names if name not in OCCASIONAL or (root / name).exists()]
+    if config.get("clean") is None:  # What an earlier configuration left.
+        names = [name for name in names if name != "clean"]
     if "targets" in names and "anchors" not in names:
         names.insert(2, "anchors")
     stages = {name: RunDirectory(root).stage(StagePlan(name, {})) for name in names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qads.run.coverage import ensure_coverage, read_coverage
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, pool_file
 from qads.run.estimate import StageEstimate, estimate_run
 from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
 from qads.run.status import RunStatus, StageStatus, read_status
@@ -23,6 +23,7 @@ __all__ = [
     "StageStatus",
     "ensure_coverage",
     "estimate_run",
+    "pool_file",
     "read_coverage",
     "read_status",
     "run_pipeline",

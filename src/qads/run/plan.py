@@ -37,21 +37,25 @@ _NAMED_BY = {"select": ("exclude", "include"), "given": ("given",)}
 
 def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
     """The stages that this configuration has, in order, each with those that it reads."""
-    reads: dict[str, tuple[str, ...]] = {"pool": (), "embed": ("pool",)}
+    reads: dict[str, tuple[str, ...]] = {"pool": ()}
+    if config.clean is not None:
+        reads["clean"] = ("pool",)
+    rows = "pool" if config.clean is None else "clean"
+    reads["embed"] = (rows,)
     if config.uses_anchors:
-        reads["anchors"] = ("pool",) if config.anchors.sources else ("pool", "embed")
+        reads["anchors"] = (rows,) if config.anchors.sources else (rows, "embed")
     if config.quality is not None:
         reads |= {"influence": ("anchors",), "quality": ("embed", "influence")}
     if config.counts_tokens:
-        reads["tokens"] = ("pool",)
+        reads["tokens"] = (rows,)
     if "targets" in config.needs:
         reads["targets"] = ("anchors",)
     if "likelihoods" in config.needs:
-        reads["likelihoods"] = ("pool",)
+        reads["likelihoods"] = (rows,)
     if config.constraints.given:
-        reads["given"] = ("pool", "embed")
+        reads["given"] = (rows, "embed")
     reads["select"] = ("embed", *(name for name in _NEEDED if name in reads))
-    reads["mixture"] = ("pool", "select")
+    reads["mixture"] = (rows, "select")
     reads["coverage"] = (*(name for name in reads["select"] if name in ("embed", "quality", "tokens")), "select")
     return reads | {"report": tuple(reads)}
 
@@ -140,6 +144,8 @@ def plan_stages(
         # What the files hold is an input, where they are is not; their names, in order, become those of sources.
         contents = _contents({"pool": sources, "anchors": anchor_sources}.get(name, ()))
         inputs = {stage: plans[stage].fingerprint for stage in reads}
+        if name == "clean" and config.clean is not None:
+            inputs |= {f"against {set_}": content for set_, content in _contents(config.clean.against).items()}
         inputs |= {f"file {source}": content for source, content in contents.items()}
         for role in _NAMED_BY.get(name, ()):
             named = _contents(getattr(config.constraints, role))
@@ -157,6 +163,11 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
         return _selection_settings(config, name)
     if name == "pool":
         return {"pool": dataclasses.asdict(config.pool) | {"sources": sources}}
+    if name == "clean" and config.clean is not None:
+        # Which evaluation sets there are says their content, among the inputs.
+        settings = {key: value for key, value in dataclasses.asdict(config.clean).items() if key != "against"}
+        embedded = {"embedding": _method(config.embedding, config), **_foreign_code(config)}
+        return {"clean": settings} | (embedded if config.clean.is_semantic else {})
     if name == "embed":
         return {"embedding": _method(config.embedding, config), **_foreign_code(config)}
     if name == "anchors":
@@ -222,7 +233,8 @@ def _foreign_code(config: RunConfig) -> dict[str, Any]:
 
 def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     """What moves the results of a model within floating-point rounding."""
-    if name not in ("embed", "influence", "targets", "likelihoods", "given"):
+    embeds_early = name == "clean" and config.clean is not None and config.clean.is_semantic
+    if not embeds_early and name not in ("embed", "influence", "targets", "likelihoods", "given"):
         return {}
     how = config.execution
     scoring = {"influence": config.quality and config.quality.influence, "likelihoods": config.answer_likelihoods}

@@ -1,0 +1,156 @@
+"""Recognises the texts of evaluation sets in rows that stream by: the rules of `Decontamination`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+from qads.clean.evaluation import Asked, EvaluationTexts, Part, Reading
+from qads.clean.ngrams import NgramIndex
+from qads.clean.text import NUMBER
+from qads.pool import Pool
+
+__all__ = ["KINDS", "Found", "MatchKind", "Recognition", "Rules"]
+
+MatchKind = Literal["exact", "ngram", "renumbered"]
+KINDS: tuple[MatchKind, ...] = get_args(MatchKind)
+"""The strongest first."""
+
+_LONG = 13
+"""Words that make a text specific: the n of GPT-3's n-grams."""
+_SAME_OPTIONS = 0.5
+"""Share of the options that two questions with one short stem must have in common to be the same."""
+
+
+class Rules(NamedTuple):
+    """The settings of `Decontamination` that decide."""
+
+    n: int
+    overlap: float
+    masked_overlap: float
+    least_structure: int
+    solutions: bool
+
+
+class Found(NamedTuple):
+    """A text of an evaluation set in a text of a row."""
+
+    asked: Asked
+    kind: MatchKind
+    overlap: float
+    part: Part
+    text: str
+
+    @property
+    def strength(self) -> tuple[int, float]:
+        """The stronger of two is the larger."""
+        return -KINDS.index(self.kind), self.overlap
+
+
+class _Text(NamedTuple):
+    row: int
+    part: Part
+    reading: Reading
+
+
+class Recognition:
+    """Evaluation sets, ready to be recognised.
+
+    Args:
+        evaluation: the sets.
+        rules: what counts.
+    """
+
+    def __init__(self, evaluation: Pool, rules: Rules) -> None:
+        self._rules = rules
+        self._texts = EvaluationTexts(evaluation, solutions=rules.solutions, long=2 * _LONG)
+        self._index = NgramIndex([asked.words for asked in self._texts.asked], n=rules.n)
+        self.templates: dict[tuple[str, tuple[str, ...]], set[int]] = defaultdict(set)
+        """Rows of batches so far that fill a template of an evaluation set, by set and template."""
+
+    def fillings(self, source: str, template: tuple[str, ...]) -> list[Asked]:
+        """The problems of an evaluation set that fill a template."""
+        return [asked for asked in self._texts.by_template[template] if asked.source == source]
+
+    def matches(self, rows: Sequence[Mapping[str, Any]], *, first: int) -> Iterator[tuple[int, Found]]:
+        """What is found in a batch of rows, by row, then by row of the evaluation; of a pair the strongest.
+
+        Args:
+            rows: of a pool, as the strings of its table.
+            first: position of the first in the pool.
+        """
+        texts = list(_texts_of(rows))
+        strongest: dict[tuple[int, int, Part], Found] = {}
+        for row, found in (*self._equal(texts, first), *self._overlapping(texts)):
+            pair = row, found.asked.row, found.asked.part
+            if pair not in strongest or found.strength > strongest[pair].strength:
+                strongest[pair] = found
+        for pair in sorted(strongest):
+            yield first + pair[0], strongest[pair]
+
+    def _equal(self, texts: Iterable[_Text], first: int) -> Iterator[tuple[int, Found]]:
+        """Texts that are equal as a whole, up to options or numbers, and short ones within a longer text."""
+        known = self._texts
+        for row, part, reading in texts:
+            if part == "solution":
+                continue
+            for asked in known.by_key.get(reading.key, ()):
+                yield row, Found(asked, "exact", 1.0, part, reading.text)
+            for asked in known.by_stem.get(reading.stem_key, ()):
+                if reading.options != asked.reading.options and _same_question(reading, asked):
+                    yield row, Found(asked, "exact", 1.0, part, reading.text)
+            for piece in reading.pieces if known.short else ():
+                for asked in known.short.get(piece, ()):
+                    if asked.reading.key in reading.key:
+                        yield row, Found(asked, "exact", 1.0, part, reading.text)
+            for asked in known.by_template.get(reading.template, ()):
+                if asked.reading.stem_key == reading.stem_key or asked.structure < self._rules.least_structure:
+                    continue
+                if asked.numberings > 1 and asked.n_content < _LONG:
+                    self.templates[asked.source, reading.template].add(first + row)
+                else:
+                    yield row, Found(asked, "renumbered", 1.0, part, reading.text)
+
+    def _overlapping(self, texts: Sequence[_Text]) -> Iterator[tuple[int, Found]]:
+        """Texts that share long stretches."""
+        shared = self._index.overlaps([text.reading.words for text in texts])
+        for number, document, *counts in zip(*(column.tolist() for column in shared), strict=True):
+            text, asked = texts[number], self._texts.asked[document]
+            if asked.part == "solution" and text.part != "solution":
+                continue
+            kind, n_words = self._judged(text, asked, *counts)
+            if kind is not None:
+                yield text.row, Found(asked, kind, n_words / len(asked.words), text.part, text.reading.text)
+
+    def _judged(self, text: _Text, asked: Asked, masked: int, same: int, longest: int) -> tuple[MatchKind | None, int]:
+        """What the shared words say, and how many they are."""
+        n_words, rules = len(asked.words), self._rules
+        sought = asked.reading.key if len(asked.words) == len(asked.reading.words) else asked.reading.stem_key
+        if longest == n_words and sought in text.reading.key:
+            return "exact", n_words
+        if text.part != "solution" and _LONG <= len(text.reading.words) == longest and text.reading.key in sought:
+            return "exact", same
+        if masked > same and masked >= rules.masked_overlap * n_words and asked.n_content >= _LONG:
+            return "renumbered", masked
+        if same >= min(n_words, max(_LONG, rules.overlap * n_words)):
+            return "ngram", same
+        return None, 0
+
+
+def _texts_of(rows: Iterable[Mapping[str, Any]]) -> Iterator[_Text]:
+    for number, row in enumerate(rows):
+        yield _Text(number, "problem", Reading(row["problem"]))
+        for turn in json.loads(row["context"]) if row["context"] else ():
+            yield _Text(number, "context", Reading(turn["content"]))
+        yield _Text(number, "solution", Reading(row["solution"]))
+
+
+def _same_question(reading: Reading, asked: Asked) -> bool:
+    """Whether a stem is one question though the options differ: if it is specific, or most options are the same."""
+    one, other = reading.options, asked.reading.options
+    if one and other and len(one & other) >= _SAME_OPTIONS * max(len(one), len(other)):
+        return True
+    structure = asked.reading.template
+    return len(structure) >= _LONG or (len(structure) >= 4 and NUMBER in structure)
