@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from qads.cli.terminal import Terminal
 from qads.datasets import refuse_own_output
