@@ -231,7 +231,7 @@ class _Taking:
         pairs = [cycled(group, n) for group, n in zip(groups, counts, strict=True)]
         return np.concatenate([rows for rows, _ in pairs]), np.concatenate([copies for _, copies in pairs])
 
-    def _capped(self, offer: _Offer, found: Rows) -> Rows:
+    def _capped(self, offer: _Offer, found: Rows) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " c"]]:
         rows, copies = found
         cap = offer.part.settings.cap
         if isinstance(cap, Tokens):
