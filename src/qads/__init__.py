@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
     from qads.errors import QadsError
+    from qads.mixture import Mixture, Part, Recipe, compose, load_recipe, write_mixture
     from qads.models import open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
     from qads.prompts import ChatTemplate, ExemplarTemplate
@@ -70,6 +71,7 @@ _HOMES = {
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
     "qads.errors": ("QadsError",),
+    "qads.mixture": ("Mixture", "Part", "Recipe", "compose", "load_recipe", "write_mixture"),
     "qads.models": ("open_causal_lm", "open_encoder"),
     "qads.pool": ("Pool", "Row", "Selection"),
     "qads.prompts": ("ChatTemplate", "ExemplarTemplate"),
@@ -141,8 +143,10 @@ __all__ = [
     "LMEmbedder",
     "LocalEngine",
     "LongestResponse",
+    "Mixture",
     "NearestToAnchors",
     "OneShotInfluence",
+    "Part",
     "PerplexityRanking",
     "Pool",
     "PoolFindings",
@@ -150,6 +154,7 @@ __all__ = [
     "QadsError",
     "Quota",
     "RandomSelection",
+    "Recipe",
     "RidgeScorer",
     "Row",
     "RunConfig",
@@ -165,13 +170,16 @@ __all__ = [
     "UntilStandardError",
     "check_pool",
     "choose_anchors",
+    "compose",
     "coverage",
     "load_config",
     "load_pool",
+    "load_recipe",
     "open_causal_lm",
     "open_encoder",
     "run_pipeline",
     "stratified_sample",
+    "write_mixture",
     "write_pool",
 ]
 

@@ -242,6 +242,20 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example:  qads mix examples/openmathmix.yaml -o openmathmix")
+def mix(
+    recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="Parts, and how much of each.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; a mixture that is there is replaced.")],
+    settings: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would come to; write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put pools and selections together, and write the folder that trainers read."""
+    from qads.cli.mix import mix_recipe
+
+    mix_recipe(recipe_file, out, _terminal(as_json), settings=settings or (), dry_run=dry_run)
+
+
 @app.command(epilog="Example:  qads status runs/mine")
 def status(
     directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")], as_json: AsJson = False
