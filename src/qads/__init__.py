@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qads.analyze import AnalysisSettings, RowScores, SourceAnalysis, analyze_sources, summarize_selection
     from qads.clean import Decontamination, Deduplication, Duplicates, PoolFindings, check_pool
     from qads.cluster import Execution
     from qads.config import RunConfig, load_config
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
     "qads.clean": ("Decontamination", "Deduplication", "Duplicates", "PoolFindings", "check_pool"),
     "qads.cluster": ("Execution",),
     "qads.config": ("RunConfig", "load_config"),
@@ -119,6 +121,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "D4",
+    "AnalysisSettings",
     "AnswerLikelihoods",
     "ChatTemplate",
     "CompletionsEngine",
@@ -157,17 +160,20 @@ __all__ = [
     "Recipe",
     "RidgeScorer",
     "Row",
+    "RowScores",
     "RunConfig",
     "RunResult",
     "SGLangEngine",
     "Selection",
     "SemDeDup",
     "SentenceEmbedder",
+    "SourceAnalysis",
     "StratifiedRandom",
     "TokenBudget",
     "TopQuality",
     "UntilRankStable",
     "UntilStandardError",
+    "analyze_sources",
     "check_pool",
     "choose_anchors",
     "compose",
@@ -179,6 +185,7 @@ __all__ = [
     "open_encoder",
     "run_pipeline",
     "stratified_sample",
+    "summarize_selection",
     "write_mixture",
     "write_pool",
 ]

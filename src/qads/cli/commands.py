@@ -16,6 +16,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import typer
 
+from qads.cli.analyze import analyze
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
 from qads.cli.limits import (
     AtLeast,
@@ -289,6 +290,12 @@ def explain(
     from qads.cli.explain import explain_run
 
     explain_run(directory, _terminal(as_json), ids=row or (), not_picked=not_picked, show=show)
+
+
+app.command(
+    cls=ManyValues,
+    epilog="Example:  qads analyze data/*.jsonl.gz --anchors target.jsonl --sample 960 --out analysis",
+)(analyze)
 
 
 _NOISY = (
