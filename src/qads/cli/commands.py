@@ -16,6 +16,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import typer
 
+from qads.cli.analyze import analyze
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
 from qads.cli.limits import (
     AtLeast,
@@ -242,6 +243,20 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example:  qads mix examples/openmathmix.yaml -o openmathmix")
+def mix(
+    recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="Parts, and how much of each.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; a mixture that is there is replaced.")],
+    settings: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would come to; write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put pools and selections together, and write the folder that trainers read."""
+    from qads.cli.mix import mix_recipe
+
+    mix_recipe(recipe_file, out, _terminal(as_json), settings=settings or (), dry_run=dry_run)
+
+
 @app.command(epilog="Example:  qads status runs/mine")
 def status(
     directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")], as_json: AsJson = False
@@ -275,6 +290,12 @@ def explain(
     from qads.cli.explain import explain_run
 
     explain_run(directory, _terminal(as_json), ids=row or (), not_picked=not_picked, show=show)
+
+
+app.command(
+    cls=ManyValues,
+    epilog="Example:  qads analyze data/*.jsonl.gz --anchors target.jsonl --sample 960 --out analysis",
+)(analyze)
 
 
 _NOISY = (
@@ -323,7 +344,7 @@ def _say_error(message: str) -> None:
 
 def _copy_files(result: RunResult, config: RunConfig, out: Path) -> dict[Path, int]:
     """Copy what is for a trainer: the largest budget to `out`, the others beside it; returns the rows of each."""
-    from qads.run.plan import refuse_own_output
+    from qads.datasets import refuse_own_output
 
     (name, n_rows), *smaller = result.manifests["mixture"]["train_files"].items()
     files = {out: n_rows}

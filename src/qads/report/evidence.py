@@ -102,8 +102,12 @@ class FinishedRun:
             return [RejectedRow(**json.loads(line)) for line in islice(file, n_rows)]
 
 
-def open_run(root: Path) -> FinishedRun:
+def open_run(root: Path, *, until: str | None = None) -> FinishedRun:
     """Open a run directory.
+
+    Args:
+        root: the directory.
+        until: the last stage that has to be there; all of the run by default.
 
     Raises:
         RunError: it is none, a stage is missing, or a stage was made from another than the one that is there.
@@ -118,6 +122,8 @@ def open_run(root: Path) -> FinishedRun:
         names = [name for name in names if name != "clean"]
     if "targets" in names and "anchors" not in names:
         names.insert(2, "anchors")
+    if until is not None:
+        names = [name for name in names if STAGES.index(name) <= STAGES.index(until)]
     stages = {name: RunDirectory(root).stage(StagePlan(name, {})) for name in names}
     manifests = {name: found for name, stage in stages.items() if (found := stage.manifest()) is not None}
     if missing := [name for name in names if name not in manifests]:
