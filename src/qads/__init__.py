@@ -14,7 +14,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qads.clean import Decontamination, PoolFindings, check_pool
+    from qads.clean import (
+        ContaminationReport,
+        Decontamination,
+        Deduplication,
+        Duplicates,
+        PoolFindings,
+        check_pool,
+    )
     from qads.cluster import Execution
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
@@ -64,7 +71,14 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "qads.clean": ("Decontamination", "PoolFindings", "check_pool"),
+    "qads.clean": (
+        "ContaminationReport",
+        "Decontamination",
+        "Deduplication",
+        "Duplicates",
+        "PoolFindings",
+        "check_pool",
+    ),
     "qads.cluster": ("Execution",),
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
@@ -121,9 +135,12 @@ __all__ = [
     "ChatTemplate",
     "CompletionsEngine",
     "Constraints",
+    "ContaminationReport",
     "Coverage",
     "Decontamination",
+    "Deduplication",
     "Deita",
+    "Duplicates",
     "Embeddings",
     "EveryAnchor",
     "Execution",

@@ -1,0 +1,120 @@
+"""What makes two rows the same row, as a few numbers for each, read batch by batch.
+
+- **The same problem**: `text.exact_key` and the earlier turns are equal. A problem of which the key leaves nothing is
+  the same as its equals only. Of a multiple choice what is asked and the right option count, since AQuA and the like
+  ask one question with other wrong options, or the same in another order.
+- **The same row**: the problem is the same, options and all, and so is the solution *to the letter*. Solutions are code
+  and LaTeX, where case, indentation, a sign or a backslash change the meaning, so only what no reader and no
+  interpreter sees is left out: which of two equivalent Unicode forms a character has (NFC; NFKC would make x² into x2),
+  how lines end, blanks at the end of a line, empty lines around the whole, and blanks before a solution of one line.
+
+Keys are BLAKE2 digests of 128 bits, so equal ones are equal texts and no machine or process makes others.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt64
+
+from qads.clean.text import exact_key, split_options
+from qads.pool import Pool, Progress
+
+__all__ = ["ROWS_PER_BATCH", "RowKeys", "row_keys", "same_problem_key", "same_solution_key"]
+
+ROWS_PER_BATCH = 4096
+"""Rows whose texts are in memory at a time."""
+_TRAILING = re.compile(r"[ \t\f\v]+$", re.MULTILINE)
+
+
+@dataclass(frozen=True, eq=False)
+class RowKeys:
+    """Numbers that are equal where rows are."""
+
+    rows: Int[np.ndarray, " n"]
+    """Equal for equal rows, 0 and up."""
+    problems: Int[np.ndarray, " n"]
+    """Equal for equal problems after equal turns, however their options stand, 0 and up."""
+    solution_lengths: Int[np.ndarray, " n"]
+    """Characters of every solution."""
+
+
+def row_keys(pool: Pool, progress: Progress | None = None) -> RowKeys:
+    """Read every row once.
+
+    Args:
+        pool: the rows; their table may be mapped from a file.
+        progress: called with (rows done, rows).
+    """
+    n = len(pool)
+    whole, asked = np.empty((n, 2), np.uint64), np.empty((n, 2), np.uint64)
+    lengths, row = np.empty(n, np.int64), 0
+    table = pool.table.select(["context", "problem", "solution", "answer"])
+    for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
+        columns: list[list[Any]] = [column.to_pylist() for column in batch.columns]
+        for context, problem, solution, answer in zip(*columns, strict=True):
+            key = exact_key(problem) or problem
+            whole[row] = _digest(context, key, same_solution_key(solution))
+            asked[row] = _digest(context, _without_options(problem, answer) or key)
+            lengths[row] = len(solution)
+            row += 1
+        if progress:
+            progress(row, n)
+    return RowKeys(_numbered(whole), _numbered(asked), lengths)
+
+
+def same_problem_key(problem: str, answer: str | None = None) -> str:
+    """What is asked, and of a multiple choice the right option, or all of them in order where none is known to be.
+
+    >>> same_problem_key("1 + 1 =? (A) 2 (B) 3", "A") == same_problem_key("1 + 1 =? (A) 4 (B) 2", "B")
+    True
+    >>> same_problem_key("Which is even? (A) 2 (B) 3", "A") == same_problem_key("Which is even? (A) 1 (B) 4", "B")
+    False
+    """
+    return _without_options(problem, answer) or exact_key(problem) or problem
+
+
+def _without_options(problem: str, answer: str | None) -> str | None:
+    """The key of a multiple choice; None where the problem is none."""
+    stem, options = split_options(problem)
+    if not options:
+        return None
+    right = (answer or "").strip(" ().").upper()
+    number = ord(right) - ord("A") if len(right) == 1 else -1
+    named = [options[number]] if 0 <= number < len(options) else sorted(options)
+    return "\0".join([exact_key(stem) or stem, *(exact_key(option) or option for option in named)])
+
+
+def same_solution_key(solution: str) -> str:
+    r"""The solution without what changes no meaning.
+
+    >>> same_solution_key("if x:\r\n    y = 1  \n") == same_solution_key("if x:\n    y = 1")
+    True
+    >>> same_solution_key("if x:\n    y = 1") == same_solution_key("if x:\n  y = 1")
+    False
+    """
+    lines = unicodedata.normalize("NFC", solution).replace("\r\n", "\n").replace("\r", "\n")
+    kept = _TRAILING.sub("", lines).strip("\n")
+    return kept if "\n" in kept else kept.lstrip()
+
+
+def _digest(*parts: str | None) -> UInt64[np.ndarray, "2"]:
+    """128 bits of some texts; their lengths keep one from running into the next."""
+    texts = [(part or "").encode() for part in parts]
+    lengths = b"".join(len(text).to_bytes(8, "little") for text in texts)
+    return np.frombuffer(blake2b(lengths + b"".join(texts), digest_size=16).digest(), "<u8")
+
+
+def _numbered(digests: UInt64[np.ndarray, "n 2"]) -> Int[np.ndarray, " n"]:
+    """Equal digests -> equal numbers."""
+    order = np.lexsort((digests[:, 1], digests[:, 0]))
+    numbers = np.zeros(len(digests), np.int64)
+    if len(digests):
+        ordered = digests[order]
+        numbers[order] = np.r_[0, np.cumsum((ordered[1:] != ordered[:-1]).any(axis=1))]
+    return numbers
