@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy.typing as npt
+
 from qads.clean.contamination import ContaminationReport, Decontamination, Match
 from qads.clean.duplicates import Deduplication, Duplicates
 from qads.clean.text import exact_key
@@ -91,6 +93,7 @@ def check_pool(
     anchors: Pool | None = None,
     deduplication: Deduplication | None = None,
     decontamination: Decontamination | None = None,
+    embeddings: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     progress: Progress | None = None,
 ) -> PoolFindings:
     """Unusable rows, repeated problems, near duplicates and, against evaluation sets, contamination.
@@ -101,6 +104,7 @@ def check_pool(
         anchors: the target skill's samples, which must not be of the evaluation either.
         deduplication: what counts as a near duplicate; by default `Deduplication()`.
         decontamination: what counts as a problem of the evaluation; by default `Decontamination()`.
+        embeddings: of the pool [n, d] and of the evaluation [m, d], to list neighbours.
         progress: called with (steps done, steps).
 
     >>> import qads
@@ -110,6 +114,7 @@ def check_pool(
     1
     """
     find = decontamination or Decontamination()
+    near = embeddings or (None, None)
     kinds = pool.strings("kind")
     repeated = (deduplication or Deduplication())(pool, progress=progress)
     return PoolFindings(
@@ -120,7 +125,9 @@ def check_pool(
         duplicates=tuple(_duplicates(pool)),
         near=tuple(_near(pool, repeated)),
         n_exact_duplicates=repeated.n_by_reason["exact"],
-        against=None if evaluation is None else find(pool, evaluation, progress=progress),
+        against=None
+        if evaluation is None
+        else find(pool, evaluation, embeddings=near[0], evaluation_embeddings=near[1], progress=progress),
         anchors=None if evaluation is None or anchors is None else find(anchors, evaluation),
     )
 

@@ -34,7 +34,7 @@ _SHOWN = re.compile(
 )
 _LEFT_OVER = re.compile(r"\\([A-Za-z]+)\*?|\\(.)|[{}~]|\$+", re.DOTALL)
 _WRITTEN_ROOT = re.compile(r"(?<![A-Za-z])sqrt(?=\s*\()")
-_LONE_ARGUMENT = re.compile(r"([\^√])\s*\(\s*(-?[A-Za-z0-9.]+)\s*\)")
+_LONE_ARGUMENT = re.compile(r"([\^√])\s*\(\s*(-?(?:[A-Za-z]|\d+(?:\.\d+)?))\s*\)")
 _ATOM = re.compile(r"\s*-?(?:[A-Za-z]|[\d.,]+|[^\W\d_])\s*")
 _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!])(?=\d{3}(?!\d))")
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?")
