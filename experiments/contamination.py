@@ -24,6 +24,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from qads import Decontamination, Pool, Row, load_pool
+from qads.clean.text import NUMBER, split_options, template
 
 Rewrite = Callable[[str, random.Random], str | None]
 """None where a problem offers nothing to rewrite."""
@@ -253,10 +254,19 @@ def measured(pool: Pool, planted: Pool, evaluation: Pool, find: Decontamination)
         for match in report.matches
         if match.source == "gsm8k_train" and match.evaluation_source in ("gsm8k_test", "aqua_test", "math500")
     ]
-    not_counted = sum(pool_row < len(pool) for template in report.templates for pool_row in template.rows)
+    fill_a_template = {row for template in report.templates for row in template.rows}
+    not_counted = sum(row < len(pool) for row in fill_a_template)
+    missed: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row, (name, text) in enumerate(zip(planted.strings("id"), planted.strings("problem"), strict=True), len(pool)):
+        source, rewrite, _ = name.split("|", 2)
+        if source not in flagged.get(name, ()):
+            structure = sum(token != NUMBER for token in template(split_options(text).stem))
+            reason = "template of its set" if row in fill_a_template else "short" if structure < 8 else "other"
+            missed[rewrite][reason] += 1
     counts = [[*place, n] for place, n in report.counts.items() if place[0] != "plants"]
     return {
         "recall": recall(planted, flagged),
+        "missed": missed,
         "gsm8k_train": hits,
         "counts": counts,
         "rows of the pool that fill a template": not_counted,
@@ -336,7 +346,7 @@ def show(results: dict[str, Any]) -> None:
         print(f"{rewrite:<32}" + "".join(f"{proportion(recall.get(rewrite, {})):>32}" for recall in tables.values()))
     for rewrite, sets in results["plants"]["recall"].items():
         missed = {source: f"{n - k} of {n}" for source, (k, n) in sets.items() if k < n}
-        print(f"  missed, {rewrite}: {missed or 'none'}")
+        print(f"  missed, {rewrite}: {missed or 'none'}", results["plants"]["missed"].get(rewrite, ""))
     print("\nGSM8K train:", json.dumps(results["plants"]["gsm8k_train"]))
     print("by one n-gram:", {r["n"]: r["gsm8k_train"] for r in results["one shared n-gram"]})
     print("halves:", json.dumps(results["halves"]))

@@ -92,7 +92,7 @@ class Asked:
     @property
     def is_template(self) -> bool:
         """Whether it is short, and the set itself has it with other numbers again and again."""
-        return self.n_content < LONG and self.numberings > _FEW_NUMBERINGS
+        return self.structure < LONG and self.numberings > _FEW_NUMBERINGS
 
     @property
     def structure(self) -> int:

@@ -77,7 +77,7 @@ def without_latex(text: str) -> str:
     if latex:
         text = _LAID_OUT.sub(" ", _ENVIRONMENT.sub(" ", _DEGREES.sub("°", _THOUSANDS.sub(",", text))))
         text = _COMMAND.sub(_sign_or_command, text)
-    for _ in range(_DEPTH if latex or "^{" in text else 0):
+    for _ in range(_DEPTH if latex or "^{" in text or "_{" in text else 0):
         resolved = _resolve_innermost(text)
         if resolved == text:
             break
