@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qads.analyze import AnalysisSettings, RowScores, SourceAnalysis, analyze_sources, summarize_selection
-    from qads.clean import Decontamination, Deduplication, Duplicates, PoolFindings, check_pool
+    from qads.clean import (
+        ContaminationReport,
+        Decontamination,
+        Deduplication,
+        Duplicates,
+        PoolFindings,
+        check_pool,
+    )
     from qads.cluster import Execution
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
@@ -67,7 +74,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
-    "qads.clean": ("Decontamination", "Deduplication", "Duplicates", "PoolFindings", "check_pool"),
+    "qads.clean": (
+        "ContaminationReport",
+        "Decontamination",
+        "Deduplication",
+        "Duplicates",
+        "PoolFindings",
+        "check_pool",
+    ),
     "qads.cluster": ("Execution",),
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
@@ -126,6 +140,7 @@ __all__ = [
     "ChatTemplate",
     "CompletionsEngine",
     "Constraints",
+    "ContaminationReport",
     "Coverage",
     "Decontamination",
     "Deduplication",
