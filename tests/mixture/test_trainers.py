@@ -17,7 +17,9 @@ from qads.datasets.handoff import HANDOFFS
 from run.tiny import make_model
 
 CHAT = (
-    "{% for m in messages %}<{{ m['role'] }}>{% generation %}{{ m['content'] }}{% endgeneration %}</s>{% endfor %}"
+    "{% for m in messages %}<{{ m['role'] }}>"
+    "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}</s>{% endgeneration %}"
+    "{% else %}{{ m['content'] }}</s>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 
@@ -94,14 +96,20 @@ def test_llamafactory_reads_the_entry_and_aligns_the_rows(tmp_path: Path, format
 
 
 @pytest.mark.parametrize("format", [name for name, handoff in HANDOFFS.items() if handoff.axolotl])
-def test_axolotl_takes_the_snippet(tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch):
+def test_axolotl_takes_the_snippet(tmp_path: Path, format: str):
     schemas = installed("axolotl.utils.schemas.datasets")
     out = made(tmp_path, format)
     (entry,) = yaml.safe_load((out / "axolotl.yaml").read_text())["datasets"]
     checked = schemas.SFTDataset(**entry)
     stated = {name: value for name, value in checked.model_dump(exclude_none=True).items() if name in entry}
     assert json.loads(json.dumps(stated)) == entry
+
+
+@pytest.mark.parametrize("format", [name for name, handoff in HANDOFFS.items() if handoff.axolotl])
+def test_axolotl_loads_the_rows_by_the_snippet(tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch):
     shared = installed("axolotl.utils.data.shared")
+    out = made(tmp_path, format)
+    (entry,) = yaml.safe_load((out / "axolotl.yaml").read_text())["datasets"]
     monkeypatch.chdir(out)
     rows = shared.load_dataset_with_config(installed("axolotl.utils.dict").DictDefault(entry), use_auth_token=False)
     assert len(rows) == 8
