@@ -154,7 +154,7 @@ def select(
 
 
 @app.command(
-    name="run", cls=ManyValues, epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5"
+    name="run", cls=ManyValues, epilog="Example:  qads run examples/select.yaml --set selection.alpha=0.5"
 )
 def run_command(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration.")],
