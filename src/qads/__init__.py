@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qads.analyze import AnalysisSettings, RowScores, SourceAnalysis, analyze_sources, summarize_selection
-    from qads.clean import Decontamination, Deduplication, Duplicates, PoolFindings, check_pool
+    from qads.clean import (
+        ContaminationReport,
+        Decontamination,
+        Deduplication,
+        Duplicates,
+        PoolFindings,
+        check_pool,
+    )
     from qads.cluster import Execution
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
     from qads.errors import QadsError
+    from qads.mixture import Mixture, Part, Recipe, compose, load_recipe, write_mixture
     from qads.models import open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
     from qads.prompts import ChatTemplate, ExemplarTemplate
@@ -66,12 +74,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
-    "qads.clean": ("Decontamination", "Deduplication", "Duplicates", "PoolFindings", "check_pool"),
+    "qads.clean": (
+        "ContaminationReport",
+        "Decontamination",
+        "Deduplication",
+        "Duplicates",
+        "PoolFindings",
+        "check_pool",
+    ),
     "qads.cluster": ("Execution",),
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
     "qads.errors": ("QadsError",),
+    "qads.mixture": ("Mixture", "Part", "Recipe", "compose", "load_recipe", "write_mixture"),
     "qads.models": ("open_causal_lm", "open_encoder"),
     "qads.pool": ("Pool", "Row", "Selection"),
     "qads.prompts": ("ChatTemplate", "ExemplarTemplate"),
@@ -124,6 +140,7 @@ __all__ = [
     "ChatTemplate",
     "CompletionsEngine",
     "Constraints",
+    "ContaminationReport",
     "Coverage",
     "Decontamination",
     "Deduplication",
@@ -144,8 +161,10 @@ __all__ = [
     "LMEmbedder",
     "LocalEngine",
     "LongestResponse",
+    "Mixture",
     "NearestToAnchors",
     "OneShotInfluence",
+    "Part",
     "PerplexityRanking",
     "Pool",
     "PoolFindings",
@@ -153,6 +172,7 @@ __all__ = [
     "QadsError",
     "Quota",
     "RandomSelection",
+    "Recipe",
     "RidgeScorer",
     "Row",
     "RowScores",
@@ -171,14 +191,17 @@ __all__ = [
     "analyze_sources",
     "check_pool",
     "choose_anchors",
+    "compose",
     "coverage",
     "load_config",
     "load_pool",
+    "load_recipe",
     "open_causal_lm",
     "open_encoder",
     "run_pipeline",
     "stratified_sample",
     "summarize_selection",
+    "write_mixture",
     "write_pool",
 ]
 

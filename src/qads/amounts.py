@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any, cast
+
+import numpy as np
 
 from qads.errors import ConfigError
 
-__all__ = ["Amount", "Tokens", "parse_amount", "parse_budget", "parse_limit"]
+__all__ = ["Amount", "Tokens", "exact_fraction", "parse_amount", "parse_budget", "parse_limit", "rows_of_fraction"]
 
 _TOKENS = re.compile(r"(?P<number>\d[\d_,]*(\.\d+)?)\s*(?P<unit>[kMB]?)[\s-]*tokens?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
@@ -28,6 +32,20 @@ class Tokens:
 
 Amount = int | float | Tokens
 """Rows, a fraction of the pool in (0, 1], or tokens."""
+
+
+def exact_fraction(value: float | np.floating[Any]) -> Fraction:
+    """A float as the decimal it is written as."""
+    return Fraction(str(value))
+
+
+def rows_of_fraction(fraction: float | np.floating[Any], n_rows: int) -> int:
+    """A fraction of some rows as a number of them, rounded half up.
+
+    >>> rows_of_fraction(0.07, 100), rows_of_fraction(0.1, 1005)
+    (7, 101)
+    """
+    return math.floor(exact_fraction(fraction) * n_rows + Fraction(1, 2))
 
 
 def parse_budget(value: object) -> Amount | tuple[Amount, ...]:

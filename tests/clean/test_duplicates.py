@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from qads import Deduplication, Duplicates, load_pool
 from qads.clean.bands import N_BANDS, rows_in_band
-from qads.clean.shingles import mathematics
+from qads.clean.keys import mathematics
 from qads.clean.text import words
 from qads.pool import Pool, Row
 
@@ -262,9 +262,11 @@ def test_another_process_finds_the_same():
     code = """
 import numpy as np, qads
 from qads.clean.bands import band_keys
+from qads.clean.keys import row_keys
 rows = [qads.Row(id=str(n), source="s", problem=f"What is {n} times three?", solution=f"It is {3 * n}.") for n in range(9)]
 pool = qads.Pool.from_rows(rows)
-print(band_keys(pool, np.arange(9), threshold=0.8, size=3, same_mathematics=True).sum())
+keys = row_keys(pool)
+print(band_keys(pool, np.arange(9), keys.turns ^ keys.mathematics, threshold=0.8, size=3).tolist(), keys.rows)
 """
     said = {
         subprocess.run(

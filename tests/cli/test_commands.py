@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cli.conftest import Call
+from cli.conftest import Call, parsed
 from qads.cli import app
 from qads.errors import RunError
 from qads.run import RunDirectory
-from run.tiny import rows, settings, write_rows
+from run.tiny import settings, write_rows
 
 COMMANDS = ["demo", "select", "run", "embed", "score", "check", "status", "report", "explain"]
 ANSI = re.compile(r"\x1b")
-
-
-def parsed(text: str) -> dict[str, Any]:
-    """The one JSON object that the text is."""
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    found = json.loads(text, parse_constant=refuse)
-    assert isinstance(found, dict)
-    return found
 
 
 def plain_help(*words: str) -> str:
@@ -236,65 +224,6 @@ def test_the_estimated_rows_are_the_rows_of_the_run(qads: Call, config: Path, tm
     assert {name: manifest["rows"] for name, manifest in manifests.items()} == {
         name: n for name, n in estimated.items() if name not in ("coverage", "report")
     }
-
-
-def test_check_is_0_on_a_clean_pool(qads: Call, pool: Path, tmp_path: Path):
-    other = write_rows(tmp_path / "eval.jsonl", rows(5, seed=4, prefix="e"))
-    found = qads("check", pool, "--against", other)
-    assert found.code == 0, found.out
-    assert "30 usable rows; 0 set aside, 0 repeat a problem, 0 are problems of the evaluation." in found.out
-
-
-def test_check_is_1_on_repeated_problems(qads: Call, pool: Path):
-    first = json.loads(pool.read_text().splitlines()[0])
-    again = first | {"id": "again", "problem": first["problem"].upper()}
-    pool.write_text(pool.read_text() + json.dumps(again) + "\n")
-    found = qads("check", pool)
-    assert found.code == 1
-    assert "2 × one problem (same solution): r0, again:" in found.out
-
-
-def test_check_is_1_on_problems_of_an_evaluation_without_solutions(qads: Call, pool: Path, tmp_path: Path):
-    first = json.loads(pool.read_text().splitlines()[3])
-    unsolved = tmp_path / "eval.jsonl"
-    unsolved.write_text(json.dumps({"id": "e7", "instruction": first["problem"], "response": "", "answer": "3"}) + "\n")
-    found = qads("check", pool, "--against", unsolved)
-    assert found.code == 1
-    assert "in the evaluation: r3 = e7:" in found.out
-
-
-def test_check_is_1_on_rows_set_aside_and_2_where_they_stop_it(qads: Call, pool: Path):
-    pool.write_text(pool.read_text() + '{"id": "x", "problem": "What?", "solution": ""}\n{broken\n')
-    found = qads("check", pool)
-    assert found.code == 1
-    assert "2 set aside" in found.out
-    assert "pool.jsonl:31: " in found.out
-    assert qads("check", pool, "--on-bad-row", "error").code == 2
-
-
-def test_check_shows_as_many_findings_as_are_asked_for(qads: Call, tmp_path: Path):
-    pool = write_rows(tmp_path / "pool.jsonl", [row | {"id": f"{k}{row['id']}"} for k in "ab" for row in rows(8)])
-    assert qads("check", pool).out.count("× one problem") == 5
-    assert qads("check", pool, "--show", "7").out.count("× one problem") == 7
-    assert qads("check", pool, "--show", "0").out.count("× one problem") == 0
-
-
-def test_check_as_json_holds_every_finding(qads: Call, pool: Path, tmp_path: Path):
-    evaluation = write_rows(tmp_path / "eval.jsonl", rows(2, prefix="e"))
-    pool.write_text(pool.read_text() + "{broken\n")
-    found = qads("check", pool, "--against", evaluation, "--json")
-    said = parsed(found.out)
-    assert (found.code, found.err, said["n_findings"]) == (1, "", 3)
-    assert [match["evaluation_id"] for match in said["contamination"]] == ["e0", "e1"]
-    assert len(said["rejected"]) == 1
-    assert said["n_by_source"] == {"s0": 10, "s1": 10, "s2": 10}
-
-
-@pytest.mark.parametrize("source", ["nothing.jsonl", "*.nothing"])
-def test_check_is_2_on_what_is_not_there(qads: Call, source: str):
-    found = qads("check", source)
-    assert (found.code, found.out) == (2, "")
-    assert found.err.splitlines()[-1].startswith(f"error: {source}: ")
 
 
 def test_text_of_a_pool_can_neither_mark_up_nor_steer_the_terminal(qads: Call, tmp_path: Path):

@@ -122,3 +122,17 @@ def test_a_narrow_terminal_loses_no_text(pool: Path, tmp_path: Path):
     assert code == 0
     letters = re.sub(r"[\s\d]", "", COLOUR.sub("", MOVEMENT.sub("", said)))  # The numbers stand beside the name.
     assert "a-source-of-a-rather-long-name" in letters
+
+
+def test_evidence_stands_in_two_columns_where_there_is_room(tmp_path: Path):
+    asked = "A ferry makes 6 crossings a day and carries 45 cars each time at 12 crowns a car. How much money is that a day?"
+    exam = write_rows(tmp_path / "e.jsonl", [{"id": "e", "source": "e", "problem": asked, "solution": "3240"}])
+    copied = asked.replace("45", "30") + "\x1b[2J"
+    leak = write_rows(tmp_path / "p.jsonl", [{"id": "p", "source": "p", "problem": copied, "solution": "2160"}])
+    for columns, beside in ((140, True), (80, False)):
+        code, said = on_a_terminal("check", leak, "--against", exam, columns=columns)
+        assert code == 1
+        assert "\x1b[2J" not in said
+        assert COLOUR.search(said)  # The number that differs.
+        lines = [line for line in COLOUR.sub("", MOVEMENT.sub("", said)).splitlines() if "A ferry makes" in line]
+        assert [line.count("A ferry makes") for line in lines] == ([2] if beside else [1, 1])

@@ -2,7 +2,7 @@
 
 from qads.clean.contamination import ContaminationReport, Decontamination, Match, Neighbour, Template
 from qads.clean.duplicates import Deduplication, Duplicates
-from qads.clean.findings import DuplicateGroup, PoolFindings, check_pool
+from qads.clean.findings import DuplicateGroup, NearDuplicate, PoolFindings, check_pool
 from qads.clean.text import exact_key
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "DuplicateGroup",
     "Duplicates",
     "Match",
+    "NearDuplicate",
     "Neighbour",
     "PoolFindings",
     "Template",

@@ -7,8 +7,8 @@ with probability
     1 − (1 − (p s)^(r/2))^b
 
 With b = 20, r is the largest even number for which that is 0.99 at p = s = threshold. Taking minima of both keeps pairs
-apart that share one long problem and nothing else. A band's key holds the earlier turns and, where they must agree, the
-problem's mathematics too, so that the many rows of one template never meet.
+apart that share one long problem and nothing else. A band's key holds the earlier turns and, where it must agree, the
+problem's mathematics too (`apart`), so that the many rows of one template never meet.
 
 The minima are datasketch's. Words become 64-bit digests, runs of words are mixed from these, and nothing depends on the
 process, the machine, or on how rows are batched.
@@ -19,13 +19,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt32, UInt64
 
 from qads.clean.keys import ROWS_PER_BATCH
-from qads.clean.shingles import mathematics, shingle_words
+from qads.clean.shingles import shingle_words
 from qads.pool import Pool, Progress
 
 __all__ = ["N_BANDS", "band_keys", "rows_in_band", "shared_buckets"]
@@ -55,10 +54,10 @@ def rows_in_band(threshold: float) -> int:
 def band_keys(
     pool: Pool,
     rows: Int[np.ndarray, " m"],
+    apart: UInt64[np.ndarray, " n"],
     *,
     threshold: float,
     size: int,
-    same_mathematics: bool,
     progress: Progress | None = None,
 ) -> UInt64[np.ndarray, "m b"]:
     """The keys of some rows; two rows whose key of one band is equal are candidates.
@@ -66,22 +65,19 @@ def band_keys(
     Args:
         pool: the rows.
         rows: positions of those that are asked about, rising.
+        apart: a number for every row of the pool; rows with different ones are no candidates.
         threshold: least Jaccard similarity that must be found.
         size: words in a shingle.
-        same_mathematics: leave pairs out whose problems have other mathematics.
         progress: called with (rows done, rows).
     """
     half = rows_in_band(threshold) // 2
     keys, done = np.empty((len(rows), N_BANDS), np.uint64), 0
     known = _WordDigests()
-    table = pool.table.select(["context", "problem", "solution"])
+    table = pool.table.select(["problem", "solution"])
     for start in range(0, len(rows), ROWS_PER_BATCH):
         part = rows[start : start + ROWS_PER_BATCH]
-        columns: list[list[Any]] = [column.to_pylist() for column in table.take(part).columns]
-        contexts, problems, solutions = columns
-        mathematical = [mathematics(problem) if same_mathematics else "" for problem in problems]
-        apart = [f"{context or ''}\0{numbers}" for context, numbers in zip(contexts, mathematical, strict=True)]
-        key = _digests(apart)[:, None] + np.arange(N_BANDS, dtype=np.uint64)
+        problems, solutions = (column.to_pylist() for column in table.take(part).columns)
+        key = apart[part, None] + np.arange(N_BANDS, dtype=np.uint64)
         for texts in (problems, solutions):
             minima = _minima(texts, size, N_BANDS * half, known).reshape(len(part), N_BANDS, half)
             for column in range(half):
@@ -116,11 +112,6 @@ class _WordDigests(dict[str, int]):
             self.clear()
         found = self[word] = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
         return found
-
-
-def _digests(texts: Sequence[str]) -> UInt64[np.ndarray, " n"]:
-    joined = b"".join(blake2b(text.encode(), digest_size=8).digest() for text in texts)
-    return np.frombuffer(joined, "<u8").astype(np.uint64)
 
 
 def _mixed(values: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:

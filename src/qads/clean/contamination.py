@@ -94,6 +94,11 @@ class ContaminationReport:
         return np.unique(np.array([match.row for match in self.matches], np.int64))
 
     @cached_property
+    def clean_rows(self) -> Int[np.ndarray, " k"]:
+        """Positions of all other rows, ascending."""
+        return np.delete(np.arange(self.n_rows), self.rows)
+
+    @cached_property
     def counts(self) -> dict[tuple[str, str, MatchKind], int]:
         """Rows for every source, evaluation set and kind; a row counts once in each set, under its strongest kind."""
         strongest: dict[tuple[int, str, str], int] = {}

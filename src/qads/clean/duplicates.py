@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int, Shaped
+from pydantic import BeforeValidator
 
 from qads.clean.keys import RowKeys, row_keys
 from qads.clean.near import KeptRows, NearRule
@@ -27,6 +28,12 @@ __all__ = ["REASONS", "Deduplication", "Duplicates", "Embed", "Reason"]
 Keep = Literal["first", "longest", "shortest", "quality", "source"]
 Embed = Callable[[Int[np.ndarray, " m"]], npt.ArrayLike]
 """Positions of rows, rising -> their embeddings, for a pool that is not embedded yet."""
+
+
+def _check_solutions(value: object) -> object:
+    if value in ("keep", "collapse") or (isinstance(value, int) and value >= 1):
+        return value
+    raise InputError(f"solutions is {value!r}; it must be keep, collapse, or how many of a problem stay, 1 at least.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +95,7 @@ class Deduplication:
     problems of one template are near duplicates."""
     semantic: float | None = None
     """Greatest cosine distance at which two rows are the same in meaning; in [0, 1). None does not ask."""
-    solutions: Literal["keep", "collapse"] | int = "keep"
+    solutions: Annotated[Literal["keep", "collapse"] | int, BeforeValidator(_check_solutions)] = "keep"
     """Of one problem with several different solutions: all stay, one, or the so many that differ most."""
     keep: Keep = "first"
     """Which one of rows that repeat each other stays: the first of the pool, that with the longest or the shortest
@@ -107,15 +114,10 @@ class Deduplication:
             raise InputError(
                 f"Deduplication: semantic is {self.semantic}; it must be a cosine distance in [0, 1), or None."
             )
-        if isinstance(self.solutions, int) and self.solutions < 1:
-            raise InputError(f"Deduplication: solutions is {self.solutions}; a problem must keep one at least.")
+        _check_solutions(self.solutions)
         for name, value, known in (("numbers", self.numbers, ("same", "any")), ("keep", self.keep, get_args(Keep))):
             if value not in known:
                 raise InputError(f"Deduplication: {name} is {value!r}; it must be one of {', '.join(known)}.")
-        if isinstance(self.solutions, str) and self.solutions not in ("keep", "collapse"):
-            raise InputError(
-                f"Deduplication: solutions is {self.solutions!r}; it must be keep, collapse or a number of solutions."
-            )
         if (self.keep == "source") != bool(self.sources):
             raise InputError(
                 f"Deduplication: keep is {self.keep!r} and sources is {list(self.sources)}; keep='source' and a list "
@@ -155,7 +157,7 @@ class Deduplication:
         standing = Standing(keys, self._rank(pool, keys, prefer))
         if self.near is not None:
             rule = NearRule(threshold=self.near, shingle=self.shingle, same_mathematics=self.numbers == "same")
-            standing.drop_near(KeptRows(pool, standing.leaders, rule, progress=steps.next()))
+            standing.drop_near(KeptRows(pool, standing.leaders, keys, rule, progress=steps.next()))
         several = standing.several_solutions()
         if self.solutions != "keep":
             standing.cap_solutions(pool, 1 if self.solutions == "collapse" else self.solutions, size=self.shingle)

@@ -14,11 +14,15 @@ from qads.clean.ngrams import SEED
 from qads.clean.text import NUMBER, exact_key, mask_numbers, split_options, template, words
 from qads.pool import Pool
 
-__all__ = ["SHORTEST", "Asked", "EvaluationTexts", "Part", "Reading"]
+__all__ = ["LONG", "SHORTEST", "Asked", "EvaluationTexts", "Part", "Reading"]
 
 Part = Literal["problem", "context", "solution"]
 """What of a row a text is; `context` is an earlier turn of its conversation."""
 
+LONG = 13
+"""Words that make a text specific: the n of GPT-3's n-grams."""
+_FEW_NUMBERINGS = 2
+"""A short text that a set fills with numbers in more ways than this is a template of the set."""
 SHORTEST = 3
 """Words; a shorter problem is recognised where it is all that is asked, and not within a longer text."""
 _SENTENCE_END = re.compile(r"[.:;?!]+(?=\s|$)|\n+")
@@ -84,6 +88,11 @@ class Asked:
     """Different words of two letters or more that are no numbers."""
     numberings: int
     """In how many ways the set fills the same template with numbers."""
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it is short, and the set itself has it with other numbers again and again."""
+        return self.structure < LONG and self.numberings > _FEW_NUMBERINGS
 
     @property
     def structure(self) -> int:

@@ -9,13 +9,17 @@ else every time. What counts as a problem of the evaluation is `qads.Decontamina
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy.typing as npt
+
 from qads.clean.contamination import ContaminationReport, Decontamination, Match
+from qads.clean.duplicates import Deduplication, Duplicates
 from qads.clean.text import exact_key
 from qads.pool import Pool, Progress, RejectedRow
 
-__all__ = ["DuplicateGroup", "PoolFindings", "check_pool"]
+__all__ = ["DuplicateGroup", "NearDuplicate", "PoolFindings", "check_pool"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,22 @@ class DuplicateGroup:
 
 
 @dataclass(frozen=True)
+class NearDuplicate:
+    """A row that nearly repeats another."""
+
+    id: str
+    source: str
+    kept: str
+    """Id of the row that it repeats."""
+    similarity: float
+    """Of their problems or of their solutions, the lesser (Jaccard)."""
+    same_problem: bool
+    """Whether only their solutions differ; then the row is in a `DuplicateGroup`, too."""
+    problem: str
+    kept_problem: str
+
+
+@dataclass(frozen=True)
 class PoolFindings:
     """What `check_pool` found."""
 
@@ -38,6 +58,11 @@ class PoolFindings:
     n_by_kind: dict[str, int]
     rejected: tuple[RejectedRow, ...]
     duplicates: tuple[DuplicateGroup, ...]
+    """Groups of rows with one problem, whatever their solutions."""
+    near: tuple[NearDuplicate, ...] = ()
+    """Rows that are nearly, and not quite, the same as another one."""
+    n_exact_duplicates: int = 0
+    """Rows whose problem and solution another row has."""
     against: ContaminationReport | None = None
     """The pool against the evaluation sets, where there are any."""
     anchors: ContaminationReport | None = None
@@ -55,9 +80,10 @@ class PoolFindings:
 
     @property
     def n_findings(self) -> int:
-        """Rows set aside, rows that repeat a problem, and rows and anchors that hold one of the evaluation."""
+        """Rows set aside, rows that repeat a problem or nearly a row, and contaminated rows and anchors."""
         contaminated = sum(len(report.rows) for report in (self.against, self.anchors) if report)
-        return len(self.rejected) + self.n_duplicate_rows + contaminated
+        near = sum(not row.same_problem for row in self.near)
+        return len(self.rejected) + self.n_duplicate_rows + near + contaminated
 
 
 def check_pool(
@@ -65,17 +91,21 @@ def check_pool(
     evaluation: Pool | None = None,
     *,
     anchors: Pool | None = None,
+    deduplication: Deduplication | None = None,
     decontamination: Decontamination | None = None,
+    embeddings: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     progress: Progress | None = None,
 ) -> PoolFindings:
-    """Unusable rows, repeated problems and, against evaluation sets, contamination.
+    """Unusable rows, repeated problems, near duplicates and, against evaluation sets, contamination.
 
     Args:
         pool: what is to be trained on.
         evaluation: the evaluation sets; without them nothing is contaminated.
         anchors: the target skill's samples, which must not be of the evaluation either.
+        deduplication: what counts as a near duplicate; by default `Deduplication()`.
         decontamination: what counts as a problem of the evaluation; by default `Decontamination()`.
-        progress: called with (rows done, rows of the pool) as the evaluation is looked for.
+        embeddings: of the pool [n, d] and of the evaluation [m, d], to list neighbours.
+        progress: called with (steps done, steps).
 
     >>> import qads
     >>> row = qads.Row(id="a", source="s", problem="1 + 1?", solution="2")
@@ -84,14 +114,20 @@ def check_pool(
     1
     """
     find = decontamination or Decontamination()
+    near = embeddings or (None, None)
     kinds = pool.strings("kind")
+    repeated = (deduplication or Deduplication())(pool, progress=progress)
     return PoolFindings(
         n_rows=len(pool),
         n_by_source={name: len(rows) for name, rows in pool.rows_by_source().items()},
         n_by_kind={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
         rejected=pool.rejected,
         duplicates=tuple(_duplicates(pool)),
-        against=None if evaluation is None else find(pool, evaluation, progress=progress),
+        near=tuple(_near(pool, repeated)),
+        n_exact_duplicates=repeated.n_by_reason["exact"],
+        against=None
+        if evaluation is None
+        else find(pool, evaluation, embeddings=near[0], evaluation_embeddings=near[1], progress=progress),
         anchors=None if evaluation is None or anchors is None else find(anchors, evaluation),
     )
 
@@ -112,3 +148,11 @@ def _duplicates(pool: Pool) -> list[DuplicateGroup]:
         for rows in groups.values()
         if len(rows) > 1
     ]
+
+
+def _near(pool: Pool, repeated: Duplicates) -> Iterator[NearDuplicate]:
+    ids, sources, problems = pool.strings("id"), pool.strings("source"), pool.strings("problem")
+    columns = repeated.rows, repeated.kept, repeated.similarity
+    for row, kept, similarity in zip(*(c[repeated.reasons == "near"].tolist() for c in columns), strict=True):
+        same = exact_key(problems[row]) == exact_key(problems[kept])
+        yield NearDuplicate(ids[row], sources[row], ids[kept], similarity, same, problems[row], problems[kept])

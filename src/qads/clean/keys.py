@@ -25,10 +25,11 @@ from jaxtyping import Int, UInt64
 from qads.clean.text import exact_key, split_options
 from qads.pool import Pool, Progress
 
-__all__ = ["ROWS_PER_BATCH", "RowKeys", "row_keys", "same_problem_key", "same_solution_key", "symbols"]
+__all__ = ["ROWS_PER_BATCH", "RowKeys", "mathematics", "row_keys", "same_problem_key", "same_solution_key"]
 
 ROWS_PER_BATCH = 4096
 """Rows whose texts are in memory at a time."""
+_LETTERS = re.compile(r"[^\W\d_]+")
 _TRAILING = re.compile(r"[ \t\f\v]+$", re.MULTILINE)
 
 
@@ -40,6 +41,10 @@ class RowKeys:
     """Equal for equal rows, 0 and up."""
     problems: Int[np.ndarray, " n"]
     """Equal for equal problems after equal turns, however their options stand, 0 and up."""
+    turns: UInt64[np.ndarray, " n"]
+    """Equal for equal earlier turns, and next to never for others."""
+    mathematics: UInt64[np.ndarray, " n"]
+    """Equal for the same `mathematics` of the problems, and next to never for other."""
     solution_lengths: Int[np.ndarray, " n"]
     """Characters of every solution."""
 
@@ -53,6 +58,7 @@ def row_keys(pool: Pool, progress: Progress | None = None) -> RowKeys:
     """
     n = len(pool)
     whole, asked = np.empty((n, 2), np.uint64), np.empty((n, 2), np.uint64)
+    turns, signs = np.empty(n, np.uint64), np.empty(n, np.uint64)
     lengths, row = np.empty(n, np.int64), 0
     table = pool.table.select(["context", "problem", "solution", "answer"])
     for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
@@ -61,11 +67,12 @@ def row_keys(pool: Pool, progress: Progress | None = None) -> RowKeys:
             key = _key(problem)
             whole[row] = _digest(context, key, same_solution_key(solution))
             asked[row] = _digest(context, _without_options(problem, answer) or key)
+            turns[row], signs[row] = _digest(context)[0], _digest(_LETTERS.sub("", key))[0]
             lengths[row] = len(solution)
             row += 1
         if progress:
             progress(row, n)
-    return RowKeys(_numbered(whole), _numbered(asked), lengths)
+    return RowKeys(_numbered(whole), _numbered(asked), turns, signs, lengths)
 
 
 def same_problem_key(problem: str, answer: str | None = None) -> str:
@@ -79,17 +86,21 @@ def same_problem_key(problem: str, answer: str | None = None) -> str:
     return _without_options(problem, answer) or _key(problem)
 
 
-def symbols(text: str) -> str:
-    """Signs that are neither letters nor mathematics and mean something all the same.
+def mathematics(text: str) -> str:
+    """Numbers, operators and symbols in order; letters are left out.
 
-    >>> symbols("How many stars? ★★ (≥ 1)")
-    '★★'
+    >>> mathematics("Tom has 3 apples") == mathematics("Ann has 3 pears")
+    True
+    >>> mathematics("z - 1") == mathematics("z + 1")
+    False
     """
-    return "" if text.isascii() else "".join(c for c in text if unicodedata.category(c) == "So")
+    return _LETTERS.sub("", _key(text))
 
 
 def _key(text: str) -> str:
-    return exact_key(text) + symbols(text) or text
+    """The exact key and the signs that it leaves out but that mean something, such as stars; never empty."""
+    symbols = "" if text.isascii() else "".join(c for c in text if unicodedata.category(c) == "So")
+    return exact_key(text) + symbols or text
 
 
 def _without_options(problem: str, answer: str | None) -> str | None:

@@ -34,7 +34,7 @@ _SHOWN = re.compile(
 )
 _LEFT_OVER = re.compile(r"\\([A-Za-z]+)\*?|\\(.)|[{}~]|\$+", re.DOTALL)
 _WRITTEN_ROOT = re.compile(r"(?<![A-Za-z])sqrt(?=\s*\()")
-_LONE_ARGUMENT = re.compile(r"([\^√])\s*\(\s*(-?[A-Za-z0-9.]+)\s*\)")
+_LONE_ARGUMENT = re.compile(r"([\^√])\s*\(\s*(-?(?:[A-Za-z]|\d+(?:\.\d+)?))\s*\)")
 _ATOM = re.compile(r"\s*-?(?:[A-Za-z]|[\d.,]+|[^\W\d_])\s*")
 _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!])(?=\d{3}(?!\d))")
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?")
@@ -77,7 +77,7 @@ def without_latex(text: str) -> str:
     if latex:
         text = _LAID_OUT.sub(" ", _ENVIRONMENT.sub(" ", _DEGREES.sub("°", _THOUSANDS.sub(",", text))))
         text = _COMMAND.sub(_sign_or_command, text)
-    for _ in range(_DEPTH if latex or "^{" in text else 0):
+    for _ in range(_DEPTH if latex or "^{" in text or "_{" in text else 0):
         resolved = _resolve_innermost(text)
         if resolved == text:
             break

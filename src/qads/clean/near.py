@@ -26,7 +26,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from qads.clean.bands import band_keys, shared_buckets
-from qads.clean.shingles import jaccard, mathematics, shingles
+from qads.clean.keys import RowKeys, mathematics
+from qads.clean.shingles import jaccard, shingles
 from qads.pool import Pool, Progress
 
 __all__ = ["KeptRows", "NearRule"]
@@ -60,24 +61,29 @@ class KeptRows:
     """The rows that were kept, asked for the one that another row repeats."""
 
     def __init__(
-        self, pool: Pool, rows: Int[np.ndarray, " m"], rule: NearRule, *, progress: Progress | None = None
+        self,
+        pool: Pool,
+        rows: Int[np.ndarray, " m"],
+        keys: RowKeys,
+        rule: NearRule,
+        *,
+        progress: Progress | None = None,
     ) -> None:
         """Find the candidates among some rows.
 
         Args:
             pool: the rows.
             rows: those among which near duplicates are looked for, rising.
+            keys: of the pool.
             rule: when two rows are near duplicates.
             progress: called with (rows read, rows).
         """
         self._rule = rule
         self._columns: list[Any] = [pool.table[name] for name in ("context", "problem", "solution")]
         self._read = lru_cache(_TEXTS_CACHED)(self._texts)
-        keys = band_keys(
-            pool, rows, threshold=rule.threshold, size=rule.shingle, same_mathematics=rule.same_mathematics,
-            progress=progress,
-        )  # fmt: skip
-        self._buckets = shared_buckets(keys)
+        apart = keys.turns ^ keys.mathematics if rule.same_mathematics else keys.turns
+        bands = band_keys(pool, rows, apart, threshold=rule.threshold, size=rule.shingle, progress=progress)
+        self._buckets = shared_buckets(bands)
         self._place = np.full(len(pool), -1, np.int64)
         self._place[rows] = np.arange(len(rows))
         self._kept: dict[int, list[int]] = defaultdict(list)

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-from qads.clean.evaluation import Asked, EvaluationTexts, Part, Reading
+from qads.clean.evaluation import LONG, Asked, EvaluationTexts, Part, Reading
 from qads.clean.ngrams import NgramIndex
-from qads.clean.text import NUMBER
+from qads.clean.text import NUMBER, mask_numbers
 from qads.pool import Pool
 
 __all__ = ["KINDS", "Found", "MatchKind", "Recognition", "Rules"]
@@ -18,8 +18,6 @@ MatchKind = Literal["exact", "ngram", "renumbered"]
 KINDS: tuple[MatchKind, ...] = get_args(MatchKind)
 """The strongest first."""
 
-_LONG = 13
-"""Words that make a text specific: the n of GPT-3's n-grams."""
 _SAME_OPTIONS = 0.5
 """Share of the options that two questions with one short stem must have in common to be the same."""
 
@@ -65,7 +63,7 @@ class Recognition:
 
     def __init__(self, evaluation: Pool, rules: Rules) -> None:
         self._rules = rules
-        self._texts = EvaluationTexts(evaluation, solutions=rules.solutions, long=2 * _LONG)
+        self._texts = EvaluationTexts(evaluation, solutions=rules.solutions, long=2 * LONG)
         self._index = NgramIndex([asked.words for asked in self._texts.asked], n=rules.n)
         self.templates: dict[tuple[str, tuple[str, ...]], set[int]] = defaultdict(set)
         """Rows of batches so far that fill a template of an evaluation set, by set and template."""
@@ -99,7 +97,7 @@ class Recognition:
             for asked in known.by_key.get(reading.key, ()):
                 yield row, Found(asked, "exact", 1.0, part, reading.text)
             for asked in known.by_stem.get(reading.stem_key, ()):
-                if reading.options != asked.reading.options and _same_question(reading, asked):
+                if reading.key != asked.reading.key and _same_question(reading, asked):
                     yield row, Found(asked, "exact", 1.0, part, reading.text)
             for piece in reading.pieces if known.short else ():
                 for asked in known.short.get(piece, ()):
@@ -108,7 +106,7 @@ class Recognition:
             for asked in known.by_template.get(reading.template, ()):
                 if asked.reading.stem_key == reading.stem_key or asked.structure < self._rules.least_structure:
                     continue
-                if asked.numberings > 1 and asked.n_content < _LONG:
+                if asked.is_template:
                     self.templates[asked.source, reading.template].add(first + row)
                 else:
                     yield row, Found(asked, "renumbered", 1.0, part, reading.text)
@@ -130,13 +128,20 @@ class Recognition:
         sought = asked.reading.key if len(asked.words) == len(asked.reading.words) else asked.reading.stem_key
         if longest == n_words and sought in text.reading.key:
             return "exact", n_words
-        if text.part != "solution" and _LONG <= len(text.reading.words) == longest and text.reading.key in sought:
+        if text.part != "solution" and LONG <= len(text.reading.words) == longest and text.reading.key in sought:
             return "exact", same
-        if masked > same and masked >= rules.masked_overlap * n_words and asked.n_content >= _LONG:
+        if masked > same and self._is_renumbered(asked, masked):
             return "renumbered", masked
-        if same >= min(n_words, max(_LONG, rules.overlap * n_words)):
-            return "ngram", same
-        return None, 0
+        return ("ngram", same) if same >= max(LONG, rules.overlap * n_words) else (None, 0)
+
+    def _is_renumbered(self, asked: Asked, masked: int) -> bool:
+        """Whether so many words up to numbers are the same problem: nearly all of a long one, all of a short one."""
+        if asked.part == "solution":
+            return False  # A worked solution with other numbers is a method, and no leak.
+        if asked.n_content >= LONG:
+            return masked >= self._rules.masked_overlap * len(asked.words)
+        n_plain = sum(word != NUMBER for word in mask_numbers(asked.words))
+        return masked == len(asked.words) and n_plain >= self._rules.least_structure and not asked.is_template
 
 
 def _texts_of(rows: Iterable[Mapping[str, Any]]) -> Iterator[_Text]:
@@ -153,4 +158,4 @@ def _same_question(reading: Reading, asked: Asked) -> bool:
     if one and other and len(one & other) >= _SAME_OPTIONS * max(len(one), len(other)):
         return True
     structure = asked.reading.template
-    return len(structure) >= _LONG or (len(structure) >= 4 and NUMBER in structure)
+    return len(structure) >= LONG or (len(structure) >= 4 and NUMBER in structure)

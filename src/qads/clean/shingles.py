@@ -1,15 +1,10 @@
-"""Texts as sets of shingles, and their mathematics."""
+"""Texts as sets of shingles."""
 
 from __future__ import annotations
 
-import re
+from qads.clean.text import words
 
-from qads.clean.keys import symbols
-from qads.clean.text import exact_key, words
-
-__all__ = ["jaccard", "mathematics", "shingle_words", "shingles"]
-
-_LETTERS = re.compile(r"[^\W\d_]+")
+__all__ = ["jaccard", "shingle_words", "shingles"]
 
 
 def shingle_words(text: str) -> list[str]:
@@ -27,17 +22,6 @@ def shingles(text: str, size: int) -> frozenset[str]:
     """
     found = shingle_words(text)
     return frozenset(" ".join(found[i : i + size]) for i in range(max(1, len(found) - size + 1)))
-
-
-def mathematics(text: str) -> str:
-    """Numbers, operators and symbols in order; letters are left out.
-
-    >>> mathematics("Tom has 3 apples") == mathematics("Ann has 3 pears")
-    True
-    >>> mathematics("z - 1") == mathematics("z + 1")
-    False
-    """
-    return _LETTERS.sub("", exact_key(text)) + symbols(text)
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:

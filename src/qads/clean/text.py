@@ -23,7 +23,8 @@ _NUMBER_WORDS = frozenset(
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million".split()
 )
-_OPTIONS_FOLLOW = re.compile(r"\n?\s*(?:answer choices|options|choices)\s*:", re.IGNORECASE)
+_LETTERS = "abcdefghij"
+_OPTIONS_FOLLOW = re.compile(r"(?:answer choices|options|choices)\s?:\Z", re.IGNORECASE)
 _LABEL = re.compile(r"(?:(?<=\s)|^)(?:\(([A-Ja-j])\)|([A-Ja-j])[).:](?=\s))")
 
 
@@ -88,17 +89,12 @@ def split_options(text: str) -> Question:
     Question(stem='What is 2+3?', options=('4', '5'))
     """
     labels = list(_LABEL.finditer(text))
-    first = len(labels)
-    names = [(found[1] or found[2]).lower() for found in labels]
-    for start in range(len(labels) - 2, -1, -1):
-        if names[start] == "a" and names[start:] == [chr(ord("a") + n) for n in range(len(names) - start)]:
-            first = start
-            break
-    if first == len(labels):
+    names = "".join(found[1] or found[2] for found in labels).lower()
+    n_options = _LETTERS.index(names[-1]) + 1 if names else 0
+    if n_options < 2 or names[-n_options:] != _LETTERS[:n_options]:
         return Question(text, ())
-    ends = [found.start() for found in labels[first + 1 :]] + [len(text)]
-    options = tuple(text[found.end() : end].strip() for found, end in zip(labels[first:], ends, strict=True))
-    stem = text[: labels[first].start()].rstrip()
-    if (said := list(_OPTIONS_FOLLOW.finditer(stem))) and said[-1].end() == len(stem):
-        stem = stem[: said[-1].start()].rstrip()
-    return Question(stem, options)
+    labels = labels[-n_options:]
+    ends = [*(found.start() for found in labels[1:]), len(text)]
+    options = tuple(text[found.end() : end].strip() for found, end in zip(labels, ends, strict=True))
+    stem = text[: labels[0].start()].rstrip()
+    return Question(_OPTIONS_FOLLOW.sub("", stem).rstrip(), options)

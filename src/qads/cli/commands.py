@@ -17,6 +17,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from qads.cli.analyze import analyze
+from qads.cli.check import check
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
 from qads.cli.limits import (
     AtLeast,
@@ -48,7 +49,6 @@ from qads.cli.options import (
     UntilRankStable,
     UntilSe,
     check_out,
-    columns_from_flags,
     config_from_flags,
 )
 from qads.errors import QadsError
@@ -153,9 +153,7 @@ def select(
     terminal.run_finished(result, files)
 
 
-@app.command(
-    name="run", cls=ManyValues, epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5"
-)
+@app.command(name="run", cls=ManyValues, epilog="Example:  qads run examples/select.yaml --set selection.alpha=0.5")
 def run_command(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,
@@ -217,30 +215,21 @@ def score(
     terminal.run_finished(_run(config, out, terminal, redo=redo, reuse=reuse, until="quality"))
 
 
-@app.command(cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k_test.jsonl math500.jsonl")
-def check(
-    pool: Sources,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(help="Evaluation sets that must not be in the pool: files, globs, folders. After POOL."),
-    ] = None,
-    show: Annotated[int, typer.Option(min=0, help="Findings of each sort to print.")] = 5,
-    column: Columns = None,
-    on_bad_row: OnBadRow = "skip",
+app.command(cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k math500.jsonl --show 20")(check)
+
+
+@app.command(epilog="Example:  qads mix examples/openmathmix.yaml -o openmathmix")
+def mix(
+    recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="Parts, and how much of each.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; a mixture that is there is replaced.")],
+    settings: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would come to; write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look for unusable rows, repeated problems and evaluation problems; exit 1 if there are any."""
-    from qads.clean import check_pool
-    from qads.datasets import load_pool
+    """Put pools and selections together, and write the folder that trainers read."""
+    from qads.cli.mix import mix_recipe
 
-    terminal = _terminal(as_json)
-    with terminal.reading() as progress:
-        candidates = load_pool(pool, columns=columns_from_flags(column), on_bad_row=on_bad_row, progress=progress)
-        evaluation = load_pool(against, require_solution=False, progress=progress) if against else None
-    findings = check_pool(candidates, evaluation)
-    terminal.findings(findings, show=show)
-    if findings.n_findings:
-        raise typer.Exit(1)
+    mix_recipe(recipe_file, out, _terminal(as_json), settings=settings or (), dry_run=dry_run)
 
 
 @app.command(epilog="Example:  qads status runs/mine")

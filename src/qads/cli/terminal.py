@@ -33,7 +33,6 @@ from qads.pool import Progress as ProgressCallback
 from qads.pool import to_json
 
 if TYPE_CHECKING:
-    from qads.clean import PoolFindings
     from qads.run import Manifest, RunResult, RunStatus, StageEstimate
 
 __all__ = ["RunDisplay", "Terminal", "inert"]
@@ -161,27 +160,6 @@ class Terminal:
         rows = [(s.name, s.state, s.rows, s.seconds, s.shards or None) for s in status.stages]
         self.table(f"Run {status.directory}", ("stage", "state", "rows", "seconds", "shards so far"), rows)
         self.line(f"In use by process {status.running}." if status.running else "No process is using it.")
-
-    def findings(self, findings: PoolFindings, *, show: int) -> None:
-        """What a check found."""
-        if self.as_json:
-            self.emit(dataclasses.asdict(findings) | {"n_findings": findings.n_findings})
-            return
-        self.table("Rows", ("source", "rows"), list(findings.n_by_source.items()))
-        self.table("Kinds", ("kind", "rows"), list(findings.n_by_kind.items()))
-        self.line(
-            f"{findings.n_rows} usable rows; {len(findings.rejected)} set aside, "
-            f"{findings.n_duplicate_rows} repeat a problem, "
-            f"{len(findings.contamination)} are problems of the evaluation."
-        )
-        for row in findings.rejected[:show]:
-            self.line(f"  set aside: {row.where}: {row.reason}")
-        for group in sorted(findings.duplicates, key=lambda g: -len(g.ids))[:show]:
-            same = "same solution" if group.same_solution else "different solutions"
-            ids = ", ".join(group.ids[:4])
-            self.line(f"  {len(group.ids)} × one problem ({same}): {ids}: {_cut(group.problem)}")
-        for match in findings.contamination[:show]:
-            self.line(f"  in the evaluation: {match.id} = {match.evaluation_id}: {_cut(match.problem)}")
 
 
 class RunDisplay:
@@ -319,8 +297,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _cut(text: str, length: int = 100) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= length else flat[: length - 1] + "…"

@@ -268,12 +268,17 @@ def _with_input(instruction: object, text: object) -> str:
     )
 
 
-def _svamp(fields: Fields) -> Sequence[Draft]:
-    body = str(fields["Body"]).strip()
-    problem = f"{body if body.endswith(('.', '?', '!')) else body + '.'} {fields['Question']}"
-    extra = {"Body": fields["Body"], "Question": fields["Question"]}
-    used = ("Body", "Question", "Equation", "Answer")
-    return [Draft(problem, fields.get("Equation"), used, fields.get("Answer"), extra=extra)]
+def _story(body: str, question: str, equation: str, answer: str) -> Callable[[Fields], Sequence[Draft]]:
+    """A story, what is asked about it, and the equation that solves it."""
+
+    def read(fields: Fields) -> Sequence[Draft]:
+        told = str(fields[body]).strip()
+        problem = f"{told if told.endswith(('.', '?', '!')) else told + '.'} {fields[question]}"
+        extra = {body: fields[body], question: fields[question]}
+        used = (body, question, equation, answer)
+        return [Draft(problem, fields.get(equation), used, fields.get(answer), extra=extra)]
+
+    return read
 
 
 def _pair(problem: str, solution: str, answer: str | None = None) -> Callable[[Fields], Sequence[Draft]]:
@@ -356,7 +361,8 @@ FORMATS: tuple[Format, ...] = (
     Format("Dolly", ("instruction", "context", "response"), _instruction("response", "context")),
     Format("instruction/response", ("instruction", "response"), _instruction("response")),
     Format("prompt/completion", ("prompt", "completion"), _prompt_completion),
-    Format("SVAMP", ("Body", "Question", "Equation", "Answer"), _svamp),
+    Format("SVAMP", ("Body", "Question", "Equation", "Answer"), _story("Body", "Question", "Equation", "Answer")),
+    Format("ASDiv", ("body", "question", "formula", "answer"), _story("body", "question", "formula", "answer")),
     *(
         Format("program of thought", ("question", program, answer), _pair("question", program, answer))
         for program, answer in (("answer_cot", "answer_value"), ("program", "answer"), ("code", "answer"))
@@ -370,7 +376,7 @@ FORMATS: tuple[Format, ...] = (
 
 QUESTIONS: tuple[Format, ...] = (
     Format("AQuA without rationale", ("question", "options", "correct"), _aqua),
-    Format("SVAMP without equation", ("Body", "Question"), _asked(_svamp)),
+    Format("SVAMP without equation", ("Body", "Question"), _asked(_story("Body", "Question", "Equation", "Answer"))),
     Format("instruction alone", ("instruction",), _asked(_instruction("output", "input"))),
     *(
         Format(f"{name} alone", (name,), _asked(_pair(name, "solution")))

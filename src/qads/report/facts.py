@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from qads.report.cleaning import CleaningFacts, read_cleaning
 from qads.report.comparison import Comparison, compare_with_random
 from qads.report.curves import Curve, along_budgets, binned_means, running_mean
 from qads.report.evidence import FinishedRun, RealQuality, floats, open_run
@@ -142,6 +143,8 @@ class RunFacts:
     last_picks: tuple[PickFacts, ...]
     """Those after the first ones only."""
     aside: AsideFacts
+    cleaning: CleaningFacts | None
+    """None where nothing was looked for."""
 
 
 def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
@@ -184,6 +187,7 @@ def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
         first_picks=_picks(run, first),
         last_picks=_picks(run, last),
         aside=_aside(run),
+        cleaning=read_cleaning(directory, run.manifests),
     )
 
 

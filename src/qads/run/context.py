@@ -84,7 +84,8 @@ class StageContext:
     @cached_property
     def named(self) -> NamedFiles:
         """The rows that the files of `constraints` name."""
-        return NamedFiles.read(self.pool, self.config.constraints)
+        uncleaned = (lambda: self.uncleaned) if "clean" in self.stages else None
+        return NamedFiles.read(self.pool, self.config.constraints, uncleaned=uncleaned)
 
     def array(self, stage: str, name: str) -> np.ndarray | None:
         """An array that a stage left, memory-mapped; None where this run has no such stage."""

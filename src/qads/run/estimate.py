@@ -7,7 +7,7 @@ the very calls are gone through, without the model. Everything else is an estima
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -107,10 +107,12 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
         if anchors is not None:
             anchors = OwnAnchors.checked(anchors, config.clean, read_evaluation(config.clean)).pool
     stages = {name: run.stage(plans[name]) for name in stage_names(config)}
-    n_read, is_cleaned = len(pool), "clean" not in stages or _status(stages["clean"]) == "done"
+    read, is_cleaned = pool, "clean" not in stages or _status(stages["clean"]) == "done"
     if "clean" in stages and is_cleaned:
         pool = read_pool(stages["clean"].path / "pool.parquet")
-    rows = _stage_rows(config, pool, anchors) | {name: n_read for name in ("pool", "clean") if name in stages}
+    rows = _stage_rows(config, pool, anchors, lambda: read) | {
+        name: len(read) for name in ("pool", "clean") if name in stages
+    }
     embeds_early = config.clean is not None and config.clean.is_semantic
     cost = {"clean" if embeds_early else "embed": _embedding_cost(config, pool)}
     if "likelihoods" in stages:
@@ -145,11 +147,11 @@ def _status(stage: StageDirectory) -> str:
     return "partial" if stage.path.exists() else "to do"
 
 
-def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None) -> dict[str, int]:
+def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None, uncleaned: Callable[[], Pool]) -> dict[str, int]:
     rows = dict.fromkeys(stage_names(config), len(pool))
     if not config.counts_tokens:  # How many rows a number of tokens comes to, only the selection shows.
         rows |= dict.fromkeys(("select", "mixture", "report"), max(resolve_rows(config, len(pool))))
-    named = NamedFiles.read(pool, config.constraints)
+    named = NamedFiles.read(pool, config.constraints, uncleaned=uncleaned)
     check_limits(pool, config, named)
     if "given" in rows:
         rows["given"] = len(named.given.rows) + named.given.n_others

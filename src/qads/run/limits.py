@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,17 +41,19 @@ class NamedFiles:
         return np.unique(np.concatenate([self.exclude.rows, self.given.rows]))
 
     @classmethod
-    def read(cls, pool: Pool, config: ConstraintsConfig) -> NamedFiles:
-        """Find the rows.
+    def read(cls, pool: Pool, config: ConstraintsConfig, *, uncleaned: Callable[[], Pool] | None = None) -> NamedFiles:
+        """Find the rows; `uncleaned` gives the candidates before cleaning, where they were cleaned.
 
         Raises:
             InputError: an id is not in the pool, a sample to include is not in it, or a row is to be in and out.
         """
-        found = cls(*(read_named(pool, getattr(config, role), setting=f"constraints.{role}") for role in ROLES))
+        files = {f"constraints.{role}": getattr(config, role) for role in ROLES}
+        found = cls(*(read_named(pool, named, setting=role, uncleaned=uncleaned) for role, named in files.items()))
         if found.include.others is not None:
             raise InputError(
                 f"constraints.include: {len(found.include.others)} samples are not in the pool, the first "
-                f"{found.include.others[0].id!r}; add their file to pool.sources, or leave them out."
+                f"{found.include.others[0].id!r}; add their file to pool.sources, or leave them out. What "
+                "cleaning took out is in clean/dropped.parquet."
             )
         for role in ("exclude", "given"):
             both = np.intersect1d(found.include.rows, getattr(found, role).rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +36,9 @@ class NamedRows:
         return 0 if self.others is None else len(self.others)
 
 
-def read_named(pool: Pool, files: Sequence[str], *, setting: str) -> NamedRows:
+def read_named(
+    pool: Pool, files: Sequence[str], *, setting: str, uncleaned: Callable[[], Pool] | None = None
+) -> NamedRows:
     """Find the rows that files name.
 
     A file is a list of ids (any ending but those of samples, one a line), a table with a column ``id`` and no problems,
@@ -47,6 +49,7 @@ def read_named(pool: Pool, files: Sequence[str], *, setting: str) -> NamedRows:
         pool: the candidates.
         files: paths, globs, folders or hub names.
         setting: what to call them in a message.
+        uncleaned: gives the candidates before cleaning; a row of theirs that went is a sample that is not in the pool.
 
     Raises:
         InputError: an id is not in the pool; names the nearest one there is.
@@ -59,6 +62,9 @@ def read_named(pool: Pool, files: Sequence[str], *, setting: str) -> NamedRows:
     others: list[Pool] = []
     for file in expand_sources(list(files)):
         if (ids := _ids_in(file)) is not None:
+            if uncleaned and (went := _that_went(ids, position, uncleaned)):
+                others.append(Pool.from_rows(went.values()))
+                ids = [name for name in ids if name not in went]
             found |= dict.fromkeys(_rows_of_ids(ids, position, f"{setting}: {file.location}"))
             continue
         samples = load_pool(file.location, require_solution=False)
@@ -91,6 +97,12 @@ def _is_sample(record: Record) -> bool:
     except UnknownShapeError:
         return False
     return True
+
+
+def _that_went(ids: Sequence[str], position: dict[str, int], uncleaned: Callable[[], Pool]) -> dict[str, Row]:
+    """The rows of these ids that cleaning took out."""
+    missing = {name for name in ids if name not in position}
+    return {row.id: row for row in uncleaned() if row.id in missing} if missing else {}
 
 
 def _rows_of_ids(ids: Sequence[str], position: dict[str, int], where: str) -> Iterator[int]:

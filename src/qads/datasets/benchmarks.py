@@ -1,0 +1,127 @@
+"""Evaluation sets: the benchmarks of mathematical reasoning by name, and files under a name of the user's.
+
+`gsm8k` stands for that benchmark's test split on the hub, `gsm8k=exam.jsonl` for a file that is to be called so, and
+anything else for what `load_pool` reads.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from qads.datasets import load_pool
+from qads.errors import PoolError
+from qads.pool import Pool, Progress
+
+__all__ = ["BENCHMARKS", "Benchmark", "load_evaluation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A benchmark that has a name."""
+
+    title: str
+    locations: tuple[str, ...]
+    """Where on the hub its test set is; none where it is in files of a repository only."""
+    files: str = ""
+    """Where its files are, if it is not on the hub in a form that can be read."""
+
+
+_MAMMOTH = "the folder math_eval/dataset of the repository TIGER-AI-Lab/MAmmoTH on GitHub"
+_MATH = "algebra counting_and_probability geometry intermediate_algebra number_theory prealgebra precalculus".split()
+_MMLU = "abstract_algebra college_mathematics elementary_mathematics formal_logic high_school_mathematics".split()
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "gsm8k": Benchmark(title="GSM8K", locations=("hf://openai/gsm8k:main/test",)),
+    "math": Benchmark(title="MATH", locations=tuple(f"hf://EleutherAI/hendrycks_math:{name}/test" for name in _MATH)),
+    "math500": Benchmark(title="MATH-500", locations=("hf://HuggingFaceH4/MATH-500/test",)),
+    "aqua": Benchmark(title="AQuA-RAT", locations=("hf://deepmind/aqua_rat:raw/test",)),
+    "numglue": Benchmark(title="NumGLUE", locations=(), files=_MAMMOTH),
+    "svamp": Benchmark(title="SVAMP", locations=("hf://ChilleD/SVAMP/test",)),
+    "mathematics": Benchmark(title="DeepMind Mathematics", locations=(), files=_MAMMOTH),
+    "simuleq": Benchmark(title="SimulEq", locations=(), files=_MAMMOTH),
+    "sat-math": Benchmark(title="SAT-Math (AGIEval)", locations=("hf://hails/agieval-sat-math/test",)),
+    "mmlu-math": Benchmark(title="MMLU, mathematics", locations=tuple(f"hf://cais/mmlu:{name}/test" for name in _MMLU)),
+    "asdiv": Benchmark(title="ASDiv", locations=("hf://EleutherAI/asdiv/validation",)),
+    "mawps": Benchmark(title="MAWPS", locations=("hf://MU-NLPC/Calc-mawps/test",)),
+}
+"""The nine benchmarks of the QaDS paper, MATH-500, ASDiv and MAWPS, by the name to call them by."""
+
+_NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<location>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Set:
+    """What one word of the user stands for."""
+
+    locations: tuple[str, ...]
+    name: str | None
+    """What all its rows are to be called; None leaves them their own."""
+
+
+def load_evaluation(sources: Sequence[str], *, progress: Progress | None = None) -> Pool:
+    """Read evaluation sets; rows need no solution, and lines that cannot be read are set aside.
+
+    Args:
+        sources: names of `BENCHMARKS`, NAME=LOCATION, or what `load_pool` reads. A file or folder that is there goes
+            before a benchmark of the same name.
+        progress: called with (rows read, −1).
+
+    Returns:
+        One pool of all sets, told apart by `source`. An id that occurs in two sets has the name of its set before it.
+
+    Raises:
+        PoolError: a set cannot be read, or a word is neither a benchmark nor a file.
+
+    >>> import qads, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "tiny.jsonl"
+    >>> _ = path.write_text('{"question": "1+1?"}')
+    >>> load_evaluation([f"exam={path}"]).sources
+    ['exam']
+    """
+    if not sources:
+        raise PoolError("load_evaluation: no evaluation set given.")
+    loaded = [_load(_resolve(word), progress) for word in sources]
+    counts = Counter(name for pool in loaded for name in pool.strings("id"))
+    tables = [_with_unique_ids(pool, counts) if len(loaded) > 1 else pool.table for pool in loaded]
+    return Pool(pa.concat_tables(tables), rejected=tuple(row for pool in loaded for row in pool.rejected))
+
+
+def _resolve(word: str) -> _Set:
+    if Path(word).expanduser().exists():
+        return _Set(locations=(word,), name=None)
+    if named := _NAMED.fullmatch(word):
+        return replace(_resolve(named["location"]), name=named["name"])
+    known = word.lower().replace("_", "-")
+    if known not in BENCHMARKS:
+        near = difflib.get_close_matches(known, BENCHMARKS, n=1)
+        if near and not Path(word).suffix:
+            raise PoolError(f"{word}: no such file, and no benchmark of that name; did you mean {near[0]}?")
+        return _Set(locations=(word,), name=None)
+    benchmark = BENCHMARKS[known]
+    if not benchmark.locations:
+        raise PoolError(
+            f"{word}: {benchmark.title} is in no dataset of the hub that can be read as it is; its files are in "
+            f"{benchmark.files}. Give the file: {word}=FILE"
+        )
+    return _Set(locations=benchmark.locations, name=known)
+
+
+def _load(found: _Set, progress: Progress | None) -> Pool:
+    pool = load_pool(found.locations, require_solution=False, on_bad_row="skip", progress=progress)
+    if found.name is None:
+        return pool
+    column = pa.array([found.name] * len(pool), pa.large_string())
+    return Pool(pool.table.set_column(pool.table.column_names.index("source"), "source", column), pool.rejected)
+
+
+def _with_unique_ids(pool: Pool, counts: Counter[str]) -> pa.Table:
+    pairs = zip(pool.strings("id"), pool.strings("source"), strict=True)
+    ids = [f"{source}/{name}" if counts[name] > 1 else name for name, source in pairs]
+    return pool.table.set_column(0, "id", pa.array(ids, pa.large_string()))
