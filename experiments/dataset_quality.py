@@ -144,12 +144,18 @@ def paired(
         "mean words": {name: float(words[v].mean()) for v, name in enumerate(names)},
         "differences": {
             f"{a} − {b}": {
-                scope: rounded(interval_of(float(value[c, s]), found[:, c, s], 0.95))
+                scope: rounded(interval_of(float(value[c, s]), found[:, c, s], 0.95, strata=strata(codes, groups, s)))
                 for s, scope in enumerate(["all", *SOURCES])
             }
             for c, (a, b) in enumerate(CONTRASTS)
         },
     }
+
+
+def strata(codes: Int[np.ndarray, " k"], groups: Sequence[str], scope: int) -> list[list[int]]:
+    """Sizes of what is drawn from: rows of all sources or of one, anchors of every group."""
+    rows = np.bincount(codes).tolist()
+    return [rows if scope == 0 else [rows[scope - 1]], np.unique(groups, return_counts=True)[1].tolist()]
 
 
 def observe(args: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from qads.analyze import rank_with_bounds
-from qads.analyze.resampling import draws, row_means
+from qads.analyze.resampling import draws, interval_of, row_means
 from qads.quality import Influence
 
 CONFIDENCE = 0.95
@@ -72,7 +72,9 @@ def main() -> None:
                     for d in draws(of, names_of, args.draws, int(rng.integers(2**31)), anchors=anchors)
                 ]
             )
-            low, high = np.quantile(boot, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+            strata = [[args.rows], *([np.unique(names_of, return_counts=True)[1].tolist()] if anchors else [])]
+            means = [interval_of(float(v), boot[:, s], CONFIDENCE, strata=strata) for s, v in enumerate(value)]
+            low, high = np.array([i.low for i in means]), np.array([i.high for i in means])
             ranking = rank_with_bounds(value, boot, CONFIDENCE)
             ranks = 1 + (boot[:, :, None] < boot[:, None, :]).sum(axis=2)
             naive_low, naive_high = np.quantile(ranks, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)

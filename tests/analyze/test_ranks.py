@@ -120,3 +120,14 @@ def test_a_mean_over_anchors_leaves_out_what_was_not_scored():
 def test_an_interval_holds_its_value_and_says_where_there_is_none():
     assert interval_of(5.0, np.array([1.0, 2.0, 3.0]), 0.9).high == 5.0
     assert np.isnan(interval_of(5.0, np.array([np.nan]), 0.9).low)
+
+
+def test_intervals_are_wider_where_less_was_drawn_from():
+    found = np.random.default_rng(0).normal(size=4000)
+    widths = [
+        (i := interval_of(0.0, found, 0.95, strata=strata)).high - i.low
+        for strata in ([], [[1000]], [[40], [12, 12]], [[40], [4, 4, 4]], [[5]])
+    ]
+    assert widths == sorted(widths) and widths[1] < 1.01 * widths[0] and widths[-1] > 1.3 * widths[0]
+    # What decides is the way of drawing that asks for the widest; one that draws from one thing moves nothing.
+    assert interval_of(0.0, found, 0.95, strata=[[5], [1000]]) == interval_of(0.0, found, 0.95, strata=[[5], [1]])

@@ -19,6 +19,7 @@ budget need not reach V for all of them at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,18 +100,20 @@ def measure_quality(
     if len(enough) > 1:
         ranking = rank_with_bounds(mean[enough], means[:, enough], settings.confidence)
     place = {int(code): position for position, code in enumerate(enough)}
+    anchors = [np.unique(scores.groups, return_counts=True)[1].tolist()] if settings.anchors else []
     border = _border(scores.quality, sample.weights, settings.top)
     found: dict[int, SourceQuality] = {}
     for g, source in enumerate(present.tolist()):
         at, quality = place.get(g), scores.quality[codes == g]
         known = settings.confidence if at is not None else float("nan")
+        strata = [[len(quality)], *anchors]
         found[source] = SourceQuality(
             n_scored=len(quality),
             quartiles=_quartiles(quality),
-            mean=_interval(float(mean[g]), means[:, g], known),
+            mean=_interval(float(mean[g]), means[:, g], known, strata),
             predicted_mean=None if scores.predicted is None else _mean(scores.predicted[source_of == source]),
             top_share=_share(int((quality >= border).sum()), len(quality), settings.confidence),
-            marginal=None if sample.lacks(g, n_rows) else _interval(float(marginal[g]), marginals[:, g], known),
+            marginal=None if sample.lacks(g, n_rows) else _interval(float(marginal[g]), marginals[:, g], known, strata),
             rank=_rank(ranking, "ranks", at),
             rank_low=_rank(ranking, "lowest", at),
             rank_high=_rank(ranking, "highest", at),
@@ -170,10 +173,12 @@ def _share(n: int, of: int, confidence: float) -> Interval:
     return Interval(n / of, float(bounds.low), float(bounds.high))
 
 
-def _interval(value: float, found: Float[np.ndarray, " b"], confidence: float) -> Interval:
+def _interval(
+    value: float, found: Float[np.ndarray, " b"], confidence: float, strata: Sequence[Sequence[int]]
+) -> Interval:
     if np.isnan(confidence):
         return Interval(value, float("nan"), float("nan"))
-    return interval_of(value, found, confidence)
+    return interval_of(value, found, confidence, strata=strata)
 
 
 def _quartiles(values: Float[np.ndarray, " k"]) -> tuple[float, float, float, float, float]:
