@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from qads.analyze import AnalysisSettings, Interval, RowScores, SourceAnalysis
     from qads.cli.terminal import Terminal
-    from qads.pool import Pool
+    from qads.pool import Pool, Progress
     from qads.report import FinishedRun
 
 __all__ = ["analyze"]
@@ -77,6 +77,8 @@ def analyze(
     """Compare the sources of a pool: quality with ranks that can be defended, diversity, what each adds, and texts."""
     from qads.analyze import AnalysisSettings
     from qads.cli.terminal import Terminal
+    from qads.datasets import refuse_own_output
+    from qads.report import ANALYSIS_FILES
 
     terminal = Terminal(as_json=as_json)
     if bool(pool) == bool(run):
@@ -87,6 +89,7 @@ def analyze(
         tuple(pool or ()), tuple(anchors or ()), sample, no_quality, tuple(column or ()), on_bad_row, device,
         tuple(settings or ()), tuple(redo or ()),
     )  # fmt: skip
+    refuse_own_output([*(pool or ()), *(against or ())], [out / name for name in ANALYSIS_FILES])
     directories = [Path(name) for name in run or ()] or _run_models(flags, model or [], out, terminal)
     how = AnalysisSettings(draw_anchors=not fixed_anchors, examples=examples, draws=draws, seed=seed)
     _analyze_runs(directories, out, terminal, against=against or [], settings=how)
@@ -156,7 +159,7 @@ def _analyze_runs(
             embeddings=first.embeddings,
             scores=_distinct([(read_scores(run), run.root) for run in runs if run.has_quality]),
             tokens=count_tokens(load_config(dict(first.config)), first.pool, display.progress),
-            flags=_flagged(first.pool, evaluation),
+            flags=_flagged(first.pool, evaluation, display.progress),
             settings=settings,
         )
     files = write_analysis(found, first.pool, out)
@@ -187,25 +190,20 @@ def _distinct(scores: Sequence[tuple[RowScores, Path]]) -> list[RowScores]:
     ]
 
 
-def _flagged(pool: Pool, evaluation: Pool | None) -> dict[str, np.ndarray]:
-    """Rows that repeat a problem of their own source, have one of another source, or have one of the evaluation."""
+def _flagged(pool: Pool, evaluation: Pool | None, progress: Progress) -> dict[str, np.ndarray]:
+    """Rows that repeat others, by whether those are of their own source, and rows with a problem of the evaluation."""
     import numpy as np
 
-    from qads.clean import check_pool
+    from qads.clean import Decontamination, Deduplication
 
-    findings = check_pool(pool, evaluation)
-    at = {name: position for position, name in enumerate(pool.strings("id"))}
-    flags = {name: np.zeros(len(pool), np.bool_) for name in ("repeated", "in other sources")}
-    for group in findings.duplicates:
-        seen: set[str] = set()
-        for name, source in zip(group.ids, group.sources, strict=True):
-            flags["repeated"][at[name]] = source in seen
-            seen.add(source)
-        if len(seen) > 1:
-            flags["in other sources"][[at[name] for name in group.ids]] = True
+    found = Deduplication()(pool, progress=progress)
+    repeated, elsewhere = np.zeros(len(pool), np.bool_), np.zeros(len(pool), np.bool_)
+    repeated[found.rows] = True
+    elsewhere[found.rows] = pool.source_codes[found.rows] != pool.source_codes[found.kept]
+    flags = {"duplicates": repeated, "of other sources": elsewhere}
     if evaluation is not None:
         flags["contaminated"] = np.zeros(len(pool), np.bool_)
-        flags["contaminated"][[at[match.id] for match in findings.contamination]] = True
+        flags["contaminated"][Decontamination()(pool, evaluation, progress=progress).rows] = True
     return flags
 
 

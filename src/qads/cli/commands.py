@@ -153,9 +153,7 @@ def select(
     terminal.run_finished(result, files)
 
 
-@app.command(
-    name="run", cls=ManyValues, epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5"
-)
+@app.command(name="run", cls=ManyValues, epilog="Example:  qads run examples/select.yaml --set selection.alpha=0.5")
 def run_command(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,

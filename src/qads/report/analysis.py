@@ -13,10 +13,12 @@ from qads.pool import Pool
 from qads.report.curves import Axis, axis_over
 from qads.report.page import digits_for, number, render_page
 from qads.report.passages import Passage, beginning, line
-from qads.report.tables import write_tables
+from qads.report.tables import TABLE_FILES, write_tables
 
-__all__ = ["analysis_findings", "render_analysis", "write_analysis"]
+__all__ = ["ANALYSIS_FILES", "analysis_findings", "render_analysis", "write_analysis"]
 
+ANALYSIS_FILES = ("analysis.html", *TABLE_FILES)
+"""What an analysis leaves."""
 UNITS = {
     "positive_gain": "nats a token",
     "mean_gain": "nats a token",
@@ -70,7 +72,7 @@ def write_analysis(analysis: SourceAnalysis, pool: Pool, directory: Path) -> lis
         directory: made if it is not there.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "analysis.html"
+    path = directory / ANALYSIS_FILES[0]
     with atomic_path(path) as temporary:
         temporary.write_text(render_analysis(analysis, pool), encoding="utf-8", newline="\n")
     return [path, *write_tables(analysis, directory)]

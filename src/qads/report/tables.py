@@ -15,8 +15,9 @@ from qads.analyze import Interval, ModelFacts, SourceAnalysis, SourceFacts, Sour
 from qads.datasets import atomic_path
 from qads.pool import to_json
 
-__all__ = ["analysis_as_json", "analysis_as_table", "write_tables"]
+__all__ = ["TABLE_FILES", "analysis_as_json", "analysis_as_table", "write_tables"]
 
+TABLE_FILES = ("analysis.json", "sources.csv", "sources.parquet")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so is run as a formula by spreadsheets."""
 
@@ -42,7 +43,7 @@ def analysis_as_table(analysis: SourceAnalysis) -> pa.Table:
 
 def write_tables(analysis: SourceAnalysis, directory: Path) -> list[Path]:
     """Write `analysis.json`, `sources.csv` and `sources.parquet`, each whole or not at all."""
-    paths = [directory / name for name in ("analysis.json", "sources.csv", "sources.parquet")]
+    paths = [directory / name for name in TABLE_FILES]
     table = analysis_as_table(analysis)
     with atomic_path(paths[0]) as temporary:
         temporary.write_text(to_json(analysis_as_json(analysis)) + "\n", encoding="utf-8")
