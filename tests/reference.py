@@ -346,3 +346,18 @@ def spread_value(x: np.ndarray, picks: Sequence[int], utility: float, lam: float
     to_each = np.stack([distances_from(x, row) for row in range(len(x))])
     apart = [to_each[i, j] for i, j in itertools.combinations(picks, 2)]
     return utility + lam * float(min(apart, default=to_each.max()))
+
+
+def best_without_each(
+    values: np.ndarray, codes: np.ndarray, weights: np.ndarray, places: float, n_groups: int
+) -> np.ndarray:
+    """Mean of the best `places`, row by row: of each column without each group, at last of all rows."""
+    found = np.zeros((len(values), n_groups + 1))
+    for j, column in enumerate(values):
+        for group in range(n_groups + 1):
+            left, total = places, 0.0
+            for value, weight in sorted(zip(column[codes != group], weights[codes != group], strict=True))[::-1]:
+                taken = min(weight, left)
+                total, left = total + taken * value, left - taken
+            found[j, group] = total / places
+    return found

@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qads.analyze import AnalysisSettings, RowScores, SourceAnalysis, analyze_sources, summarize_selection
     from qads.clean import (
         ContaminationReport,
         Decontamination,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
     from qads.errors import QadsError
+    from qads.mixture import Mixture, Part, Recipe, compose, load_recipe, write_mixture
     from qads.models import open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
     from qads.prompts import ChatTemplate, ExemplarTemplate
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
     "qads.clean": (
         "ContaminationReport",
         "Decontamination",
@@ -84,6 +87,7 @@ _HOMES = {
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
     "qads.errors": ("QadsError",),
+    "qads.mixture": ("Mixture", "Part", "Recipe", "compose", "load_recipe", "write_mixture"),
     "qads.models": ("open_causal_lm", "open_encoder"),
     "qads.pool": ("Pool", "Row", "Selection"),
     "qads.prompts": ("ChatTemplate", "ExemplarTemplate"),
@@ -131,6 +135,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "D4",
+    "AnalysisSettings",
     "AnswerLikelihoods",
     "ChatTemplate",
     "CompletionsEngine",
@@ -156,8 +161,10 @@ __all__ = [
     "LMEmbedder",
     "LocalEngine",
     "LongestResponse",
+    "Mixture",
     "NearestToAnchors",
     "OneShotInfluence",
+    "Part",
     "PerplexityRanking",
     "Pool",
     "PoolFindings",
@@ -165,28 +172,36 @@ __all__ = [
     "QadsError",
     "Quota",
     "RandomSelection",
+    "Recipe",
     "RidgeScorer",
     "Row",
+    "RowScores",
     "RunConfig",
     "RunResult",
     "SGLangEngine",
     "Selection",
     "SemDeDup",
     "SentenceEmbedder",
+    "SourceAnalysis",
     "StratifiedRandom",
     "TokenBudget",
     "TopQuality",
     "UntilRankStable",
     "UntilStandardError",
+    "analyze_sources",
     "check_pool",
     "choose_anchors",
+    "compose",
     "coverage",
     "load_config",
     "load_pool",
+    "load_recipe",
     "open_causal_lm",
     "open_encoder",
     "run_pipeline",
     "stratified_sample",
+    "summarize_selection",
+    "write_mixture",
     "write_pool",
 ]
 

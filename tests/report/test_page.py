@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import re
 import unicodedata
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,38 +14,10 @@ import pytest
 from qads.report import write_report
 from qads.report.facts import RunFacts, read_facts
 from qads.report.page import number, render
+from report.parser import Page
 
 RUNS = ("plain_run", "random_run", pytest.param("scored_run", marks=pytest.mark.slow))
 WARNING = "Within sources the prediction tells next to nothing: read the ranking between sources, not inside them"
-
-
-class Page(HTMLParser):
-    """Elements with their attributes, and the text that is read."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.style = ""
-        self._in_style = False
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._in_style = tag == "style"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in_style = self._in_style and tag != "style"
-
-    def handle_data(self, data: str) -> None:
-        if self._in_style:
-            self.style += data
-        else:
-            self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 @pytest.fixture(scope="module", params=RUNS)

@@ -1,4 +1,4 @@
-"""What should not be in a pool: problems that repeat, and problems of the evaluation."""
+"""What should not be in a pool: rows that repeat others, and problems of the evaluation."""
 
 from qads.clean.contamination import ContaminationReport, Decontamination, Match, Neighbour, Template
 from qads.clean.duplicates import Deduplication, Duplicates

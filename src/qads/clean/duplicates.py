@@ -7,7 +7,7 @@ wanted (`solutions.py`), rows whose embeddings nearly coincide. How rows go and 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -254,7 +254,7 @@ def _checked_quality(prefer: npt.ArrayLike, n_rows: int) -> Float[np.ndarray, " 
     return quality
 
 
-def _result(standing: Standing, several: list[Int[np.ndarray, " s"]]) -> Duplicates:
+def _result(standing: Standing, several: Sequence[np.ndarray]) -> Duplicates:
     rows = np.flatnonzero(~standing.is_kept)
     kept = standing.kept_for[rows]
     none = np.empty(0, np.int64)

@@ -1,8 +1,8 @@
 """What makes two rows the same row, as a few numbers for each, read batch by batch.
 
-- **The same problem**: `text.exact_key` and the earlier turns are equal. A problem of which the key leaves nothing is
-  the same as its equals only. Of a multiple choice what is asked and the right option count, since AQuA and the like
-  ask one question with other wrong options, or the same in another order.
+- **The same problem**: `text.exact_key`, symbols (★) and the earlier turns are equal. A problem of which the key leaves
+  nothing is the same as its equals only. Of a multiple choice what is asked and the right option count, since AQuA and
+  the like ask one question with other wrong options, or the same in another order.
 - **The same row**: the problem is the same, options and all, and so is the solution *to the letter*. Solutions are code
   and LaTeX, where case, indentation, a sign or a backslash change the meaning, so only what no reader and no
   interpreter sees is left out: which of two equivalent Unicode forms a character has (NFC; NFKC would make x² into x2),
@@ -25,7 +25,7 @@ from jaxtyping import Int, UInt64
 from qads.clean.text import exact_key, split_options
 from qads.pool import Pool, Progress
 
-__all__ = ["ROWS_PER_BATCH", "RowKeys", "row_keys", "same_problem_key", "same_solution_key"]
+__all__ = ["ROWS_PER_BATCH", "RowKeys", "row_keys", "same_problem_key", "same_solution_key", "symbols"]
 
 ROWS_PER_BATCH = 4096
 """Rows whose texts are in memory at a time."""
@@ -58,7 +58,7 @@ def row_keys(pool: Pool, progress: Progress | None = None) -> RowKeys:
     for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
         columns: list[list[Any]] = [column.to_pylist() for column in batch.columns]
         for context, problem, solution, answer in zip(*columns, strict=True):
-            key = exact_key(problem) or problem
+            key = _key(problem)
             whole[row] = _digest(context, key, same_solution_key(solution))
             asked[row] = _digest(context, _without_options(problem, answer) or key)
             lengths[row] = len(solution)
@@ -76,7 +76,20 @@ def same_problem_key(problem: str, answer: str | None = None) -> str:
     >>> same_problem_key("Which is even? (A) 2 (B) 3", "A") == same_problem_key("Which is even? (A) 1 (B) 4", "B")
     False
     """
-    return _without_options(problem, answer) or exact_key(problem) or problem
+    return _without_options(problem, answer) or _key(problem)
+
+
+def symbols(text: str) -> str:
+    """Signs that are neither letters nor mathematics and mean something all the same.
+
+    >>> symbols("How many stars? ★★ (≥ 1)")
+    '★★'
+    """
+    return "" if text.isascii() else "".join(c for c in text if unicodedata.category(c) == "So")
+
+
+def _key(text: str) -> str:
+    return exact_key(text) + symbols(text) or text
 
 
 def _without_options(problem: str, answer: str | None) -> str | None:
@@ -87,7 +100,7 @@ def _without_options(problem: str, answer: str | None) -> str | None:
     right = (answer or "").strip(" ().").upper()
     number = ord(right) - ord("A") if len(right) == 1 else -1
     named = [options[number]] if 0 <= number < len(options) else sorted(options)
-    return "\0".join([exact_key(stem) or stem, *(exact_key(option) or option for option in named)])
+    return "\0".join([_key(text) for text in (stem, *named)])
 
 
 def same_solution_key(solution: str) -> str:

@@ -85,7 +85,7 @@ class KeptRows:
     @property
     def has_candidates(self) -> Bool[np.ndarray, " m"]:
         """For each of the rows whether another is a candidate."""
-        return np.asarray(self._buckets >= 0).any(axis=1)
+        return np.asarray(self._buckets.max(axis=1, initial=-1) >= 0)
 
     def keep(self, row: int, *, like: int) -> None:
         """Let a row be found from now on, where `like` is looked for: itself, or the row that stands for its equals."""

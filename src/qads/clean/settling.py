@@ -84,6 +84,7 @@ class Standing:
                 near.keep(row, like=row)
             else:
                 self._drop(row, (found[0], "near", found[1]))
+        self._look_again(None)
 
     def cap_solutions(self, pool: Pool, k: int, *, size: int) -> None:
         """Leave at most k solutions of every problem, the most different ones."""
@@ -108,7 +109,7 @@ class Standing:
             self._drop(int(rows[by_rank[number]]), (found[0], "semantic", found[1]))
         self._look_again(_Radius(vectors, radius))
 
-    def several_solutions(self) -> list[Int[np.ndarray, " s"]]:
+    def several_solutions(self) -> list[np.ndarray]:
         """The rows that stay of every problem that has several, each group by rank, groups by their first row."""
         rows = self.in_rank_order()
         order = np.argsort(self.problems[rows], kind="stable")

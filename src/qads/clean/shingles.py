@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
+from qads.clean.keys import symbols
 from qads.clean.text import exact_key, words
 
 __all__ = ["jaccard", "mathematics", "shingle_words", "shingles"]
@@ -37,8 +37,7 @@ def mathematics(text: str) -> str:
     >>> mathematics("z - 1") == mathematics("z + 1")
     False
     """
-    symbols = "".join(c for c in text if c > "\x7f" and unicodedata.category(c) == "So")
-    return _LETTERS.sub("", exact_key(text)) + symbols
+    return _LETTERS.sub("", exact_key(text)) + symbols(text)
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:

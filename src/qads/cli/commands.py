@@ -16,7 +16,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import typer
 
+from qads.cli.analyze import analyze
 from qads.cli.check import check
+from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
 from qads.cli.limits import (
     AtLeast,
     AtMost,
@@ -117,6 +119,9 @@ def select(
     include: Include = None,
     given: Given = None,
     min_distance: MinDistance = None,
+    dedup: Dedup = None,
+    against: Against = None,
+    solutions: Solutions = None,
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
@@ -134,7 +139,8 @@ def select(
     config = config_from_flags(
         pool, budget, anchors=anchors, model=model, sample=sample, no_quality=no_quality, column=column,
         on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
-        constraints=constraints, settings=[f"output.format={shape}", *(settings or [])],
+        constraints=constraints,
+        settings=[f"output.format={shape}", *settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
     check_out(out, config)
     directory = run_dir or out.with_name(out.name + ".qads")
@@ -147,7 +153,9 @@ def select(
     terminal.run_finished(result, files)
 
 
-@app.command(name="run", epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5")
+@app.command(
+    name="run", cls=ManyValues, epilog="Example:  qads run examples/openmathmix.yaml --set selection.alpha=0.5"
+)
 def run_command(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,
@@ -155,13 +163,16 @@ def run_command(
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
     redo: Redo = None,
     reuse: Reuse = None,
+    dedup: Dedup = None,
+    against: Against = None,
+    solutions: Solutions = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute every stage of a configuration; what is done already is used as it is."""
     from qads.config import load_config
 
-    config = load_config(config_file, settings or [])
+    config = load_config(config_file, [*settings_from_flags(dedup, against, solutions), *(settings or [])])
     directory = out or Path("runs") / config_file.stem
     terminal = _terminal(as_json)
     if dry_run:
@@ -189,13 +200,15 @@ def embed(
 def score(
     pool: Sources, out: RunDir, anchors: Anchors = None, model: Model = None, sample: Sample = None,
     until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
-    column: Columns = None, on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
+    dedup: Dedup = None, against: Against = None, solutions: Solutions = None, column: Columns = None,
+    on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
     redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
     config = config_from_flags(
         pool, "1", anchors=anchors, model=model, sample=sample, column=column, on_bad_row=on_bad_row,
-        device=device, until_se=until_se, until_rank_stable=until_rank_stable, settings=settings,
+        device=device, until_se=until_se, until_rank_stable=until_rank_stable,
+        settings=[*settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
     terminal = _terminal(as_json)
     if dry_run:
@@ -205,6 +218,20 @@ def score(
 
 
 app.command(cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k math500.jsonl --show 20")(check)
+
+
+@app.command(epilog="Example:  qads mix examples/openmathmix.yaml -o openmathmix")
+def mix(
+    recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="Parts, and how much of each.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; a mixture that is there is replaced.")],
+    settings: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would come to; write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put pools and selections together, and write the folder that trainers read."""
+    from qads.cli.mix import mix_recipe
+
+    mix_recipe(recipe_file, out, _terminal(as_json), settings=settings or (), dry_run=dry_run)
 
 
 @app.command(epilog="Example:  qads status runs/mine")
@@ -240,6 +267,12 @@ def explain(
     from qads.cli.explain import explain_run
 
     explain_run(directory, _terminal(as_json), ids=row or (), not_picked=not_picked, show=show)
+
+
+app.command(
+    cls=ManyValues,
+    epilog="Example:  qads analyze data/*.jsonl.gz --anchors target.jsonl --sample 960 --out analysis",
+)(analyze)
 
 
 _NOISY = (
@@ -288,7 +321,7 @@ def _say_error(message: str) -> None:
 
 def _copy_files(result: RunResult, config: RunConfig, out: Path) -> dict[Path, int]:
     """Copy what is for a trainer: the largest budget to `out`, the others beside it; returns the rows of each."""
-    from qads.run.plan import refuse_own_output
+    from qads.datasets import refuse_own_output
 
     (name, n_rows), *smaller = result.manifests["mixture"]["train_files"].items()
     files = {out: n_rows}
@@ -297,8 +330,7 @@ def _copy_files(result: RunResult, config: RunConfig, out: Path) -> dict[Path, i
         beside = out.with_name(out.stem + Path(name).stem.removeprefix("train") + out.suffix)
         copies.append((name, beside))
         files[beside] = n_rows
-    sources = (*config.pool.sources, *config.anchors.sources, *config.constraints.files)
-    refuse_own_output(sources, files)  # Shares of the pool have their names only now.
+    refuse_own_output(config.files, files)  # Shares of the pool have their names only now.
     for name, target in copies:
         _copy_rows(result.directory / "mixture" / name, target)
     return files

@@ -16,7 +16,7 @@ from qads.datasets import write_pool
 from qads.demo import make_demo_anchors, make_demo_rows
 from qads.errors import RunError
 from qads.pool import Pool, Row
-from qads.run import RunResult
+from qads.run import RunResult, pool_file
 from qads.selection import RandomSelection
 
 __all__ = ["prepare_demo", "show_demo"]
@@ -61,7 +61,7 @@ def _write_new(rows: Pool, path: Path) -> None:
 
 def show_demo(result: RunResult, terminal: Terminal) -> None:
     """What was kept and dropped, against random rows at the same budget."""
-    pool = Pool(pq.read_table(result.directory / "pool" / "pool.parquet"))
+    pool = Pool(pq.read_table(pool_file(result.directory)))
     embeddings = np.load(result.directory / "embed" / "embeddings.npy", mmap_mode="r")
     quality = np.load(result.directory / "quality" / "quality.npy") if "quality" in result.manifests else None
     picked = pq.read_table(result.directory / "select" / "selection.parquet")["row"].to_numpy()

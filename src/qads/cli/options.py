@@ -125,13 +125,13 @@ RunDir = Annotated[Path, typer.Option("--out", "-o", help="Run directory.")]
 
 def check_out(out: Path, config: RunConfig) -> None:
     """Refuse before the work what could not be written after it."""
-    from qads.run.plan import refuse_own_output
+    from qads.datasets import refuse_own_output
 
     shape = config.output.format
     endings = (".parquet",) if shape == "parquet" else (".jsonl", ".ndjson", ".json")
     if out.suffix not in endings:
         raise typer.BadParameter(f"--out {out}: a {shape} file must end in {' or '.join(endings)}")
-    refuse_own_output((*config.pool.sources, *config.anchors.sources, *config.constraints.files), [out])
+    refuse_own_output(config.files, [out])
     parent = next(folder for folder in out.absolute().parents if folder.exists())
     if out.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
         raise typer.BadParameter(f"--out {out}: no file can be written there")

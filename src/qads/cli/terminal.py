@@ -28,6 +28,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from qads.cli.cleaned import cleaning_sentences
 from qads.pool import Progress as ProgressCallback
 from qads.pool import to_json
 
@@ -105,6 +106,8 @@ class Terminal:
         pool, anchors = manifests["pool"], manifests.get("anchors", {})
         self._rejected("rows", pool["rejected_reasons"], result.directory / "pool")
         self._rejected("rows of the anchors", anchors.get("anchors_rejected_reasons", {}), result.directory / "anchors")
+        for sentence in cleaning_sentences(manifests, result.directory):
+            self.line(sentence)
         for sentence in _stopping_sentences(manifests.get("influence", {})):
             self.line(sentence)
         if "model_seconds" in manifests.get("influence", {}):
@@ -112,7 +115,7 @@ class Terminal:
         if "quality" in manifests:
             self.line(_agreement_sentence(manifests["quality"]))
         if "select" in manifests:
-            total, picked = manifests["pool"]["sources"], manifests["select"]["sources"]
+            total, picked = manifests.get("clean", pool)["sources"], manifests["select"]["sources"]
             rows = [(name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()]
             self.table("Rows chosen", ("source", "pool", "chosen", "%"), rows)
             for sentence in _budget_sentences(manifests["select"]):

@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from qads.amounts import Amount, Tokens, parse_budget
 from qads.cluster import Execution
-from qads.config.amounts import Amount, Tokens, parse_budget
+from qads.config.cleaning import CleanConfig
 from qads.config.limits import ConstraintsConfig, Sources
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
@@ -107,6 +108,8 @@ class RunConfig:
     """Candidates."""
     budget: Annotated[Amount | tuple[Amount, ...], BeforeValidator(parse_budget)]
     """What to select: a count of rows, a fraction of the pool (``10%``), or ``2M tokens``; a list for several."""
+    clean: CleanConfig | None = None
+    """What is taken out of the pool first: repeated rows, problems of the evaluation; null looks for nothing."""
     embedding: Annotated[Embedder, Field(discriminator="kind")] = field(default_factory=SentenceEmbedder)
     """What "near" means."""
     anchors: AnchorsConfig = field(default_factory=AnchorsConfig)
@@ -146,6 +149,12 @@ class RunConfig:
     def budgets(self) -> tuple[Amount, ...]:
         """The budget, or all of them."""
         return self.budget if isinstance(self.budget, tuple) else (self.budget,)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Everything that is read."""
+        against = () if self.clean is None else self.clean.against
+        return (*self.pool.sources, *self.anchors.sources, *self.constraints.files, *against)
 
     @property
     def counts_tokens(self) -> bool:

@@ -113,6 +113,10 @@ class Influence:
         """
         return self._quality_on(np.arange(len(self.anchor_groups)), aggregate)
 
+    def terms(self, aggregate: Aggregate = "positive_gain") -> Float[np.ndarray, "n m"]:
+        """What the quality of a candidate averages over its anchors; NaN where the pair was not scored."""
+        return aggregate_terms(self.gains, aggregate)
+
     def standard_error(self, aggregate: Aggregate = "positive_gain") -> Float[np.ndarray, " n"]:
         """Standard error of the mean over the anchors that were scored; NaN with fewer than two of them.
 

@@ -18,6 +18,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
 from qads.errors import AlignmentError, InputError
+from qads.kernels.correlation import centred, pearson
 from qads.pool import KINDS, Pool
 
 __all__ = ["Agreement", "FittedScorer", "RidgeScorer"]
@@ -139,9 +140,9 @@ class RidgeScorer:
             trivial[held] = [means.get(code, y[rest].mean()) for code in codes[held]]
         # The other folds' mean falls when the held-out rows are high. Left in, that alone makes a negative correlation
         # where there is nothing to predict; so both sides are centred inside each fold, and inside source and fold.
-        truth, guess, by_source = (_centred(values, fold) for values in (y, predicted, trivial))
+        truth, guess, by_source = (centred(values, fold) for values in (y, predicted, trivial))
         cell = codes * n_folds + fold
-        within = pearson(_centred(predicted, cell), _centred(y, cell))
+        within = pearson(centred(predicted, cell), centred(y, cell))
         source_mean = pearson(by_source, truth) if len(np.unique(codes)) > 1 else float("nan")
         low, high = self._interval(guess, truth)
         return Agreement(pearson(guess, truth), low, high, within, source_mean, len(y))
@@ -163,20 +164,3 @@ def _features(pool: Pool, embeddings: Float[np.ndarray, "n d"], groups: tuple[st
         known = np.flatnonzero(found >= 0)
         indicators[known, found[known]] = 1.0
     return np.hstack([np.asarray(embeddings, np.float64), indicators])
-
-
-def pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    """Pearson's r; NaN where one side does not vary."""
-    parts: list[Float[np.ndarray, " n"]] = []
-    for values in (a, b):
-        centred = values - values.mean()
-        length = float(np.sqrt(centred @ centred))
-        if length <= 1e-12 * float(np.abs(values).max()) * len(values) or length == 0:
-            return float("nan")  # What is left of a constant is rounding.
-        parts.append(centred / length)
-    return float(parts[0] @ parts[1])
-
-
-def _centred(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    means = np.bincount(codes, weights=values) / np.maximum(np.bincount(codes), 1)
-    return values - means[codes]

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from qads.report.analysis import analysis_findings, render_analysis, write_analysis
 from qads.report.evidence import FinishedRun, open_run
 from qads.report.explanations import Explanation, explain_rows, rows_by_id, rows_not_picked
 from qads.report.page import write_report
+from qads.report.scored import open_scored_run, read_scores
+from qads.report.tables import analysis_as_json, analysis_as_table
 
 __all__ = [
     "Explanation",
     "FinishedRun",
+    "analysis_as_json",
+    "analysis_as_table",
+    "analysis_findings",
     "explain_rows",
     "open_run",
+    "open_scored_run",
+    "read_scores",
+    "render_analysis",
     "rows_by_id",
     "rows_not_picked",
+    "write_analysis",
     "write_report",
 ]

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
-from qads.run import OCCASIONAL, STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage
+from qads.run import OCCASIONAL, STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage, pool_file
 from qads.selection import Coverage
 
 __all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
@@ -55,7 +55,7 @@ class FinishedRun:
     @cached_property
     def pool(self) -> Pool:
         """The candidates."""
-        return Pool(pq.read_table(self.root / "pool" / "pool.parquet"))
+        return Pool(pq.read_table(pool_file(self.root)))
 
     @cached_property
     def embeddings(self) -> Float[np.ndarray, "n d"]:
@@ -102,8 +102,12 @@ class FinishedRun:
             return [RejectedRow(**json.loads(line)) for line in islice(file, n_rows)]
 
 
-def open_run(root: Path) -> FinishedRun:
+def open_run(root: Path, *, until: str | None = None) -> FinishedRun:
     """Open a run directory.
+
+    Args:
+        root: the directory.
+        until: the last stage that has to be there; all of the run by default.
 
     Raises:
         RunError: it is none, a stage is missing, or a stage was made from another than the one that is there.
@@ -114,8 +118,12 @@ def open_run(root: Path) -> FinishedRun:
     if config.get("quality") is None:
         names = [name for name in names if name not in _QUALITY_STAGES]
     names = [name for name in names if name not in OCCASIONAL or (root / name).exists()]
+    if config.get("clean") is None:  # What an earlier configuration left.
+        names = [name for name in names if name != "clean"]
     if "targets" in names and "anchors" not in names:
         names.insert(2, "anchors")
+    if until is not None:
+        names = [name for name in names if STAGES.index(name) <= STAGES.index(until)]
     stages = {name: RunDirectory(root).stage(StagePlan(name, {})) for name in names}
     manifests = {name: found for name, stage in stages.items() if (found := stage.manifest()) is not None}
     if missing := [name for name in names if name not in manifests]:

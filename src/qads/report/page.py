@@ -24,7 +24,7 @@ from qads.report.curves import Axis, Curve, axis_over
 from qads.report.facts import RunFacts, read_facts
 from qads.report.passages import Passage, visible
 
-__all__ = ["render", "write_report"]
+__all__ = ["digits_for", "number", "render", "render_page", "write_report"]
 
 _WEAK_CORRELATION = 0.2
 """Below it the prediction explains less than 4% of the variance."""
@@ -56,9 +56,23 @@ def write_report(directory: Path, *, label_key: str | None = None) -> Path:
 
 def render(facts: RunFacts) -> str:
     """The page."""
+    agreement = facts.agreement
+    return render_page(
+        "page.html",
+        facts=facts,
+        weak=agreement is not None and is_weak(agreement["within_source"]),
+        quality_digits=digits_for([s.quartiles[4] for s in facts.sources if s.quartiles]),
+        gain_digits=digits_for([pick.gain for pick in facts.first_picks if pick.gain is not None]),
+        most_picked=max(max(s.pick_share, s.share) for s in facts.sources),
+    )
+
+
+def render_page(template: str, **values: Any) -> str:
+    """A template of ours with the style sheet and its hash."""
     style = _resource("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_resource),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_shown,
@@ -67,18 +81,13 @@ def render(facts: RunFacts) -> str:
     )
     filters: dict[str, Any] = environment.filters  # pyright: ignore[reportAssignmentType]
     filters.update(
-        axis=axis_over, band=_band, count=_count, heat=_heat, number=number, path=_path, percent=_percent,
-        settings=_settings, short=_short,
+        axis=axis_over, band=_band, count=_count, digits=digits_for, heat=_heat, number=number, path=_path,
+        percent=_percent, settings=_settings, short=_short, visible=visible,
     )  # fmt: skip
-    agreement = facts.agreement
-    return environment.from_string(_resource("page.html")).render(
-        facts=facts,
+    return environment.get_template(template).render(
         style=Markup(style),  # Our own file.
         style_hash=digest,
-        weak=agreement is not None and is_weak(agreement["within_source"]),
-        quality_digits=_digits([s.quartiles[4] for s in facts.sources if s.quartiles]),
-        gain_digits=_digits([pick.gain for pick in facts.first_picks if pick.gain is not None]),
-        most_picked=max(max(s.pick_share, s.share) for s in facts.sources),
+        **values,
     )
 
 
@@ -124,7 +133,7 @@ def _shown(value: object) -> object:
     return value
 
 
-def _digits(values: Sequence[float]) -> int:
+def digits_for(values: Sequence[float]) -> int:
     """Decimals that leave three significant digits of the greatest value."""
     greatest = max((abs(value) for value in values), default=1.0)
     return min(8, max(1, 2 - math.floor(math.log10(greatest)))) if greatest > 0 else 3

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from qads.run.coverage import ensure_coverage, read_coverage
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, pool_file
 from qads.run.estimate import StageEstimate, estimate_run
 from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
+from qads.run.selecting import count_tokens
+from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status
 
 __all__ = [
@@ -21,9 +23,12 @@ __all__ = [
     "StageEstimate",
     "StagePlan",
     "StageStatus",
+    "count_tokens",
     "ensure_coverage",
     "estimate_run",
+    "pool_file",
     "read_coverage",
     "read_status",
     "run_pipeline",
+    "share_stages",
 ]

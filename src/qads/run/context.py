@@ -17,6 +17,7 @@ from qads.datasets import atomic_path, load_pool
 from qads.errors import AlignmentError
 from qads.pool import Pool, Progress
 from qads.run.directory import StageDirectory
+from qads.run.evaluation import OwnAnchors, read_evaluation
 from qads.run.limits import NamedFiles
 from qads.run.reuse import ReusedRun
 
@@ -40,16 +41,27 @@ class StageContext:
 
     @cached_property
     def pool(self) -> Pool:
-        """The candidates."""
+        """The candidates, cleaned where that is asked for."""
+        return read_pool(self.stages["clean" if "clean" in self.stages else "pool"].path / "pool.parquet")
+
+    @property
+    def uncleaned(self) -> Pool:
+        """The candidates as they were read."""
         return read_pool(self.stages["pool"].path / "pool.parquet")
 
     @cached_property
-    def own_anchors(self) -> Pool | None:
+    def evaluation(self) -> Pool | None:
+        """The evaluation sets that nothing may be in; None where there are none."""
+        return read_evaluation(self.config.clean)
+
+    @cached_property
+    def own_anchors(self) -> OwnAnchors | None:
         """The target skill as the user's files give it; None where it is chosen from the pool."""
         settings = self.config.anchors
         if not self.anchor_sources:
             return None
-        return load_pool(self.anchor_sources, columns=settings.columns, on_bad_row=settings.on_bad_row)
+        anchors = load_pool(self.anchor_sources, columns=settings.columns, on_bad_row=settings.on_bad_row)
+        return OwnAnchors.checked(anchors, self.config.clean, self.evaluation)
 
     @cached_property
     def embeddings(self) -> np.ndarray:

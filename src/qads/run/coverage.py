@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from qads.datasets import atomic_path
 from qads.errors import RunError
 from qads.pool import Progress, Selection
-from qads.run.directory import RunDirectory, StageDirectory, StagePlan, read_json
+from qads.run.directory import RunDirectory, StageDirectory, StagePlan, pool_file, read_json
 from qads.selection import Coverage, coverage
 
 __all__ = ["ensure_coverage", "read_coverage", "read_selection"]
@@ -40,7 +40,7 @@ def ensure_coverage(root: Path, progress: Progress | None = None) -> Coverage:
     started = time.monotonic()
     stage.begin()
     found = _compute(root, stage.plan, progress)
-    ids = pq.read_table(root / "pool" / "pool.parquet", columns=["id"])["id"]
+    ids = pq.read_table(pool_file(root), columns=["id"])["id"]
     by_row = {
         "id": ids,
         "covered_by": ids.take(pa.array(found.rows)),

@@ -37,6 +37,7 @@ __all__ = [
     "StageDirectory",
     "StagePlan",
     "file_sha256",
+    "pool_file",
     "read_json",
     "write_json",
 ]
@@ -329,6 +330,12 @@ class DiskShards:
 
     def _file(self, index: int) -> Path:
         return self.path / "shards" / f"{index:05d}.parquet"
+
+
+def pool_file(root: Path) -> Path:
+    """The candidates that the stages of a run have read: as they were, or cleaned."""
+    embedded = read_json(root / "embed" / "manifest.json") or {"inputs": {}}
+    return root / ("clean" if "clean" in embedded["inputs"] else "pool") / "pool.parquet"
 
 
 def file_sha256(path: Path) -> str:

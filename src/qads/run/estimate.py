@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,9 @@ from qads.pool import Pool
 from qads.prompts import sample_text
 from qads.quality import EveryAnchor, LocalEngine, stratified_sample
 from qads.run.budgets import resolve_rows
+from qads.run.context import read_pool
 from qads.run.directory import RunDirectory, StageDirectory
+from qads.run.evaluation import OwnAnchors, read_evaluation
 from qads.run.limits import NamedFiles, check_limits
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
@@ -44,6 +46,7 @@ _ROWS_READ = 200
 """Rows of the pool, evenly spaced, that tell how long rows are in tokens."""
 _CPU_UTILISATION = 0.7
 """Share of the matrix-product peak that scoring reaches on a CPU, by first measurements of SmolLM2-135M in bfloat16."""
+_NOT_CLEANED = "what cleaning leaves is not known yet, so later stages are counted as if every row stayed"
 _EMBEDDING_UTILISATION = 0.35
 """The same of embedding; a guess, not a measurement."""
 
@@ -101,17 +104,29 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
         own = config.anchors
         anchors = load_pool(anchor_sources, columns=own.columns, on_bad_row=own.on_bad_row) if anchor_sources else None
         plans = plan_stages(config, sources, anchor_sources)
+        if anchors is not None:
+            anchors = OwnAnchors.checked(anchors, config.clean, read_evaluation(config.clean)).pool
     stages = {name: run.stage(plans[name]) for name in stage_names(config)}
-    rows, cost = _stage_rows(config, pool, anchors), {"embed": _embedding_cost(config, pool)}
+    n_read, is_cleaned = len(pool), "clean" not in stages or _status(stages["clean"]) == "done"
+    if "clean" in stages and is_cleaned:
+        pool = read_pool(stages["clean"].path / "pool.parquet")
+    rows = _stage_rows(config, pool, anchors) | {name: n_read for name in ("pool", "clean") if name in stages}
+    embeds_early = config.clean is not None and config.clean.is_semantic
+    cost = {"clean" if embeds_early else "embed": _embedding_cost(config, pool)}
     if "likelihoods" in stages:
         cost["likelihoods"] = _likelihood_cost(config, pool)
     if config.quality is not None:
-        scored = _scored_rows(config, config.quality, pool, anchors, stages["anchors"])
+        scored = _scored_rows(config, config.quality, pool, anchors, stages["anchors"]) if is_cleaned else None
         if scored is None:
-            cost["influence"] = _estimated_influence(config, config.quality, pool, rows)
+            cost["influence"] = _estimated_influence(config, config.quality, pool, rows, is_cleaned=is_cleaned)
         else:
             cost["influence"] = _counted_influence(config, config.quality, *scored, reuse, run.root)
-    return [_stage_estimate(name, stage, rows[name], cost) for name, stage in stages.items()]
+    found = [_stage_estimate(name, stage, rows[name], cost) for name, stage in stages.items()]
+    return found if is_cleaned else [_with_note(each, _NOT_CLEANED) if each.name == "clean" else each for each in found]
+
+
+def _with_note(found: StageEstimate, note: str) -> StageEstimate:
+    return replace(found, note=_joined(found.note, note))
 
 
 def _stage_estimate(name: str, stage: StageDirectory, rows: int, cost: Mapping[str, _ModelCost]) -> StageEstimate:
@@ -170,7 +185,9 @@ def _counted_influence(
     return _ModelCost(cost.tokens, cost.flops, "at most" if bound else "exact", seconds, _joined(bound, note))
 
 
-def _estimated_influence(config: RunConfig, quality: QualityConfig, pool: Pool, rows: Mapping[str, int]) -> _ModelCost:
+def _estimated_influence(
+    config: RunConfig, quality: QualityConfig, pool: Pool, rows: Mapping[str, int], *, is_cleaned: bool
+) -> _ModelCost:
     """As if all candidates and anchors were of the mean length of rows of the pool."""
     method, trust = quality.influence, config.execution.trust_remote_code
     tokenizer = open_tokenizer(method.model, revision=method.revision, trust_remote_code=trust)
@@ -182,7 +199,8 @@ def _estimated_influence(config: RunConfig, quality: QualityConfig, pool: Pool, 
     everywhere = np.ones((len(examples), len(anchors)), np.bool_)
     cost = call_cost(tokenizer.shape, method.engine.cost_rule, examples, anchors, everywhere)
     seconds, note = _scoring_seconds(config, quality, cost.flops)
-    why = "the anchors are not chosen yet; counts are exact once the stage anchors is done"
+    missing = "the anchors are not chosen yet" if is_cleaned else "the pool is not cleaned yet"
+    why = f"{missing}; counts are exact once the stage anchors is done"
     return _ModelCost(cost.tokens, cost.flops, "estimated", seconds, _joined(why, note))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from qads.config import RunConfig
+from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, CorruptError, RunError
 from qads.run.context import StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
@@ -18,7 +19,6 @@ from qads.run.limits import check_limits
 from qads.run.plan import (
     local_sources,
     plan_stages,
-    refuse_own_output,
     spool_stdin,
     stage_names,
     stdin_file,
@@ -33,7 +33,7 @@ __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "r
 STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
 """Every stage there is, in order. The last two are made by whoever explains or shows the run."""
 
-OCCASIONAL = ("tokens", "targets", "likelihoods", "given")
+OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given")
 """Stages that few runs have."""
 
 
@@ -114,7 +114,7 @@ def run_pipeline(
     wanted = names[: names.index(until) + 1] if until else names
     own = (run.root / "pool" / "pool.parquet", run.root / "mixture" / "train.jsonl")
     folders = [run.root / name for name in STAGES]
-    refuse_own_output((*config.pool.sources, *config.anchors.sources, *config.constraints.files), own, folders)
+    refuse_own_output(config.files, own, folders)
     with run.lock():
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
@@ -130,7 +130,7 @@ def run_pipeline(
         manifests: dict[str, Manifest] = {}
         for number, name in enumerate(wanted, 1):
             manifests[name] = _complete(name, number, len(wanted), stages[name], context, observer)
-            if name == "pool":
+            if name == ("pool" if config.clean is None else "clean"):
                 _check_early(context, wanted)
     return RunResult(run.root, manifests)
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-import glob
-import os
 import shutil
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from qads.config import ConstraintsConfig, RunConfig, Tokens
 from qads.datasets import atomic_path, expand_sources, source_identity
+from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
-from qads.errors import DriftError, InputError, PoolError
+from qads.errors import DriftError, PoolError
 from qads.models import find_tokenizer, resolve_device
 from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence
 from qads.run.directory import StagePlan, file_sha256
@@ -24,7 +22,6 @@ from qads.run.limits import ROLES
 __all__ = [
     "local_sources",
     "plan_stages",
-    "refuse_own_output",
     "spool_stdin",
     "stage_names",
     "stage_reads",
@@ -41,21 +38,25 @@ _NAMED_BY = {"select": ("exclude", "include"), "given": ("given",)}
 
 def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
     """The stages that this configuration has, in order, each with those that it reads."""
-    reads: dict[str, tuple[str, ...]] = {"pool": (), "embed": ("pool",)}
+    reads: dict[str, tuple[str, ...]] = {"pool": ()}
+    if config.clean is not None:
+        reads["clean"] = ("pool",)
+    rows = "pool" if config.clean is None else "clean"
+    reads["embed"] = (rows,)
     if config.uses_anchors:
-        reads["anchors"] = ("pool",) if config.anchors.sources else ("pool", "embed")
+        reads["anchors"] = (rows,) if config.anchors.sources else (rows, "embed")
     if config.quality is not None:
         reads |= {"influence": ("anchors",), "quality": ("embed", "influence")}
     if config.counts_tokens:
-        reads["tokens"] = ("pool",)
+        reads["tokens"] = (rows,)
     if "targets" in config.needs:
         reads["targets"] = ("anchors",)
     if "likelihoods" in config.needs:
-        reads["likelihoods"] = ("pool",)
+        reads["likelihoods"] = (rows,)
     if config.constraints.given:
-        reads["given"] = ("pool", "embed")
+        reads["given"] = (rows, "embed")
     reads["select"] = ("embed", *(name for name in _NEEDED if name in reads))
-    reads["mixture"] = ("pool", "select")
+    reads["mixture"] = (rows, "select")
     reads["coverage"] = (*(name for name in reads["select"] if name in ("embed", "quality", "tokens")), "select")
     return reads | {"report": tuple(reads)}
 
@@ -130,59 +131,6 @@ def stdin_stage(config: RunConfig) -> str | None:
     return "anchors" if "-" in config.anchors.sources else None
 
 
-def refuse_own_output(sources: Iterable[str], outputs: Iterable[Path], folders: Iterable[Path] = ()) -> None:
-    """Refuse sources that are an output, would have it among their files, or lie in a folder that is written whole.
-
-    Links are followed: what counts is the file, not its name.
-
-    Raises:
-        InputError: names source and output.
-    """
-    filled = [(folder, os.path.realpath(folder)) for folder in folders]
-    targets = list(outputs)
-    for source in sources:
-        if source == "-" or source.startswith("hf://"):
-            continue
-        for output in targets:
-            if _would_match(source, output):
-                raise InputError(
-                    f"{output}: lies in the source {source}, so a second start would read it as candidates. "
-                    "Write to another place."
-                )
-        for file in expand_sources([source]):
-            for output in targets:
-                if _is_same(file.location, output):
-                    raise InputError(
-                        f"{output}: is the source {file.location}, which would be overwritten. Write to another place."
-                    )
-            for folder, real in filled:
-                if Path(os.path.realpath(file.location)).is_relative_to(real):
-                    raise InputError(
-                        f"{file.location}: this source lies in {folder}, which belongs to the run itself. Move it, or "
-                        "give another run directory."
-                    )
-
-
-def _would_match(source: str, output: Path) -> bool:
-    """Whether a folder or pattern would have a file of that name among its own."""
-    place = Path(source).expanduser()
-    if place.is_dir():
-        return Path(os.path.realpath(output)).is_relative_to(os.path.realpath(place))
-    if place.exists() or not glob.has_magic(source):
-        return False
-    names = ((resolve(output), resolve(place)) for resolve in (os.path.abspath, os.path.realpath))
-    return any(
-        ("**" in source or name.count(os.sep) == pattern.count(os.sep)) and fnmatch.fnmatchcase(name, pattern)
-        for name, pattern in names
-    )
-
-
-def _is_same(location: str, output: Path) -> bool:
-    if os.path.realpath(location) == os.path.realpath(output):
-        return True
-    return output.exists() and os.path.samefile(location, output)
-
-
 def plan_stages(
     config: RunConfig, sources: tuple[str, ...], anchor_sources: tuple[str, ...], *, until: str = "report"
 ) -> dict[str, StagePlan]:
@@ -197,6 +145,9 @@ def plan_stages(
         # What the files hold is an input, where they are is not; their names, in order, become those of sources.
         contents = _contents({"pool": sources, "anchors": anchor_sources}.get(name, ()))
         inputs = {stage: plans[stage].fingerprint for stage in reads}
+        if name == "clean" and config.clean is not None:
+            against = evaluation_contents(config.clean.against)
+            inputs |= {f"against {set_}": content for set_, content in against.items()}
         inputs |= {f"file {source}": content for source, content in contents.items()}
         for role in _NAMED_BY.get(name, ()):
             named = _contents(getattr(config.constraints, role))
@@ -214,6 +165,11 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
         return _selection_settings(config, name)
     if name == "pool":
         return {"pool": dataclasses.asdict(config.pool) | {"sources": sources}}
+    if name == "clean" and config.clean is not None:
+        # Which evaluation sets there are says their content, among the inputs.
+        settings = {key: value for key, value in dataclasses.asdict(config.clean).items() if key != "against"}
+        embedded = {"embedding": _method(config.embedding, config), **_foreign_code(config)}
+        return {"clean": settings} | (embedded if config.clean.is_semantic else {})
     if name == "embed":
         return {"embedding": _method(config.embedding, config), **_foreign_code(config)}
     if name == "anchors":
@@ -279,7 +235,8 @@ def _foreign_code(config: RunConfig) -> dict[str, Any]:
 
 def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     """What moves the results of a model within floating-point rounding."""
-    if name not in ("embed", "influence", "targets", "likelihoods", "given"):
+    embeds_early = name == "clean" and config.clean is not None and config.clean.is_semantic
+    if not embeds_early and name not in ("embed", "influence", "targets", "likelihoods", "given"):
         return {}
     how = config.execution
     scoring = {"influence": config.quality and config.quality.influence, "likelihoods": config.answer_likelihoods}

@@ -7,24 +7,32 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Int
 
+from qads.config import RunConfig
 from qads.datasets import write_pool
 from qads.embed import Embeddings
 from qads.errors import InputError
-from qads.models import open_tokenizer
-from qads.pool import Pool, Selection
-from qads.quality import OneShotInfluence, training_tokens
+from qads.models import open_tokenizer, training_tokens
+from qads.pool import Pool, Progress, Selection
+from qads.quality import OneShotInfluence
 from qads.run.budgets import budget_prefixes, largest_budget
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory
 from qads.run.limits import make_constraints
 
-__all__ = ["run_given", "run_likelihoods", "run_mixture", "run_select", "run_targets", "run_tokens"]
+__all__ = ["count_tokens", "run_given", "run_likelihoods", "run_mixture", "run_select", "run_targets", "run_tokens"]
 
 
 def run_tokens(context: StageContext, stage: StageDirectory) -> Facts:
     """Pool -> tokens.npy: tokens of every row as a trainer would see it."""
-    config = context.config
+    tokens = count_tokens(context.config, context.pool, context.progress)
+    write_array(tokens, stage.path / "tokens.npy")
+    return {"rows": len(tokens), "training_tokens": int(tokens.sum()), "longest": int(tokens.max())}
+
+
+def count_tokens(config: RunConfig, pool: Pool, progress: Progress | None = None) -> Int[np.ndarray, " n"]:
+    """Tokens of every row as a trainer would see it, by the tokenizer and the template of a configuration."""
     method = config.quality.influence if config.quality else OneShotInfluence()
     opened = open_tokenizer(
         config.tokenizer or method.model,
@@ -32,9 +40,7 @@ def run_tokens(context: StageContext, stage: StageDirectory) -> Facts:
         trust_remote_code=config.execution.trust_remote_code,
     )
     renderer = method.template.renderer(opened.render_chat)
-    tokens = training_tokens(opened.tokenizer, renderer, context.pool, progress=context.progress)
-    write_array(tokens, stage.path / "tokens.npy")
-    return {"rows": len(tokens), "training_tokens": int(tokens.sum()), "longest": int(tokens.max())}
+    return training_tokens(opened.tokenizer, renderer, pool, progress=progress)
 
 
 def run_targets(context: StageContext, stage: StageDirectory) -> Facts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -17,8 +18,10 @@ from qads.embed import Embeddings
 from qads.errors import InputError
 from qads.pool import Pool
 from qads.quality import Cost, Influence, choose_anchors, stopping_outcomes, stratified_sample
+from qads.run.cleaning import run_clean
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory, write_json
+from qads.run.evaluation import contamination_facts, evidence
 from qads.run.selecting import run_given, run_likelihoods, run_mixture, run_select, run_targets, run_tokens
 
 __all__ = ["STAGE_FUNCTIONS"]
@@ -43,6 +46,8 @@ def run_pool(context: StageContext, stage: StageDirectory) -> Facts:
 
 def run_embed(context: StageContext, stage: StageDirectory) -> Facts:
     """Pool -> embeddings.npy, through shards."""
+    if context.config.clean is not None and context.config.clean.is_semantic:
+        return _take_over(context, stage)
     found: Embeddings = context.config.embedding(
         context.pool, execution=context.config.execution, shards=stage.shards, progress=context.progress
     )
@@ -55,10 +60,21 @@ def run_embed(context: StageContext, stage: StageDirectory) -> Facts:
             "pool_fingerprint": found.pool_fingerprint}  # fmt: skip
 
 
+def _take_over(context: StageContext, stage: StageDirectory) -> Facts:
+    """The embeddings that cleaning made, instead of the same ones again."""
+    with atomic_path(stage.path / "embeddings.npy") as temporary:
+        shutil.copyfile(context.stages["clean"].path / "embeddings.npy", temporary)
+    cleaning = context.stages["clean"].manifest() or {}
+    rows, n_dims = context.embeddings.shape
+    return {"rows": rows, "dims": n_dims, "tokens": 0, "truncated": cleaning["truncated"], "taken_over": rows,
+            "pool_fingerprint": context.pool.fingerprint}  # fmt: skip
+
+
 def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
     """The user's file or rows of the pool -> anchors.parquet, rejected.jsonl; a stratified draw -> candidates.npy."""
     chosen: list[int] = []
-    anchors = context.own_anchors
+    own = context.own_anchors
+    anchors = None if own is None else own.pool
     if anchors is None:
         chosen = choose_anchors(context.pool, context.embeddings, context.config.anchors.n_chosen).tolist()
         anchors = context.pool.take(chosen)
@@ -68,6 +84,10 @@ def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
             "fewer (--anchors N), give samples of your own (--anchors FILE), or select without quality."
         )
     write_table(anchors.table, stage.path / "anchors.parquet")
+    contaminated: Facts = {}
+    if own is not None and own.contamination is not None:
+        write_table(evidence(own.contamination), stage.path / "contaminated.parquet")
+        contaminated = contamination_facts(own.contamination, context.config.clean)
     candidates = np.empty(0, np.int64)
     if (quality := context.config.quality) is not None:
         candidates = stratified_sample(context.pool, quality.sample, exclude=chosen, seed=context.config.seed)
@@ -79,6 +99,7 @@ def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
         "anchors_rejected": len(anchors.rejected),
         "anchors_rejected_reasons": _write_rejected(anchors, stage),
         "chosen_from_pool": not context.anchor_sources,
+        **contaminated,
     }
 
 
@@ -172,6 +193,7 @@ def _write_real_quality(context: StageContext, stage: StageDirectory, sample: Po
 
 STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
     "pool": run_pool,
+    "clean": run_clean,
     "embed": run_embed,
     "anchors": run_anchors,
     "influence": run_influence,

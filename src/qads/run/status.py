@@ -49,6 +49,8 @@ def read_status(directory: str | Path) -> RunStatus:
             f"{root}: is not a run directory (it has no config.json). Runs are made by qads run or qads select."
         )
     here = [name for name in STAGES if name not in OCCASIONAL or (root / name).exists()]
+    if not config.get("clean"):  # What an earlier configuration left.
+        here = [name for name in here if name != "clean"]
     if not config.get("quality"):
         unused = ("influence", "quality") if "targets" in here else ("anchors", "influence", "quality")
         here = [name for name in here if name not in unused]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Int
 
+from qads.amounts import rows_of_fraction
 from qads.errors import AlignmentError, InputError
 
-__all__ = ["Budget", "TokenBudget", "checked_tokens", "exact_fraction", "most_that_fit", "resolve_budget"]
+__all__ = ["Budget", "TokenBudget", "checked_tokens", "most_that_fit", "resolve_budget"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,18 +67,13 @@ def resolve_budget(budget: object, n_rows: int, *, method: str) -> int:
             raise InputError(
                 f"{method}: budget is {budget}; as a fraction it must lie in (0, 1]. For a count give a whole number."
             )
-        count = math.floor(exact_fraction(budget) * n_rows + Fraction(1, 2))
+        count = rows_of_fraction(budget, n_rows)
         if count == 0:
             raise InputError(f"{method}: budget is {budget} of {n_rows} rows, which is none; it must come to one row.")
         return count
     if not 1 <= budget <= n_rows:
         raise InputError(f"{method}: budget is {budget} rows but the pool has {n_rows}; it must lie in 1..{n_rows}.")
     return int(cast(int, budget))
-
-
-def exact_fraction(value: float | np.floating[Any]) -> Fraction:
-    """A float as the decimal it is written as."""
-    return Fraction(str(value))
 
 
 def checked_tokens(budget: TokenBudget, n_rows: int, *, method: str) -> Int[np.ndarray, " n"]:

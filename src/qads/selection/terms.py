@@ -10,9 +10,10 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Bool, Int
 
+from qads.amounts import exact_fraction
 from qads.errors import InputError
 from qads.kernels.limits import GroupLimits, Limits
-from qads.selection.budget import Budget, TokenBudget, checked_tokens, exact_fraction, most_that_fit, resolve_budget
+from qads.selection.budget import Budget, TokenBudget, checked_tokens, most_that_fit, resolve_budget
 from qads.selection.constraints import Constraints, Grouping, Quota, checked_rows, encoded_groups
 
 __all__ = ["Terms"]

@@ -1,0 +1,155 @@
+"""Whether two models value the same rows.
+
+Sources differ so much that all rows taken together agree even where two models order the rows inside a source by
+chance; so the correlation within sources stands beside it. A bound on what it can be is how well each model's quality
+is known: its *reliability*, the correlation within sources of the quality on two halves of the anchors, stepped up to
+all of them (Spearman 1910 and Brown 1910: 2r / (1 + r)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import rankdata
+
+from qads.analyze.resampling import Draw, Interval, draws, interval_of, row_means
+from qads.analyze.scores import RowScores
+from qads.kernels.correlation import centred, pearson
+
+__all__ = ["ModelAgreement", "compare_models", "reliability"]
+
+_HALVES = 20
+Values = Float[np.ndarray, " k"]
+Codes = Int[np.ndarray, " k"]
+
+
+@dataclass(frozen=True)
+class ModelAgreement:
+    """Correlations of one model's quality with another's, over the rows that both scored."""
+
+    first: str
+    second: str
+    n_rows: int
+    n_sources: int
+    pearson: Interval
+    spearman: Interval
+    within_pearson: Interval
+    """After the mean of every source is taken from both."""
+    within_spearman: Interval
+    """Of ranks inside the sources."""
+    source_pearson: Interval
+    """Of the sources' means."""
+    source_spearman: Interval
+
+
+def compare_models(
+    first: RowScores, second: RowScores, source_of: Int[np.ndarray, " n"], *, confidence: float, n_draws: int, seed: int
+) -> ModelAgreement | None:
+    """How far two models agree; None where they share fewer than 10 scored rows.
+
+    Rows are drawn again within sources; anchors too where both models were given the same ones.
+    """
+    rows, mine, theirs = np.intersect1d(first.rows, second.rows, return_indices=True)
+    if len(rows) < 10:
+        return None
+    codes = np.unique(source_of[rows], return_inverse=True)[1]
+    same = bool(first.anchors) and (first.anchors, first.groups) == (second.anchors, second.groups)
+    terms = (first.terms[mine], second.terms[theirs])
+
+    def correlations(draw: Draw) -> list[float]:
+        anchors = [draw.anchors if same else np.ones(t.shape[1]) for t in terms]
+        a, b = (row_means(t, w)[draw.rows] for t, w in zip(terms, anchors, strict=True))
+        known = np.isfinite(a) & np.isfinite(b)
+        return [measure(a[known], b[known], codes[draw.rows][known]) for measure in _MEASURES.values()]
+
+    value = correlations(Draw(np.arange(len(rows)), np.ones(len(first.groups))))
+    found = np.array([correlations(draw) for draw in draws(codes, first.groups, n_draws, seed, anchors=same)])
+    intervals = {
+        name: interval_of(value[i], found[:, i], confidence) for i, name in enumerate(_MEASURES)
+    }  # fmt: skip
+    return ModelAgreement(first.model, second.model, len(rows), int(codes.max()) + 1, **intervals)
+
+
+def reliability(scores: RowScores, source_of: Int[np.ndarray, " n"], seed: int) -> float | None:
+    """How well the order of rows inside sources is known: 1 is perfectly, 0 not at all; None with one anchor.
+
+    The mean over 20 random halvings of the anchors, each within their groups.
+    """
+    if len(scores.groups) < 2:
+        return None
+    codes = np.unique(source_of[scores.rows], return_inverse=True)[1]
+    rng = np.random.default_rng(seed)
+    found = [_halves_agree(scores, codes, _half(scores.groups, rng)) for _ in range(_HALVES)]
+    finite = [r for r in found if np.isfinite(r)]
+    if not finite:
+        return None
+    r = float(np.mean(finite))
+    return max(0.0, 2 * r / (1 + r))
+
+
+def _half(groups: Sequence[str], rng: np.random.Generator) -> Float[np.ndarray, " m"]:
+    """1 for about half of the anchors of each group, 0 for the others."""
+    order = rng.permutation(len(groups))
+    by_group = order[np.argsort(np.array(groups)[order], kind="stable")]
+    chosen = np.zeros(len(groups))
+    chosen[by_group[rng.integers(2) :: 2]] = 1
+    return chosen
+
+
+def _halves_agree(scores: RowScores, codes: Codes, half: Float[np.ndarray, " m"]) -> float:
+    a, b = row_means(scores.terms, half), row_means(scores.terms, 1 - half)
+    known = np.isfinite(a) & np.isfinite(b)
+    return _within_pearson(a[known], b[known], codes[known])
+
+
+def _pearson(a: Values, b: Values, codes: Codes) -> float:
+    return pearson(a, b) if len(a) else float("nan")
+
+
+def _spearman(a: Values, b: Values, codes: Codes) -> float:
+    return _pearson(rankdata(a), rankdata(b), codes)
+
+
+def _within_pearson(a: Values, b: Values, codes: Codes) -> float:
+    return _pearson(centred(a, codes), centred(b, codes), codes)
+
+
+def _within_spearman(a: Values, b: Values, codes: Codes) -> float:
+    return _within_pearson(_ranks_inside(a, codes), _ranks_inside(b, codes), codes)
+
+
+def _source_pearson(a: Values, b: Values, codes: Codes) -> float:
+    return _of_means(a, b, codes, _pearson)
+
+
+def _source_spearman(a: Values, b: Values, codes: Codes) -> float:
+    return _of_means(a, b, codes, _spearman)
+
+
+def _of_means(a: Values, b: Values, codes: Codes, measure: Callable[[Values, Values, Codes], float]) -> float:
+    present, inverse = np.unique(codes, return_inverse=True)
+    counts = np.bincount(inverse)
+    first, second = (np.bincount(inverse, weights=values) / counts for values in (a, b))
+    return measure(first, second, present) if len(present) > 2 else float("nan")
+
+
+def _ranks_inside(values: Values, codes: Codes) -> Values:
+    """Ranks among the rows of the same source, from 0 to 1."""
+    ranks = np.empty(len(values))
+    for code in np.unique(codes):
+        rows = np.flatnonzero(codes == code)
+        ranks[rows] = rankdata(values[rows]) / len(rows)
+    return ranks
+
+
+_MEASURES: dict[str, Callable[[Values, Values, Codes], float]] = {
+    "pearson": _pearson,
+    "spearman": _spearman,
+    "within_pearson": _within_pearson,
+    "within_spearman": _within_spearman,
+    "source_pearson": _source_pearson,
+    "source_spearman": _source_spearman,
+}

@@ -1,0 +1,192 @@
+"""The parts of a mixture as tables: rows of a pool, or of a selection in the order of its picks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Float, Int
+
+from qads.datasets import expand_sources, load_pool, source_identity
+from qads.errors import CorruptError, InputError, RunError
+from qads.mixture.licenses import licenses_of
+from qads.mixture.recipe import Part, Recipe
+from qads.pool import Kind, Pool, Progress, RejectedRow, to_json
+
+__all__ = ["InputFile", "LoadedPart", "load_part"]
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that was read: its name and content, not where it is."""
+
+    name: str
+    sha256: str
+    """Of a hub dataset the commit."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPart:
+    """One part, read."""
+
+    name: str
+    settings: Part
+    table: pa.Table
+    """Columns of a pool; the suffix is at the end of problems already."""
+    suffixed: Bool[np.ndarray, " n"]
+    """Rows whose problem was lengthened by a suffix."""
+    quality: Float[np.ndarray, " n"]
+    """NaN where it is not known."""
+    steps: Int[np.ndarray, " n"]
+    """Step at which the row was picked; −1 where it was drawn."""
+    n_pool: int
+    """Rows that a fraction is a fraction of."""
+    inputs: tuple[InputFile, ...]
+    licenses: Mapping[str, str | None]
+    """Source -> licence; None where it is not known."""
+    rejected: tuple[RejectedRow, ...] = ()
+    """Rows of the files that were set aside; their places named as the inputs are."""
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def is_selection(self) -> bool:
+        """Whether its rows come in the order of picks."""
+        return self.settings.selection is not None
+
+
+def load_part(name: str, settings: Part, recipe: Recipe, progress: Progress | None = None) -> LoadedPart:
+    """Read one part.
+
+    Raises:
+        PoolError: a file is missing, or a row of it cannot be read.
+        RunError: the run has no finished selection.
+        CorruptError: a file of the run is not what its manifest says.
+        InputError: a file is no selection.
+    """
+    if settings.selection is None:
+        pool, inputs = _read_files(settings, settings.pool, progress)
+        found = _Rows(pool, np.full(len(pool), np.nan), np.full(len(pool), -1, np.int64), len(pool), inputs)
+    elif Path(settings.selection).expanduser().is_dir():
+        found = _read_run(Path(settings.selection).expanduser())
+    else:
+        found = _read_selected_file(settings, progress)
+    files = settings.pool or ((settings.selection,) if settings.selection else ())
+    licenses = licenses_of(found.pool, settings.license, files)
+    table, suffixed = _with_suffix(found.pool.table, recipe.suffix)
+    if not recipe.keep_meta and recipe.format != "alpaca":  # Its `input` is in `meta`.
+        table = table.set_column(table.schema.get_field_index("meta"), "meta", pa.nulls(len(table), pa.large_string()))
+    return LoadedPart(
+        name, settings, table, suffixed, found.quality, found.steps, found.n_pool, found.inputs, licenses,
+        found.pool.rejected,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    pool: Pool
+    quality: Float[np.ndarray, " n"]
+    steps: Int[np.ndarray, " n"]
+    n_pool: int
+    inputs: tuple[InputFile, ...]
+
+
+def _read_files(
+    settings: Part, sources: Sequence[str], progress: Progress | None
+) -> tuple[Pool, tuple[InputFile, ...]]:
+    pool = load_pool(
+        sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row, progress=progress
+    )
+    files = expand_sources(list(sources))
+    inputs = tuple(InputFile(file.name, source_identity(file.location)) for file in files)
+    rejected = tuple(
+        RejectedRow(where=_named(row.where, files), reason=_named(row.reason, files), content=row.content)
+        for row in pool.rejected
+    )
+    return Pool(pool.table, rejected=rejected), inputs
+
+
+def _named(text: str, files: Sequence[Any]) -> str:
+    """A text in which files have their names, so that it is the same wherever they are."""
+    for file in sorted(files, key=lambda f: -len(f.location)):
+        text = text.replace(file.location, file.name)
+    return text
+
+
+def _read_selected_file(settings: Part, progress: Progress | None) -> _Rows:
+    """The file of a selection: every row has its reason under ``qads``."""
+    assert settings.selection is not None
+    pool, inputs = _read_files(settings, [settings.selection], progress)
+    quality, steps, metas = np.full(len(pool), np.nan), np.full(len(pool), -1, np.int64), list[str | None]()
+    for row, text in enumerate(pool.table["meta"].to_pylist()):
+        meta: dict[str, Any] = json.loads(text) if text else {}
+        reason = meta.pop("qads", None)
+        if not isinstance(reason, dict) or not isinstance(step := cast(dict[str, Any], reason).get("step"), int):
+            raise InputError(
+                f"{settings.selection}: row {pool[row].id!r} has no step under 'qads', so this is no file of a "
+                "selection. Name it under pool, with order: file if its order counts."
+            )
+        steps[row] = step
+        if (value := cast(dict[str, Any], reason).get("quality")) is not None:
+            quality[row] = value
+        metas.append(to_json(meta, sort_keys=True) if meta else None)
+    table = pool.table.set_column(pool.table.schema.get_field_index("meta"), "meta", pa.array(metas, pa.large_string()))
+    order = np.argsort(steps, kind="stable")
+    chosen = Pool(table, rejected=pool.rejected).take(order)
+    return _Rows(Pool(chosen.table, rejected=pool.rejected), quality[order], steps[order], len(pool), inputs)
+
+
+def _read_run(directory: Path) -> _Rows:
+    """The selection of a run directory, in the order of its picks."""
+    stage = "clean" if (directory / "clean" / "manifest.json").exists() else "pool"
+    files = {
+        name: directory / place / name for place, name in (("select", "selection.parquet"), (stage, "pool.parquet"))
+    }
+    inputs = tuple(InputFile(name, _checked(path, directory)) for name, path in files.items())
+    picks = pq.read_table(files["selection.parquet"], columns=["id", "step", "quality"])
+    pool = pq.read_table(files["pool.parquet"])
+    rows = pc.call_function("index_in", [picks["id"].cast(pa.large_string())], pc.SetLookupOptions(pool["id"]))
+    if rows.null_count:
+        raise CorruptError(f"{directory}: selects rows that its pool does not have. Make it again: --redo select")
+    quality = picks["quality"].cast(pa.float64()).to_numpy()
+    steps = picks["step"].to_numpy().astype(np.int64)
+    return _Rows(Pool(pool.take(rows)), quality, steps, pool.num_rows, inputs)
+
+
+def _checked(path: Path, directory: Path) -> str:
+    """SHA-256 of a file of a finished stage, which must be what the manifest says."""
+    manifest = path.with_name("manifest.json")
+    if not manifest.exists() or not path.exists():
+        raise RunError(
+            f"{directory}: is no run directory with a finished selection ({path.parent.name}/ is not complete). "
+            "Finish it with the command that began it, or name a pool."
+        )
+    found = source_identity(str(path))
+    stated = json.loads(manifest.read_text(encoding="utf-8"))["files"][path.name]["sha256"]
+    if found != stated:
+        raise CorruptError(f"{path}: has SHA-256 {found}, but the manifest says {stated}; the file was changed.")
+    return found
+
+
+def _with_suffix(table: pa.Table, suffix: Mapping[Kind, str]) -> tuple[pa.Table, Bool[np.ndarray, " n"]]:
+    """Put the suffix of its kind after every problem that does not end with it; which rows were lengthened."""
+    lengthened = np.zeros(table.num_rows, bool)
+    for kind, text in suffix.items():
+        problems = table["problem"]
+        ends = pc.call_function("ends_with", [problems], pc.MatchSubstringOptions(text))
+        mine = pc.call_function("and_not", [pc.call_function("equal", [table["kind"], pa.scalar(kind)]), ends])
+        longer = pc.call_function(
+            "binary_join_element_wise", [problems, pa.scalar(text, pa.large_string()), pa.scalar("", pa.large_string())]
+        )
+        column = pc.call_function("if_else", [mine, longer, problems])
+        table = table.set_column(table.schema.get_field_index("problem"), "problem", column)
+        lengthened |= mine.to_numpy(zero_copy_only=False)
+    return table, lengthened

@@ -1,0 +1,60 @@
+"""The scores that a run left, as the analysis of sources reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from qads.analyze import RowScores
+from qads.errors import RunError
+from qads.quality import Influence
+from qads.report.evidence import FinishedRun, open_run
+
+__all__ = ["open_scored_run", "read_scores"]
+
+
+def open_scored_run(root: Path) -> FinishedRun:
+    """Open a run directory of which the stages up to `quality` are complete, or up to `embed` where it has none.
+
+    Raises:
+        RunError: it is no run directory, or a stage is missing.
+        CorruptError: a file is not what its manifest says.
+    """
+    return open_run(root, until="quality")
+
+
+def read_scores(run: FinishedRun) -> RowScores:
+    """The real scores of a run, anchor by anchor, and its predictions.
+
+    Where a stopping rule left anchors out, rows were scored on different ones, and only their quality compares; then
+    there is one column, the quality, as if there were one anchor.
+
+    Raises:
+        RunError: the run has no quality.
+    """
+    if not run.has_quality:
+        raise RunError(f"{run.root}: this run measured no quality. Analyse its pool without: qads analyze --no-quality")
+    settings = run.config["quality"]["influence"]
+    found = Influence.from_table(pq.read_table(run.root / "influence" / "influence.parquet"))
+    stopped_early = bool(found.pending.any())
+    terms = found.quality(settings["aggregate"])[:, None] if stopped_early else found.terms(settings["aggregate"])
+    quality = run.manifests["quality"]
+    return RowScores(
+        model=str(settings["model"]),
+        rows=np.load(run.root / "anchors" / "candidates.npy"),
+        terms=terms,
+        anchor_groups=() if stopped_early else found.anchor_groups,
+        anchors=() if stopped_early else found.anchor_ids,
+        predicted=run.quality,
+        facts={
+            "aggregate": settings["aggregate"],
+            "anchors": len(found.anchor_ids),
+            "stopped_early": stopped_early,
+            "agreement": quality["agreement"],
+            "real": quality["real"],
+            "predicted": quality["predicted"],
+            "affected": len(run.manifests["influence"]["affected_rows"]),
+        },
+    )

@@ -1,0 +1,136 @@
+"""The stage that takes out of the pool what repeats, and what is in the evaluation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+
+from qads.clean import Duplicates
+from qads.cluster import MemoryShards
+from qads.embed import Embeddings
+from qads.pool import Pool
+from qads.run.context import Facts, StageContext, write_array, write_table
+from qads.run.directory import StageDirectory
+from qads.run.evaluation import contamination_facts, evidence, find_contamination, rows_left
+
+__all__ = ["run_clean"]
+
+
+def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
+    """pool.parquet as it was read -> as it is used; dropped.parquet, contaminated.parquet[, embeddings.npy].
+
+    Problems of the evaluation go first, so that none of them stands for rows that repeat it.
+    """
+    config, pool = context.config.clean, context.uncleaned
+    assert config is not None
+    contamination = None
+    if context.evaluation is not None:
+        contamination = find_contamination(
+            pool, config, context.evaluation, what="rows of the pool", progress=context.progress
+        )
+        write_table(evidence(contamination), stage.path / "contaminated.parquet")
+    left = rows_left(len(pool), contamination, config)
+    found, kept, facts = None, left, dict[str, Any]()
+    if config.duplicates is not None:
+        rows = pool if len(left) == len(pool) else pool.take(left)
+        vectors = None if config.duplicates.semantic is None else _Vectors(context, rows, stage)
+        found = config.duplicates(rows, embeddings=vectors and vectors.of, progress=context.progress)
+        kept = left[found.kept_rows]
+        if vectors is not None:
+            facts = _keep_vectors(vectors, found, stage)
+    cleaned = pool.take(kept)
+    dropped = _dropped(pool, left, found)
+    write_table(cleaned.table, stage.path / "pool.parquet")
+    write_table(dropped, stage.path / "dropped.parquet")
+    return {
+        "rows": len(cleaned),
+        "rows_before": len(pool),
+        "sources": {name: len(rows) for name, rows in cleaned.rows_by_source().items()},
+        "dropped": dict(Counter(dropped["reason"].to_pylist())),
+        "dropped_by_source": _by_source(pool, dropped),
+        **_solution_facts(found),
+        **contamination_facts(contamination, config),
+        **facts,
+        "pool_fingerprint": cleaned.fingerprint,
+    }
+
+
+class _Vectors:
+    """Embeddings of rows of a pool, computed when they are first asked for: first through the stage's shards."""
+
+    def __init__(self, context: StageContext, pool: Pool, stage: StageDirectory) -> None:
+        self._context, self._pool, self._stage = context, pool, stage
+        self._parts: list[Embeddings] = []
+        self._place = np.full(len(pool), -1, np.int64)
+        """Of every row among all vectors so far."""
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(part.n_tokens for part in self._parts)
+
+    @property
+    def n_truncated(self) -> int:
+        return sum(part.n_truncated for part in self._parts)
+
+    def of(self, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
+        missing = rows[self._place[rows] < 0]
+        if len(missing):
+            shards = MemoryShards() if self._parts else self._stage.shards
+            self._place[missing] = sum(map(len, self._parts)) + np.arange(len(missing))
+            found = self._context.config.embedding(
+                self._pool.take(missing), execution=self._context.config.execution, shards=shards,
+                progress=self._context.progress,
+            )  # fmt: skip
+            self._parts.append(found)
+            if len(self._parts) == 1 and len(missing) == len(rows):
+                return self._parts[0].vectors
+        return np.concatenate([part.vectors for part in self._parts])[self._place[rows]]
+
+
+def _keep_vectors(vectors: _Vectors, found: Duplicates, stage: StageDirectory) -> Facts:
+    """The embeddings of what stays, for the stage `embed` to take over."""
+    write_array(vectors.of(found.kept_rows), stage.path / "embeddings.npy")
+    (stage.path / "joined.npy.partial").unlink(missing_ok=True)
+    return {"tokens": vectors.n_tokens, "truncated": vectors.n_truncated}
+
+
+def _dropped(pool: Pool, left: Int[np.ndarray, " k"], found: Duplicates | None) -> pa.Table:
+    """A row for every row that went: why, and for which row that stays."""
+    ids, sources = pool.table["id"], pool.table["source"]
+    contaminated = np.delete(np.arange(len(pool)), left)
+    none = np.empty(0, np.int64)
+    rows, kept = (none, none) if found is None else (left[found.rows], left[found.kept])
+    n = len(contaminated)
+    both = pa.array(np.concatenate([contaminated, rows]))
+    columns: Mapping[str, pa.Array | pa.ChunkedArray] = {
+        "id": ids.take(both),
+        "source": sources.take(both),
+        "reason": pa.array(["contaminated"] * n + ([] if found is None else found.reasons.tolist()), pa.string()),
+        "group": pa.array([None] * n + ([] if found is None else found.groups.tolist()), pa.int64()),
+        "kept": pa.array([None] * n + ids.take(pa.array(kept)).to_pylist(), pa.large_string()),
+        "similarity": pa.array([None] * n + ([] if found is None else found.similarity.tolist()), pa.float32()),
+    }
+    return pa.table(columns)
+
+
+def _by_source(pool: Pool, dropped: pa.Table) -> dict[str, dict[str, int]]:
+    """For every source that lost rows how many for which reason."""
+    lost: dict[str, Counter[str]] = {name: Counter() for name in pool.sources}
+    for source, reason in zip(dropped["source"].to_pylist(), dropped["reason"].to_pylist(), strict=True):
+        lost[source][reason] += 1
+    return {name: dict(reasons) for name, reasons in lost.items() if reasons}
+
+
+def _solution_facts(found: Duplicates | None) -> Facts:
+    """Problems that had several different solutions before any cap, and the rows of these; null if not looked for."""
+    if found is None:
+        return {"problems_with_several_solutions": None, "rows_of_these": None}
+    return {
+        "problems_with_several_solutions": found.n_problems_with_several,
+        "rows_of_these": len(found.solution_rows),
+    }

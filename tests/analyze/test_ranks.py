@@ -1,0 +1,122 @@
+"""Laws of ranks with bounds: what was told apart, and how often that is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qads.analyze import rank_with_bounds
+from qads.analyze.resampling import draws, interval_of, row_means
+
+
+def drawn(estimates: np.ndarray, error: float, *, seed: int = 0, n: int = 400) -> np.ndarray:
+    return estimates + error * np.random.default_rng(seed).normal(size=(n, len(estimates)))
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=8), st.floats(0.01, 3), st.integers(0, 50))
+def test_bounds_hold_the_rank_and_come_from_the_pairs(values: list[float], error: float, seed: int):
+    x = np.array(values)
+    found = rank_with_bounds(x, drawn(x, error, seed=seed), 0.95)
+    assert (found.lowest <= found.ranks).all() and (found.ranks <= found.highest).all()
+    assert (found.lowest == 1 + found.better.sum(axis=0)).all()
+    assert (found.highest == len(x) - found.better.sum(axis=1)).all()
+    assert not (found.better & found.better.T).any() and not found.better.diagonal().any()
+    assert all(x[j] > x[k] for j, k in zip(*np.nonzero(found.better), strict=True))
+
+
+@given(st.permutations(range(5)))
+def test_the_order_of_the_sources_does_not_matter(order: list[int]):
+    x = np.array([0.0, 0.2, 1.0, 1.1, 3.0])
+    boot = drawn(x, 0.2)
+    whole, moved = rank_with_bounds(x, boot, 0.95), rank_with_bounds(x[order], boot[:, order], 0.95)
+    assert (whole.lowest[order] == moved.lowest).all() and (whole.highest[order] == moved.highest).all()
+    assert (whole.tiers[order] == moved.tiers).all()
+
+
+def test_far_apart_means_certain_ranks_and_equal_means_none():
+    x = np.array([3.0, 1.0, 2.0])
+    certain = rank_with_bounds(x, drawn(x, 0.001), 0.95)
+    assert certain.lowest.tolist() == certain.highest.tolist() == [1, 3, 2]
+    assert certain.tiers.tolist() == [1, 3, 2]
+    none = rank_with_bounds(np.zeros(3), drawn(np.zeros(3), 1.0), 0.95)
+    assert none.lowest.tolist() == [1, 1, 1] and none.highest.tolist() == [3, 3, 3]
+    assert none.ranks.tolist() == [1, 1, 1]
+
+
+def test_sources_that_move_together_are_told_apart_by_their_difference():
+    # The same anchors favour both: alone each interval is wide, their difference is sure.
+    common = np.random.default_rng(0).normal(size=(500, 1))
+    x = np.array([0.0, 0.1])
+    found = rank_with_bounds(x, x + common + 0.01 * np.random.default_rng(1).normal(size=(500, 2)), 0.95)
+    assert found.better.tolist() == [[False, False], [True, False]]
+
+
+def test_values_without_any_error_are_told_apart_unless_they_are_equal():
+    x = np.array([0.0, 0.0, 1.0])
+    found = rank_with_bounds(x, np.tile(x, (100, 1)), 0.95)
+    assert found.ranks.tolist() == [2, 2, 1]
+    assert found.lowest.tolist() == [2, 2, 1] and found.highest.tolist() == [3, 3, 1]
+
+
+def test_going_on_stepwise_tells_no_fewer_apart():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        x = rng.normal(size=6)
+        boot = drawn(x, 0.4, seed=int(rng.integers(99)))
+        gap = x[:, None] - x[None, :]
+        moved = boot[:, :, None] - boot[:, None, :] - gap
+        error = moved.std(axis=0)
+        np.fill_diagonal(error, 1)
+        single = gap / error > np.quantile((moved / error).max(axis=(1, 2)), 0.95)
+        assert (rank_with_bounds(x, boot, 0.95).better >= single).all()
+
+
+def test_all_true_ranks_lie_between_their_bounds_as_often_as_stated():
+    # 95% stated; 200 repetitions, so that 0.90 is more than three standard errors below.
+    rng = np.random.default_rng(0)
+    truth = np.array([0.0, 0.0, 0.3, 0.35, 1.0])
+    rank_low = np.array([1 + (truth > t).sum() for t in truth])
+    rank_high = np.array([len(truth) - (truth < t).sum() for t in truth])
+    covered = []
+    for _ in range(200):
+        samples = truth + rng.exponential(1.0, size=(60, len(truth))) - 1.0
+        rows = rng.integers(0, 60, size=(300, 60))
+        found = rank_with_bounds(samples.mean(axis=0), samples[rows].mean(axis=1), 0.95)
+        covered.append(bool((found.lowest <= rank_low).all() and (rank_high <= found.highest).all()))
+    assert np.mean(covered) >= 0.90
+
+
+def test_drawing_keeps_rows_in_their_source_and_anchors_in_their_group():
+    codes, groups = np.array([0, 1, 1, 0, 2]), ("a", "b", "a", "b", "b")
+    for draw in draws(codes, groups, 50, 0):
+        assert (codes[draw.rows] == codes).all()
+        assert draw.anchors[[0, 2]].sum() == 2 and draw.anchors[[1, 3, 4]].sum() == 3
+    fixed = next(iter(draws(codes, groups, 1, 0, anchors=False)))
+    assert fixed.anchors.tolist() == [1] * 5
+    again = [(d.rows.tolist(), d.anchors.tolist()) for d in draws(codes, groups, 3, 7)]
+    assert again == [(d.rows.tolist(), d.anchors.tolist()) for d in draws(codes, groups, 3, 7)]
+
+
+def test_both_ways_of_drawing_err_together():
+    # Variance of a mean over rows and anchors; the crossed bootstrap is at most mildly too wide (Owen 2007).
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(40):
+        terms = 0.3 * rng.normal(size=(40, 1)) + 0.5 * rng.normal(size=(1, 16)) + rng.normal(size=(40, 16))
+        boot = [row_means(terms, d.anchors)[d.rows].mean() for d in draws(np.zeros(40, int), ("g",) * 16, 200, 0)]
+        ratios.append(np.var(boot) / (0.3**2 / 40 + 0.5**2 / 16 + 1 / 640))
+    assert 0.8 < np.mean(ratios) < 1.4
+
+
+def test_a_mean_over_anchors_leaves_out_what_was_not_scored():
+    terms = np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, 4.0]])
+    assert row_means(terms, np.array([1.0, 5.0, 1.0])).tolist() == [2.0, 4.0]
+    assert row_means(terms, np.array([2.0, 0.0, 1.0])).tolist() == pytest.approx([5 / 3, 4.0])
+    assert np.isnan(row_means(terms, np.array([1.0, 1.0, 0.0]))[1])
+
+
+def test_an_interval_holds_its_value_and_says_where_there_is_none():
+    assert interval_of(5.0, np.array([1.0, 2.0, 3.0]), 0.9).high == 5.0
+    assert np.isnan(interval_of(5.0, np.array([np.nan]), 0.9).low)
