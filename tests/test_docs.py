@@ -55,9 +55,9 @@ def test_every_command_that_is_shown_exists_with_its_options():
 
 
 def test_every_example_configuration_is_read():
-    import qads
-
     import yaml
+
+    import qads
 
     for path in (ROOT / "examples").glob("*.yaml"):
         is_recipe = "parts" in yaml.safe_load(path.read_text())
