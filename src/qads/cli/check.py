@@ -116,7 +116,7 @@ def _refuse_unusable(
     out: Path | None, write_clean: Path | None,
 ) -> None:  # fmt: skip
     """Refuse before the work what could not be done after it."""
-    from qads.run.plan import refuse_own_output
+    from qads.datasets import refuse_own_output
 
     for option, given in (
         ("--anchors", anchors), ("--neighbours", neighbours), ("--out", out), ("--write-clean", write_clean)
