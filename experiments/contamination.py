@@ -206,8 +206,8 @@ def main() -> None:
     parts: dict[str, Callable[[], Any]] = {
         "plants": lambda: measured(pool, planted, evaluation, Decontamination()),
         "one shared n-gram": lambda: [one_ngram(pool, planted, evaluation, n) for n in (8, 13)],
-        "settings": lambda: settings(pool.take(in_mathematics), planted, evaluation),
         "halves": lambda: halves(evaluation, args.seed),
+        "settings": lambda: settings(pool.take(in_mathematics), planted, evaluation),
     }
     for name, part in parts.items():
         if name not in results:
@@ -313,10 +313,9 @@ def settings(pool: Pool, planted: Pool, evaluation: Pool) -> list[dict[str, Any]
     """The same under other settings, for the sources of mathematics."""
     found: list[dict[str, Any]] = []
     tried = (
-        [{"least_structure": value} for value in (0, 4, 6, 8, 10, 13)]
-        + [{"overlap": value} for value in (0.3, 0.4, 0.6, 0.7)]
-        + [{"masked_overlap": value} for value in (0.6, 0.7, 0.9)]
-        + [{"n": value} for value in (8, 10)]
+        [{"least_structure": value} for value in (0, 6, 8, 13)]
+        + [{"overlap": value} for value in (0.4, 0.6)]
+        + [{"masked_overlap": 0.7}, {"n": 8}]
     )
     for fields in tried:
         result = measured(pool, planted, evaluation, Decontamination(**fields))
