@@ -65,6 +65,7 @@ def test_duplicates_and_contaminated_rows_are_counted(qads: Call, tiny: list[str
     made = rows(12)
     for number in (3, 4):  # s0 and s1 again
         made[number] |= {"problem": made[0]["problem"], "solution": made[0]["solution"]}
+    made[7] |= {"problem": made[6]["problem"]}  # s1 solves a problem of s0 in its own way
     pool = write_rows(tmp_path / "pool.jsonl", made)
     evaluation = write_rows(tmp_path / "eval.jsonl", [made[5]])
     found = qads(
@@ -72,8 +73,8 @@ def test_duplicates_and_contaminated_rows_are_counted(qads: Call, tiny: list[str
     )
     assert found.code == 0, found.err
     flags = {s["name"]: s["flags"] for s in json.loads(found.out)["sources"]}
-    assert flags["s0"] == {"duplicates": 1, "of other sources": 0, "contaminated": 0}
-    assert flags["s1"] == {"duplicates": 1, "of other sources": 1, "contaminated": 0}
+    assert flags["s0"] == {"duplicates": 1, "problem in other sources": 2, "contaminated": 0}
+    assert flags["s1"] == {"duplicates": 1, "problem in other sources": 2, "contaminated": 0}
     assert flags["s2"]["contaminated"] >= 1
 
 

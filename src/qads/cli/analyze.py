@@ -191,16 +191,21 @@ def _distinct(scores: Sequence[tuple[RowScores, Path]]) -> list[RowScores]:
 
 
 def _flagged(pool: Pool, evaluation: Pool | None, progress: Progress) -> dict[str, np.ndarray]:
-    """Rows that repeat others, by whether those are of their own source, and rows with a problem of the evaluation."""
+    """Rows that repeat others, rows whose problem another source has too, and rows with a problem of the evaluation."""
     import numpy as np
 
     from qads.clean import Decontamination, Deduplication
 
     found = Deduplication()(pool, progress=progress)
-    repeated, elsewhere = np.zeros(len(pool), np.bool_), np.zeros(len(pool), np.bool_)
+    repeated, shared = np.zeros(len(pool), np.bool_), np.zeros(len(pool), np.bool_)
     repeated[found.rows] = True
-    elsewhere[found.rows] = pool.source_codes[found.rows] != pool.source_codes[found.kept]
-    flags = {"duplicates": repeated, "of other sources": elsewhere}
+    apart = pool.source_codes[found.rows] != pool.source_codes[found.kept]
+    shared[np.concatenate([found.rows[apart], found.kept[apart]])] = True
+    # Of one problem with different solutions: whether its rows are of more sources than one.
+    pairs = np.unique(np.column_stack([found.solution_groups, pool.source_codes[found.solution_rows]]), axis=0)
+    groups, n_sources = np.unique(pairs[:, 0], return_counts=True)
+    shared[found.solution_rows[np.isin(found.solution_groups, groups[n_sources > 1])]] = True
+    flags = {"duplicates": repeated, "problem in other sources": shared}
     if evaluation is not None:
         flags["contaminated"] = np.zeros(len(pool), np.bool_)
         flags["contaminated"][Decontamination()(pool, evaluation, progress=progress).rows] = True

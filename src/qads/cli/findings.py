@@ -52,6 +52,8 @@ def show_findings(findings: PoolFindings, terminal: Terminal, *, show: int) -> N
         terminal.line(f"  {len(group.ids)} × one problem ({same}): {ids}: {_cut(group.problem, 100)}")
     for near in findings.near[:show]:
         terminal.line(f"  nearly {near.kept} ({near.similarity:.0%}): {near.id}: {_cut(near.problem, 100)}")
+    for row in findings.evaluation_rejected[:show]:
+        terminal.line(f"  not looked for, of the evaluation: {row.where}: {row.reason}")
     for what, report in (("pool", findings.against), ("anchors", findings.anchors)):
         if report:
             _show_report(report, terminal, what=what, show=show)
@@ -151,6 +153,7 @@ def findings_as_json(findings: PoolFindings) -> dict[str, Any]:
         "near_duplicates": len(findings.near),
         "duplicates": [dataclasses.asdict(group) for group in findings.duplicates],
         "near": [dataclasses.asdict(row) for row in findings.near],
+        "evaluation_rejected": [dataclasses.asdict(row) for row in findings.evaluation_rejected],
         "contaminated": list(_records(findings.against)),
         "contamination": _summary(findings.against),
         "anchors": {"contaminated": list(_records(findings.anchors)), "contamination": _summary(findings.anchors)},
