@@ -261,8 +261,9 @@ def measured(pool: Pool, planted: Pool, evaluation: Pool, find: Decontamination)
         source, rewrite, _ = name.split("|", 2)
         if source not in flagged.get(name, ()):
             structure = sum(token != NUMBER for token in template(split_options(text).stem))
-            reason = "template of its set" if row in fill_a_template else "short" if structure < 8 else "other"
+            reason = "short" if structure < 8 else "template of its set" if row in fill_a_template else "other"
             missed[rewrite][reason] += 1
+            missed[rewrite]["listed, not counted"] += row in fill_a_template
     counts = [[*place, n] for place, n in report.counts.items() if place[0] != "plants"]
     return {
         "recall": recall(planted, flagged),
