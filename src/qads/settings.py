@@ -172,8 +172,8 @@ def _explain(root: type, raw: Mapping[str, Any], found: ErrorDetails) -> str:
     unknown = found["type"] == "unexpected_keyword_argument"
     hint: object = None
     for part in found["loc"][: -1 if unknown else None]:
-        if cls is not None and part not in _names(cls):
-            continue  # A tag that pydantic puts into the path of a union.
+        if part == "[key]" or (cls is not None and part not in _names(cls)):
+            continue  # A mark of pydantic's: a key of a mapping, or the tag of a union.
         path.append(str(part))
         if cls is not None:
             hint = get_type_hints(cls, include_extras=True)[str(part)]

@@ -162,7 +162,7 @@ def test_the_greedy_cover_is_that_of_a_plain_loop_over_blocks_of_any_size():
         if not kept or (0.5 * np.square(unit[kept] - unit[row]).sum(axis=1)).min() > radius:
             kept.append(int(row))
     near, distances = greedy_cover(Points(x, cosine=True), order, radius)
-    assert order[near < 0].tolist() == kept and 1000 < len(kept) < 4000
+    assert order[near < 0].tolist() == kept and 400 < len(kept) < 4000
     gone = near >= 0
     assert set(near[gone]) <= set(kept)
     direct = 0.5 * np.square(unit[order[gone]] - unit[near[gone]]).sum(axis=1)
@@ -250,6 +250,6 @@ def test_sets_that_repeat_next_to_nothing_lose_next_to_nothing(test_data: Path, 
 def test_problems_of_one_template_stay(test_data: Path):
     table = read(test_data, "tabmwp_pot").take(np.arange(2000))
     found, any_numbers = Deduplication(near=0.6)(table), Deduplication(near=0.6, numbers="any")(table)
-    assert 0 < 3 * len(found.rows) < len(any_numbers.rows)
+    assert 0 < 2 * len(found.rows) < len(any_numbers.rows)
     numbers = [mathematics(table[int(row)].problem) for row in (*found.rows, *found.kept)]
     assert numbers[: len(found.rows)] == numbers[len(found.rows) :]

@@ -183,8 +183,8 @@ def test_an_unknown_benchmark_is_told_with_the_nearest(qads: Call, pool: Path):
 
 
 def test_a_template_of_the_evaluation_is_shown_and_not_counted(qads: Call, tmp_path: Path):
-    sums = [f"What is the remainder when {n} is divided by {m}?" for n, m in ((93, 7), (55, 6), (71, 8))]
-    exam = write(tmp_path / "exam.jsonl", *sums[:2], prefix="e")
-    found = qads("check", write(tmp_path / "pool.jsonl", sums[2], "Name a river."), "--against", exam)
+    sums = [f"What is the remainder when {n} is divided by {m}?" for n, m in ((93, 7), (55, 6), (88, 9), (71, 8))]
+    exam = write(tmp_path / "exam.jsonl", *sums[:3], prefix="e")
+    found = qads("check", write(tmp_path / "pool.jsonl", sums[3], "Name a river."), "--against", exam)
     assert found.code == 0, found.out
-    assert "not counted: 1 rows of the pool fill a template that e itself fills with 2 sets of numbers" in found.out
+    assert "not counted: 1 rows of the pool are e0 of e with other numbers, and so are 3 rows of that set" in found.out

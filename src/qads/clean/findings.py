@@ -65,6 +65,8 @@ class PoolFindings:
     """Rows whose problem and solution another row has."""
     against: ContaminationReport | None = None
     """The pool against the evaluation sets, where there are any."""
+    evaluation_rejected: tuple[RejectedRow, ...] = ()
+    """Rows of the evaluation sets that were set aside, so that they were not looked for."""
     anchors: ContaminationReport | None = None
     """The anchors against them, where there are any."""
 
@@ -128,6 +130,7 @@ def check_pool(
         against=None
         if evaluation is None
         else find(pool, evaluation, embeddings=near[0], evaluation_embeddings=near[1], progress=progress),
+        evaluation_rejected=() if evaluation is None else evaluation.rejected,
         anchors=None if evaluation is None or anchors is None else find(anchors, evaluation),
     )
 

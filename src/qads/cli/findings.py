@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
-from qads.clean import ContaminationReport, Match, Neighbour, PoolFindings
+from qads.clean import ContaminationReport, Match, Neighbour, PoolFindings, Template
 from qads.cli.terminal import Terminal, inert
 from qads.datasets import atomic_path
 from qads.pool import to_json
@@ -52,6 +52,8 @@ def show_findings(findings: PoolFindings, terminal: Terminal, *, show: int) -> N
         terminal.line(f"  {len(group.ids)} × one problem ({same}): {ids}: {_cut(group.problem, 100)}")
     for near in findings.near[:show]:
         terminal.line(f"  nearly {near.kept} ({near.similarity:.0%}): {near.id}: {_cut(near.problem, 100)}")
+    for row in findings.evaluation_rejected[:show]:
+        terminal.line(f"  not looked for, of the evaluation: {row.where}: {row.reason}")
     for what, report in (("pool", findings.against), ("anchors", findings.anchors)):
         if report:
             _show_report(report, terminal, what=what, show=show)
@@ -76,12 +78,18 @@ def _show_report(report: ContaminationReport, terminal: Terminal, *, what: str, 
         )
     for template in report.templates[:show]:
         terminal.line(
-            f"  not counted: {len(template.rows)} rows of the {what} fill a template that {template.evaluation_source} "
-            f"itself fills with {template.numberings} sets of numbers, as in {template.evaluation_id}"
+            f"  not counted: {len(template.rows)} rows of the {what} are {template.evaluation_id} of "
+            f"{template.evaluation_source} with other numbers, {_why_not_counted(template)}"
         )
     for near in report.neighbours[:show] if show else ():
         which = f"{near.id} ~ {near.evaluation_id} ({near.evaluation_source})"
         _show_pair(f"  for a look: {which}: cosine {near.similarity:.3f}", near, terminal)
+
+
+def _why_not_counted(template: Template) -> str:
+    if template.numberings > 1:
+        return f"and so are {template.numberings} rows of that set"
+    return "and few words beside them"
 
 
 def _varied(matches: Sequence[Match], show: int) -> list[Match]:
@@ -151,6 +159,7 @@ def findings_as_json(findings: PoolFindings) -> dict[str, Any]:
         "near_duplicates": len(findings.near),
         "duplicates": [dataclasses.asdict(group) for group in findings.duplicates],
         "near": [dataclasses.asdict(row) for row in findings.near],
+        "evaluation_rejected": [dataclasses.asdict(row) for row in findings.evaluation_rejected],
         "contaminated": list(_records(findings.against)),
         "contamination": _summary(findings.against),
         "anchors": {"contaminated": list(_records(findings.anchors)), "contamination": _summary(findings.anchors)},

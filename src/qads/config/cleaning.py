@@ -20,8 +20,8 @@ class CleanConfig:
     duplicates: Deduplication | None = None
     """What counts as a repeated row, and which one stays; null looks for none."""
     against: Sources = ()
-    """Evaluation sets: files, globs, folders or ``hf://owner/name``. Their problems must be neither in the pool nor
-    among the anchors."""
+    """Evaluation sets: names of benchmarks (``gsm8k``), files, globs, folders, ``hf://owner/name``, or any of these
+    under a name (``exam=FILE``). Their problems must be neither in the pool nor among the anchors."""
     contamination: Decontamination = field(default_factory=Decontamination)
     """What counts as a problem of the evaluation."""
     on_contamination: Literal["remove", "report", "error"] = "remove"

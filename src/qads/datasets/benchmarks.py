@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from qads.datasets import load_pool
+from qads.datasets import expand_sources, load_pool, source_identity
 from qads.errors import PoolError
 from qads.pool import Pool, Progress
 
-__all__ = ["BENCHMARKS", "Benchmark", "load_evaluation"]
+__all__ = ["BENCHMARKS", "Benchmark", "evaluation_contents", "evaluation_locations", "load_evaluation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class _Set:
 
 
 def load_evaluation(sources: Sequence[str], *, progress: Progress | None = None) -> Pool:
-    """Read evaluation sets; rows need no solution, and lines that cannot be read are set aside.
+    """Read evaluation sets; rows need no solution.
 
     Args:
         sources: names of `BENCHMARKS`, NAME=LOCATION, or what `load_pool` reads. A file or folder that is there goes
@@ -75,6 +75,7 @@ def load_evaluation(sources: Sequence[str], *, progress: Progress | None = None)
 
     Returns:
         One pool of all sets, told apart by `source`. An id that occurs in two sets has the name of its set before it.
+        Rows without a problem are in `rejected`.
 
     Raises:
         PoolError: a set cannot be read, or a word is neither a benchmark nor a file.
@@ -91,6 +92,28 @@ def load_evaluation(sources: Sequence[str], *, progress: Progress | None = None)
     counts = Counter(name for pool in loaded for name in pool.strings("id"))
     tables = [_with_unique_ids(pool, counts) if len(loaded) > 1 else pool.table for pool in loaded]
     return Pool(pa.concat_tables(tables), rejected=tuple(row for pool in loaded for row in pool.rejected))
+
+
+def evaluation_locations(sources: Sequence[str]) -> tuple[str, ...]:
+    """Files, folders and hub locations that the words stand for.
+
+    Raises:
+        PoolError: a word names a benchmark that has no place, or is near to one.
+    """
+    return tuple(location for found in map(_resolve, sources) for location in found.locations)
+
+
+def evaluation_contents(sources: Sequence[str]) -> dict[str, str]:
+    """Which content evaluation sets stand for now: name -> what `source_identity` says of each file.
+
+    Raises:
+        PoolError: as `load_evaluation`, of what can be told without reading.
+    """
+    contents: dict[str, str] = {}
+    for found in map(_resolve, sources):
+        for file in expand_sources(list(found.locations)):
+            contents[f"{found.name}: {file.location}" if found.name else file.name] = source_identity(file.location)
+    return contents
 
 
 def _resolve(word: str) -> _Set:
@@ -114,7 +137,7 @@ def _resolve(word: str) -> _Set:
 
 
 def _load(found: _Set, progress: Progress | None) -> Pool:
-    pool = load_pool(found.locations, require_solution=False, on_bad_row="skip", progress=progress)
+    pool = load_pool(found.locations, require_solution=False, progress=progress)
     if found.name is None:
         return pool
     column = pa.array([found.name] * len(pool), pa.large_string())

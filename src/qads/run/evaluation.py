@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from qads.clean import ContaminationReport
 from qads.config import CleanConfig
-from qads.datasets import load_pool
+from qads.datasets.benchmarks import load_evaluation
 from qads.errors import InputError
 from qads.pool import Pool, Progress
 
@@ -50,7 +50,7 @@ def read_evaluation(config: CleanConfig | None) -> Pool | None:
     Raises:
         PoolError: a file is missing or cannot be read.
     """
-    return load_pool(config.against, require_solution=False) if config and config.against else None
+    return load_evaluation(config.against) if config and config.against else None
 
 
 def find_contamination(

@@ -11,6 +11,7 @@ from typing import Any
 
 from qads.config import ConstraintsConfig, RunConfig, Tokens
 from qads.datasets import atomic_path, expand_sources, source_identity
+from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
 from qads.errors import DriftError, PoolError
 from qads.models import find_tokenizer, resolve_device
@@ -145,7 +146,8 @@ def plan_stages(
         contents = _contents({"pool": sources, "anchors": anchor_sources}.get(name, ()))
         inputs = {stage: plans[stage].fingerprint for stage in reads}
         if name == "clean" and config.clean is not None:
-            inputs |= {f"against {set_}": content for set_, content in _contents(config.clean.against).items()}
+            against = evaluation_contents(config.clean.against)
+            inputs |= {f"against {set_}": content for set_, content in against.items()}
         inputs |= {f"file {source}": content for source, content in contents.items()}
         for role in _NAMED_BY.get(name, ()):
             named = _contents(getattr(config.constraints, role))
