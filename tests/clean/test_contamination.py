@@ -123,7 +123,17 @@ def test_a_short_text_that_the_set_fills_again_and_again_is_a_template_and_liste
     assert (template.evaluation_id, template.numberings, template.rows) == ("exam0", 3, (0,))
     once = Decontamination()(pool_of(asked(40, 9)), pool_of(asked(93, 7), source="exam"))
     assert [match.kind for match in once.matches] == ["renumbered"]
-    assert Decontamination(least_structure=9)(pool_of(asked(40, 9)), pool_of(asked(93, 7), source="exam")).matches == ()
+
+
+def test_a_short_text_with_other_numbers_is_listed_and_not_counted():
+    exam = pool_of("Compute 14 mod 5.", "Name a river.", source="exam")
+    report = Decontamination()(pool_of("Compute 23 mod 7.", "Name a lake.", "Compute 14 mod 5!"), exam)
+    assert [(match.id, match.kind) for match in report.matches] == [("web2", "exact")]
+    (listed,) = report.templates
+    assert (listed.evaluation_id, listed.numberings, listed.rows) == ("exam0", 1, (0,))
+    longer = "What is the remainder when 93 is divided by 7?"
+    report = Decontamination(least_structure=9)(pool_of(longer.replace("93", "40")), pool_of(longer, source="exam"))
+    assert report.matches == () and len(report.templates) == 1
 
 
 def test_a_near_copy_is_an_ngram_match_with_its_share_of_words():

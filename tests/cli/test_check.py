@@ -187,4 +187,4 @@ def test_a_template_of_the_evaluation_is_shown_and_not_counted(qads: Call, tmp_p
     exam = write(tmp_path / "exam.jsonl", *sums[:3], prefix="e")
     found = qads("check", write(tmp_path / "pool.jsonl", sums[3], "Name a river."), "--against", exam)
     assert found.code == 0, found.out
-    assert "not counted: 1 rows of the pool fill a template that e itself fills with 3 sets of numbers" in found.out
+    assert "not counted: 1 rows of the pool are e0 of e with other numbers, and so are 3 rows of that set" in found.out

@@ -152,3 +152,18 @@ def test_the_examples_run_on_small_files(qads: Call, tiny: list[str], tmp_path: 
         name: {row["qads"]["step"] for row in records(Path(f"efficient/data/{name}/train.jsonl"))} for name in ratios
     }
     assert picks == {name: set(range(n)) for name, n in ratios.items()}
+
+
+def test_a_fraction_of_a_cleaned_run_is_one_of_the_pool_that_was_left(
+    qads: Call, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    made = rows(30)
+    write_rows(Path("pool.jsonl"), [*made, *(row | {"id": f"again{at}"} for at, row in enumerate(made[:10]))])
+    chosen = ["-b", "50%", "-o", "picked.jsonl", "--no-quality", *tiny[:6], "--set", "clean.duplicates.near=null"]
+    found = qads("select", "pool.jsonl", *chosen)
+    assert found.code == 0, found.err
+    Path("recipe.yaml").write_text("parts: {picked: {selection: picked.jsonl.qads, take: 10%}}")
+    found = qads("mix", "recipe.yaml", "-o", "out", "--json")
+    assert found.code == 0, found.err
+    assert json.loads(found.out)["mixtures"]["default"]["rows"] == 3  # Of 30, not of 40.

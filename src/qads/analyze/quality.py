@@ -150,7 +150,8 @@ class _Sample:
         )  # fmt: skip
         value = draw.anchors[used] @ best
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (value[-1] - value[:-1]) / np.abs(value[-1])
+            # Without some rows the best are no better; what is below 0 is rounding.
+            return np.maximum(value[-1] - value[:-1], 0.0) / np.abs(value[-1])
 
     def lacks(self, group: int, n_rows: Int[np.ndarray, " s"]) -> bool:
         """Whether the pool without a source cannot fill the budget."""

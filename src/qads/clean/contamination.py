@@ -49,7 +49,10 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A short text that an evaluation set itself fills with several numbers; another filling is no evidence."""
+    """A text that proves nothing once its numbers are put aside.
+
+    It has few words beside them, or the evaluation set itself fills it with several numbers.
+    """
 
     evaluation_source: str
     evaluation_id: str
@@ -57,7 +60,7 @@ class Template:
     numberings: int
     """Rows of the set that fill it, each with other numbers."""
     rows: tuple[int, ...]
-    """Rows of the pool that fill it with numbers of their own; they are not counted as contaminated."""
+    """Rows of the pool that fill it with numbers of their own, and are not counted as contaminated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,7 @@ class ContaminationReport:
     matches: tuple[Match, ...]
     """By row, then by row of the evaluation; one for every pair, and of equal texts of a set for the first."""
     templates: tuple[Template, ...] = ()
+    """Texts of the evaluation that rows have with other numbers, and that are no evidence."""
     neighbours: tuple[Neighbour, ...] = ()
     """The most similar first."""
 

@@ -66,7 +66,7 @@ class Recognition:
         self._texts = EvaluationTexts(evaluation, solutions=rules.solutions, long=2 * LONG)
         self._index = NgramIndex([asked.words for asked in self._texts.asked], n=rules.n)
         self.templates: dict[tuple[str, tuple[str, ...]], set[int]] = defaultdict(set)
-        """Rows of batches so far that fill a template of an evaluation set, by set and template."""
+        """Rows so far that are a text of a set with other numbers, and yet no evidence; by set and template."""
 
     def fillings(self, source: str, template: tuple[str, ...]) -> list[Asked]:
         """The problems of an evaluation set that fill a template."""
@@ -104,9 +104,9 @@ class Recognition:
                     if asked.reading.key in reading.key:
                         yield row, Found(asked, "exact", 1.0, part, reading.text)
             for asked in known.by_template.get(reading.template, ()):
-                if asked.reading.stem_key == reading.stem_key or asked.structure < self._rules.least_structure:
+                if asked.reading.stem_key == reading.stem_key or NUMBER not in reading.template:
                     continue
-                if asked.is_template:
+                if asked.is_template or asked.structure < self._rules.least_structure:
                     self.templates[asked.source, reading.template].add(first + row)
                 else:
                     yield row, Found(asked, "renumbered", 1.0, part, reading.text)

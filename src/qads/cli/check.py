@@ -117,6 +117,7 @@ def _refuse_unusable(
 ) -> None:  # fmt: skip
     """Refuse before the work what could not be done after it."""
     from qads.datasets import refuse_own_output
+    from qads.datasets.benchmarks import evaluation_locations
 
     for option, given in (
         ("--anchors", anchors), ("--neighbours", neighbours), ("--out", out), ("--write-clean", write_clean)
@@ -128,9 +129,7 @@ def _refuse_unusable(
             continue
         if path.suffix not in (".jsonl", ".parquet"):
             raise typer.BadParameter(f"{option} {path}: the file must end in .jsonl or .parquet")
-        files = [word.partition("=")[2] or word for word in against or ()]
-        known = [name for name in (*pool, *files, *(anchors or ())) if Path(name).expanduser().exists()]
-        refuse_own_output(known, [path])
+        refuse_own_output((*pool, *evaluation_locations(against or ()), *(anchors or ())), [path])
 
 
 def _fails(findings: PoolFindings, fail_on: Sequence[str] | None) -> bool:

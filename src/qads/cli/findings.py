@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
-from qads.clean import ContaminationReport, Match, Neighbour, PoolFindings
+from qads.clean import ContaminationReport, Match, Neighbour, PoolFindings, Template
 from qads.cli.terminal import Terminal, inert
 from qads.datasets import atomic_path
 from qads.pool import to_json
@@ -78,12 +78,18 @@ def _show_report(report: ContaminationReport, terminal: Terminal, *, what: str, 
         )
     for template in report.templates[:show]:
         terminal.line(
-            f"  not counted: {len(template.rows)} rows of the {what} fill a template that {template.evaluation_source} "
-            f"itself fills with {template.numberings} sets of numbers, as in {template.evaluation_id}"
+            f"  not counted: {len(template.rows)} rows of the {what} are {template.evaluation_id} of "
+            f"{template.evaluation_source} with other numbers, {_why_not_counted(template)}"
         )
     for near in report.neighbours[:show] if show else ():
         which = f"{near.id} ~ {near.evaluation_id} ({near.evaluation_source})"
         _show_pair(f"  for a look: {which}: cosine {near.similarity:.3f}", near, terminal)
+
+
+def _why_not_counted(template: Template) -> str:
+    if template.numberings > 1:
+        return f"and so are {template.numberings} rows of that set"
+    return "and few words beside them"
 
 
 def _varied(matches: Sequence[Match], show: int) -> list[Match]:

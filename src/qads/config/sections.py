@@ -12,6 +12,7 @@ from qads.amounts import Amount, Tokens, parse_budget
 from qads.cluster import Execution
 from qads.config.cleaning import CleanConfig
 from qads.config.limits import ConstraintsConfig, Sources
+from qads.datasets.benchmarks import evaluation_locations
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
@@ -153,7 +154,7 @@ class RunConfig:
     @property
     def files(self) -> tuple[str, ...]:
         """Everything that is read."""
-        against = () if self.clean is None else self.clean.against
+        against = () if self.clean is None else evaluation_locations(self.clean.against)
         return (*self.pool.sources, *self.anchors.sources, *self.constraints.files, *against)
 
     @property

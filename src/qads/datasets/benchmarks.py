@@ -19,7 +19,7 @@ from qads.datasets import expand_sources, load_pool, source_identity
 from qads.errors import PoolError
 from qads.pool import Pool, Progress
 
-__all__ = ["BENCHMARKS", "Benchmark", "evaluation_contents", "load_evaluation"]
+__all__ = ["BENCHMARKS", "Benchmark", "evaluation_contents", "evaluation_locations", "load_evaluation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,15 @@ def load_evaluation(sources: Sequence[str], *, progress: Progress | None = None)
     counts = Counter(name for pool in loaded for name in pool.strings("id"))
     tables = [_with_unique_ids(pool, counts) if len(loaded) > 1 else pool.table for pool in loaded]
     return Pool(pa.concat_tables(tables), rejected=tuple(row for pool in loaded for row in pool.rejected))
+
+
+def evaluation_locations(sources: Sequence[str]) -> tuple[str, ...]:
+    """Files, folders and hub locations that the words stand for.
+
+    Raises:
+        PoolError: a word names a benchmark that has no place, or is near to one.
+    """
+    return tuple(location for found in map(_resolve, sources) for location in found.locations)
 
 
 def evaluation_contents(sources: Sequence[str]) -> dict[str, str]:
