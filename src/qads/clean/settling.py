@@ -112,10 +112,10 @@ class Standing:
     def several_solutions(self) -> list[np.ndarray]:
         """The rows that stay of every problem that has several, each group by rank, groups by their first row."""
         rows = self.in_rank_order()
-        order = np.argsort(self.problems[rows], kind="stable")
-        problems = self.problems[rows][order]
-        groups = np.split(rows[order], np.flatnonzero(np.diff(problems)) + 1) if len(rows) else []
-        return sorted((group for group in groups if len(group) > 1), key=lambda group: int(group.min()))
+        rows = rows[np.bincount(self.problems[rows])[self.problems[rows]] > 1]
+        rows = rows[np.argsort(self.problems[rows], kind="stable")]
+        groups = np.split(rows, np.flatnonzero(np.diff(self.problems[rows])) + 1) if len(rows) else []
+        return sorted(groups, key=lambda group: int(group.min()))
 
     def in_rank_order(self) -> Int[np.ndarray, " k"]:
         """The rows that stay, the preferred first."""
@@ -204,4 +204,5 @@ def _first_of_each(numbers: Int[np.ndarray, " n"], rank: Int[np.ndarray, " n"]) 
 
 
 def _solutions(pool: Pool, rows: Int[np.ndarray, " m"]) -> list[str]:
-    return pool.table["solution"].take(rows).to_pylist()
+    column = pool.table["solution"]
+    return [column[row].as_py() for row in rows.tolist()]  # To take them, Arrow would copy the whole column.
