@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from qads.clean.keys import RowKeys
 from qads.clean.near import KeptRows
+from qads.clean.shingles import jaccard, shingles
 from qads.clean.solutions import most_different
 from qads.kernels.distance import Points, Rows
 from qads.kernels.radius import greedy_cover, nearest_within
@@ -169,9 +170,10 @@ class Standing:
         others = np.array(self._by_rank(np.flatnonzero((self.problems == self.problems[row]) & self.is_kept)), np.int64)
         if len(others) < self._cap.k:
             return None
-        solutions = _solutions(self._cap.pool, np.append(others, row))
-        _, likest, likeness = most_different(solutions, len(others), size=self._cap.size)
-        return int(others[likest[-1]]), "solution", likeness[-1]
+        own, *theirs = (shingles(text, self._cap.size) for text in _solutions(self._cap.pool, np.append(row, others)))
+        likeness = [jaccard(own, each) for each in theirs]
+        likest = int(np.argmax(likeness))  # The first of equals.
+        return int(others[likest]), "solution", likeness[likest]
 
 
 class _Nearby:
