@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from qads.config import RunConfig, load_config
+from qads.datasets import refuse_own_output
 from qads.errors import InputError, PoolError, RunError
 from qads.run import StageDirectory, StagePlan
-from qads.run.plan import refuse_own_output
 from run.tiny import rows, run, settings, write_rows
 
 PLAN = StagePlan("embed", {"embedding": {"model": "m"}}, {"pool": "abc"})
@@ -68,7 +68,7 @@ def test_a_source_in_a_folder_that_the_run_fills_is_refused(model: Path, tmp_pat
     pool = write_rows(tmp_path / "pool" / "a.jsonl", rows(5))
     (tmp_path / "link.jsonl").symlink_to(pool)
     for source in (pool, tmp_path / "link.jsonl"):
-        with pytest.raises(InputError, match=r"this source lies in .*/pool, which belongs to the run itself"):
+        with pytest.raises(InputError, match=r"this source lies in .*/pool, which is written as a whole"):
             run(load_config(settings(model, source)), tmp_path)
     assert [path.name for path in (tmp_path / "pool").iterdir()] == ["a.jsonl"]
 

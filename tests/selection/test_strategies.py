@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import reference
 from qads.errors import InputError
+from qads.kernels.apportion import apportion
 from qads.selection import (
     Constraints,
     Deita,
@@ -30,7 +31,6 @@ from qads.selection import (
     StratifiedRandom,
     TokenBudget,
 )
-from qads.selection.stratified import apportion
 
 laws = settings(deadline=None, max_examples=40)
 SEEDS = st.integers(0, 10_000)

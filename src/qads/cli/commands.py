@@ -311,7 +311,7 @@ def _say_error(message: str) -> None:
 
 def _copy_files(result: RunResult, config: RunConfig, out: Path) -> dict[Path, int]:
     """Copy what is for a trainer: the largest budget to `out`, the others beside it; returns the rows of each."""
-    from qads.run.plan import refuse_own_output
+    from qads.datasets import refuse_own_output
 
     (name, n_rows), *smaller = result.manifests["mixture"]["train_files"].items()
     files = {out: n_rows}

@@ -125,7 +125,7 @@ RunDir = Annotated[Path, typer.Option("--out", "-o", help="Run directory.")]
 
 def check_out(out: Path, config: RunConfig) -> None:
     """Refuse before the work what could not be written after it."""
-    from qads.run.plan import refuse_own_output
+    from qads.datasets import refuse_own_output
 
     shape = config.output.format
     endings = (".parquet",) if shape == "parquet" else (".jsonl", ".ndjson", ".json")

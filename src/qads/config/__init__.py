@@ -8,9 +8,9 @@ choose.
 
 from __future__ import annotations
 
-from qads.config.amounts import Amount, Tokens, parse_budget, parse_limit
+from qads.amounts import Amount, Tokens, parse_budget, parse_limit
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
-from qads.config.reading import load_config
+from qads.config.loading import load_config
 from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, QualityConfig, RunConfig
 
 __all__ = [

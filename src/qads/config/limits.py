@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
-from qads.config.amounts import parse_limit
+from qads.amounts import parse_limit
 from qads.errors import InputError
 
 __all__ = ["ANY_OTHER", "ConstraintsConfig", "QuotaConfig", "Sources"]

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from qads.amounts import Amount, Tokens, parse_budget
 from qads.cluster import Execution
-from qads.config.amounts import Amount, Tokens, parse_budget
 from qads.config.limits import ConstraintsConfig, Sources
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError

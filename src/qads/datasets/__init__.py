@@ -10,6 +10,7 @@ from typing import Literal
 
 from qads.datasets.files import SourceFile, expand_sources, source_identity
 from qads.datasets.formats import FIELDS, Reject, UnknownShapeError, read_record
+from qads.datasets.outputs import refuse_own_output
 from qads.datasets.records import BrokenRecord, Record, read_records
 from qads.datasets.writers import WRITERS, atomic_path, write_pool
 from qads.errors import PoolError
@@ -26,7 +27,15 @@ from qads.pool import (
     to_json,
 )
 
-__all__ = ["WRITERS", "atomic_path", "expand_sources", "load_pool", "source_identity", "write_pool"]
+__all__ = [
+    "WRITERS",
+    "atomic_path",
+    "expand_sources",
+    "load_pool",
+    "refuse_own_output",
+    "source_identity",
+    "write_pool",
+]
 
 
 def load_pool(

@@ -18,6 +18,7 @@ from qads.models.opening import (
     resolve_dtype,
 )
 from qads.models.sources import ALIASES, ModelSource, find_model, find_tokenizer
+from qads.models.tokens import header_ids, token_ids, training_tokens
 
 __all__ = [
     "ALIASES",
@@ -28,9 +29,12 @@ __all__ = [
     "Tokenizer",
     "find_model",
     "find_tokenizer",
+    "header_ids",
     "open_causal_lm",
     "open_encoder",
     "open_tokenizer",
     "resolve_device",
     "resolve_dtype",
+    "token_ids",
+    "training_tokens",
 ]

@@ -12,7 +12,6 @@ from qads.quality.plan import choose_anchors, stratified_sample
 from qads.quality.rounds import stopping_outcomes
 from qads.quality.scorer import FittedScorer, RidgeScorer
 from qads.quality.stopping import EveryAnchor, Stopping, UntilRankStable, UntilStandardError
-from qads.quality.tokens import training_tokens
 
 __all__ = [
     "AGGREGATES",
@@ -36,5 +35,4 @@ __all__ = [
     "choose_anchors",
     "stopping_outcomes",
     "stratified_sample",
-    "training_tokens",
 ]

@@ -6,17 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import Int
-
 from qads.errors import InputError, TooLongError
 from qads.kernels.target import TokenTarget
-from qads.pool import Pool, Progress, Row
+from qads.models import header_ids, token_ids
+from qads.pool import Pool, Row
 from qads.prompts import Renderer, Target
 
-__all__ = ["FittedTexts", "TooLong", "fit_texts", "header_ids", "token_target", "training_tokens"]
-
-_ROWS_AT_A_TIME = 1024
+__all__ = ["FittedTexts", "TooLong", "fit_texts", "token_target"]
 
 TooLong = Literal["error", "drop", "truncate_problem"]
 
@@ -59,7 +55,9 @@ def fit_texts(
     kept = [fit(row, "anchor", room, lambda r: len(token_target(tokenizer, renderer.target(r)).ids)) for row in anchors]
     targets = [None if row is None else token_target(tokenizer, renderer.target(row)) for row in kept]
     room = max_length - len(header) - max((len(t.ids) for t in targets if t is not None), default=0)
-    shown = [fit(row, "candidate", room, lambda r: len(_ids(tokenizer, renderer.example(r)))) for row in candidates]
+    shown = [
+        fit(row, "candidate", room, lambda r: len(token_ids(tokenizer, renderer.example(r)))) for row in candidates
+    ]
     if affected and too_long == "error":
         raise _too_long_error(affected, max_length)
     for role, fitted in (("anchor", targets), ("candidate", shown)):
@@ -75,26 +73,8 @@ def fit_texts(
                 f"anchor {row.id!r}: its solution has no token of its own, or no token before it; "
                 "use a template that puts text between problem and solution."
             )
-    examples = tuple(None if row is None else _ids(tokenizer, renderer.example(row)) for row in shown)
+    examples = tuple(None if row is None else token_ids(tokenizer, renderer.example(row)) for row in shown)
     return FittedTexts(header, examples, tuple(targets), affected)
-
-
-def training_tokens(
-    tokenizer: Any, renderer: Renderer, pool: Pool, *, progress: Progress | None = None
-) -> Int[np.ndarray, " n"]:
-    """Tokens of every row as a trainer sees it alone: header, problem and solution as the template renders them.
-
-    An end-of-text token or padding that a trainer adds is not counted.
-    """
-    header, counts = len(header_ids(tokenizer, renderer)), np.empty(len(pool), np.int64)
-    for start in range(0, len(pool), _ROWS_AT_A_TIME):
-        rows = Pool(pool.table.slice(start, _ROWS_AT_A_TIME))
-        texts = [renderer.target(row).text for row in rows]
-        ids = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        counts[start : start + len(rows)] = [header + len(each) for each in ids]
-        if progress:
-            progress(start + len(rows), len(pool))
-    return counts
 
 
 def token_target(tokenizer: Any, target: Target) -> TokenTarget:
@@ -107,18 +87,6 @@ def token_target(tokenizer: Any, target: Target) -> TokenTarget:
     ]
     first, last = (scored[0], scored[-1] + 1) if scored else (0, 0)
     return TokenTarget(tuple(encoded["input_ids"]), first, last)
-
-
-def header_ids(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:
-    """The tokens before everything else: the BOS, where renderer and tokenizer have one, and the header."""
-    ids = _ids(tokenizer, renderer.header) if renderer.header else ()
-    opening = tokenizer("", add_special_tokens=True)["input_ids"] if renderer.add_bos else []
-    has_bos = bool(opening) and opening[0] == tokenizer.bos_token_id
-    return (tokenizer.bos_token_id, *ids) if has_bos else ids
-
-
-def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
-    return tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _cut_problem(row: Row, room: int, n_tokens: Callable[[Row], int], tokenizer: Any) -> Row | None:

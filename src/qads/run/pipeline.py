@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from qads.config import RunConfig
+from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, CorruptError, RunError
 from qads.run.context import StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
@@ -18,7 +19,6 @@ from qads.run.limits import check_limits
 from qads.run.plan import (
     local_sources,
     plan_stages,
-    refuse_own_output,
     spool_stdin,
     stage_names,
     stdin_file,

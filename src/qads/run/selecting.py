@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from qads.datasets import write_pool
 from qads.embed import Embeddings
 from qads.errors import InputError
-from qads.models import open_tokenizer
+from qads.models import open_tokenizer, training_tokens
 from qads.pool import Pool, Selection
-from qads.quality import OneShotInfluence, training_tokens
+from qads.quality import OneShotInfluence
 from qads.run.budgets import budget_prefixes, largest_budget
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from qads.kernels.apportion import apportion
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.constraints import Constraints
@@ -29,7 +30,7 @@ from qads.selection.inputs import check_choice, check_seed
 from qads.selection.needs import checked_groups
 from qads.selection.ranked import unlimited_inputs, unlimited_selection
 
-__all__ = ["Shares", "StratifiedRandom", "apportion"]
+__all__ = ["Shares", "StratifiedRandom"]
 
 Shares = Literal["equal", "sqrt", "proportional"]
 
@@ -114,39 +115,3 @@ class StratifiedRandom:
         if self.shares == "equal":
             return [Fraction(1)] * len(sizes)
         return [Fraction(size if self.shares == "proportional" else float(np.sqrt(size))) for size in sizes]
-
-
-def apportion(total: int, weights: Sequence[Fraction], sizes: Sequence[int]) -> list[int]:
-    """Whole counts in proportion to the weights, by largest remainders, no group above its size.
-
-    Args:
-        total: what the counts add up to; at most the sum of the sizes.
-        weights: of the groups, > 0.
-        sizes: of the groups.
-
-    Returns:
-        The counts. Equal remainders go to the earlier group.
-
-    >>> apportion(10, [Fraction(1)] * 3, [2, 9, 9])
-    [2, 4, 4]
-    """
-    counts = [0] * len(weights)
-    left, open_groups = total, list(range(len(weights)))
-    while True:
-        whole = sum(weights[g] for g in open_groups)
-        share = {g: left * weights[g] / whole for g in open_groups}
-        short = [g for g in open_groups if share[g] >= sizes[g]]
-        if not short:
-            break
-        for g in short:
-            counts[g] = sizes[g]
-        left -= sum(sizes[g] for g in short)
-        open_groups = [g for g in open_groups if g not in set(short)]
-        if not open_groups:
-            return counts
-    for g in open_groups:
-        counts[g] = int(share[g])
-    left -= sum(counts[g] for g in open_groups)
-    for g in sorted(open_groups, key=lambda g: (counts[g] - share[g], g))[:left]:
-        counts[g] += 1
-    return counts

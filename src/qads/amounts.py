@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from qads.errors import ConfigError
 
-__all__ = ["Amount", "Tokens", "parse_budget", "parse_limit"]
+__all__ = ["Amount", "Tokens", "parse_amount", "parse_budget", "parse_limit"]
 
 _TOKENS = re.compile(r"(?P<number>\d[\d_,]*(\.\d+)?)\s*(?P<unit>[kMB]?)[\s-]*tokens?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
@@ -43,8 +43,8 @@ def parse_budget(value: object) -> Amount | tuple[Amount, ...]:
             has one twice, or mixes rows and tokens.
     """
     if not isinstance(value, list | tuple) or not value:
-        return _parse_amount(cast(object, value))
-    amounts = tuple(_parse_amount(each) for each in cast(list[object], value))
+        return parse_amount(cast(object, value), "budget: ")
+    amounts = tuple(parse_amount(each, "budget: ") for each in cast(list[object], value))
     if len(amounts) == 1:
         return amounts[0]
     if len(set(amounts)) < len(amounts):
@@ -72,7 +72,15 @@ def parse_limit(value: object) -> int | float:
     return limit
 
 
-def _parse_amount(value: object) -> Amount:
+def parse_amount(value: object, where: str = "") -> Amount:
+    """Rows, a fraction or tokens; `where` begins the message of an error.
+
+    >>> parse_amount("30%"), parse_amount("5k tokens")
+    (0.3, Tokens(tokens=5000))
+
+    Raises:
+        ConfigError: it is neither a count of 1 at least, nor a fraction in (0, 1], nor a number of tokens.
+    """
     if isinstance(value, Tokens):
         return value
     if isinstance(value, Mapping) and "tokens" in value:  # As `config.json` of a run has it.
@@ -80,11 +88,11 @@ def _parse_amount(value: object) -> Amount:
     if (match := _TOKENS.fullmatch(str(value).strip())) is not None:
         number = Decimal(re.sub("[_,]", "", match["number"])) * _UNITS[match["unit"].lower()]
         if number < 1 or number != int(number):
-            raise ConfigError(f"budget: {value!r} comes to {number} tokens; it must be a whole number, 1 at least.")
+            raise ConfigError(f"{where}{value!r} comes to {number} tokens; it must be a whole number, 1 at least.")
         return Tokens(int(number))
-    budget = _rows_or_fraction(value, "budget: ", whole="pool", more=" nor tokens (2M tokens)")
+    budget = _rows_or_fraction(value, where, whole="pool", more=" nor tokens (2M tokens)")
     if isinstance(budget, int) and budget < 1:
-        raise ConfigError(f"budget: {value!r} is no number of rows; a count must be 1 at least.")
+        raise ConfigError(f"{where}{value!r} is no number of rows; a count must be 1 at least.")
     return budget
 
 

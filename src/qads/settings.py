@@ -1,4 +1,4 @@
-"""YAML -> `RunConfig`, and what is said about a mistake in it."""
+"""YAML -> a dataclass of settings, and what is said about a mistake in it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from qads.config.sections import RunConfig
 from qads.errors import ConfigError
 
-__all__ = ["load_config"]
+__all__ = ["read_settings"]
 
-_ADAPTER = TypeAdapter(RunConfig)
+Root = TypeVar("Root")
 
 
-def load_config(source: Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a configuration.
+def read_settings(root: type[Root], source: Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Root:
+    """Read settings, strictly.
 
     Args:
+        root: the dataclass that they are the fields of.
         source: a YAML file, or what one would hold.
         overrides: ``a.b=c`` settings on top, values in YAML.
 
@@ -32,18 +33,23 @@ def load_config(source: Path | Mapping[str, Any], overrides: Sequence[str] = ())
         ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
     """
     try:
-        raw = _copied(_read_yaml(source) if isinstance(source, Path) else source)
+        raw = _copied(_read_yaml(source, root) if isinstance(source, Path) else source)
     except RecursionError:
         raise ConfigError(f"{source}: is nested without end; an alias holds itself.") from None
     for override in overrides:
         _override(raw, override)
-    _prepare_section(RunConfig, raw)
+    _prepare_section(root, raw)
     try:
-        return _ADAPTER.validate_python(raw)
+        return _adapter(root).validate_python(raw)
     except ValidationError as error:
-        lines = [_explain(raw, found) for found in error.errors()]
+        lines = [_explain(root, raw, found) for found in error.errors()]
         where = f"{source}: " if isinstance(source, Path) else ""
         raise ConfigError((where if len(lines) == 1 else where and f"{where}\n") + "\n".join(lines)) from None
+
+
+@cache
+def _adapter(root: type[Root]) -> TypeAdapter[Root]:
+    return TypeAdapter(root)
 
 
 class _Loader(yaml.SafeLoader):
@@ -72,7 +78,7 @@ def _parse_yaml(text: str, where: str) -> object:
         raise ConfigError(f"{where}: not valid YAML: {str(error).splitlines()[0]}.") from None
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def _read_yaml(path: Path, root: type) -> Mapping[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -82,7 +88,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     raw = _parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         found = "nothing" if raw is None else f"a {type(raw).__name__}"
-        keys = ", ".join(_names(RunConfig))
+        keys = ", ".join(_names(root))
         raise ConfigError(f"{path}: a mapping of {keys} was expected at the top, found {found}.")
     return cast(dict[str, Any], raw)
 
@@ -141,19 +147,28 @@ def _prepare_section(cls: type, section: dict[str, Any], path: tuple[str, ...] =
     """
     hints = get_type_hints(cls, include_extras=True)
     for name, value in section.items():
-        hint = hints.get(name)
-        if isinstance(value, bool) and hint is not None and hint is not bool:
-            raise ConfigError(f"{'.'.join((*path, name))}: {str(value).lower()} is not a value for it.")
-        if isinstance(value, dict) and (classes := _section_classes(hint)):
-            inner = cast(dict[str, Any], value)
-            if (default := _kind_of(classes[0])) is not None:
-                inner.setdefault("kind", default)
-            _prepare_section(_chosen_class(hint, inner) or cls, inner, (*path, name))
+        if name in hints:
+            _prepare_value(hints[name], value, (*path, name))
 
 
-def _explain(raw: Mapping[str, Any], found: ErrorDetails) -> str:
+def _prepare_value(hint: object, value: object, path: tuple[str, ...]) -> None:
+    if isinstance(value, bool) and hint is not bool:
+        raise ConfigError(f"{'.'.join(path)}: {str(value).lower()} is not a value for it.")
+    if not isinstance(value, dict):
+        return
+    inner = cast(dict[str, Any], value)
+    if classes := _section_classes(hint):
+        if (default := _kind_of(classes[0])) is not None:
+            inner.setdefault("kind", default)
+        _prepare_section(_chosen_class(hint, inner) or classes[0], inner, path)
+    elif get_origin(hint) is dict:
+        for key, each in inner.items():
+            _prepare_value(get_args(hint)[1], each, (*path, key))
+
+
+def _explain(root: type, raw: Mapping[str, Any], found: ErrorDetails) -> str:
     """One line for one pydantic error: dotted path, what was wrong, what is possible."""
-    cls, section, path = cast("type | None", RunConfig), cast(Any, raw), list[str]()
+    cls, section, path = cast("type | None", root), cast(Any, raw), list[str]()
     unknown = found["type"] == "unexpected_keyword_argument"
     hint: object = None
     for part in found["loc"][: -1 if unknown else None]:

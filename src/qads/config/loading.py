@@ -1,0 +1,25 @@
+"""YAML -> `RunConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qads.config.sections import RunConfig
+from qads.settings import read_settings
+
+__all__ = ["load_config"]
+
+
+def load_config(source: Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a configuration.
+
+    Args:
+        source: a YAML file, or what one would hold.
+        overrides: ``a.b=c`` settings on top, values in YAML.
+
+    Raises:
+        ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
+    """
+    return read_settings(RunConfig, source, overrides)
