@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from fractions import Fraction
 from typing import Any, cast
 
@@ -122,7 +122,7 @@ def _rows_or_fraction(value: object, where: str, *, whole: str, more: str = "") 
             amount: int | float = float(Decimal(text[:-1]) / 100)
         else:
             amount = int(text) if text.lstrip("+-").isdigit() else float(text)
-    except (ValueError, InvalidOperation):
+    except (ValueError, DecimalException):
         raise ConfigError(f"{where}{value!r} is neither a count (1000) nor a fraction (0.1, 10%){more}.") from None
     if isinstance(amount, float) and not 0 < amount <= 1:
         raise ConfigError(

@@ -120,6 +120,17 @@ def test_a_cap_keeps_the_solutions_that_differ_most():
     assert found.n_problems_with_several == 1  # Counted before the cap.
 
 
+def test_a_row_that_comes_back_over_the_cap_goes_for_the_solution_most_like_it():
+    letters = [f"{one}{two}" for one in "abcdef" for two in "abcdefg"]
+    near = letters[30:37]  # The third is most like the first, so the cap lets it go, and the fourth with it.
+    ways = letters[:20], letters[:12] + letters[20:28], letters[:13] + near, letters[:11] + near
+    table = pool(*(("s", "How many is 3 times 4?", " ".join(way)) for way in ways))
+    assert went(Deduplication(shingle=1)(table)) == [(3, 2, "near")]
+    found = Deduplication(shingle=1, solutions=2)(table)
+    assert went(found) == [(2, 0, "solution"), (3, 0, "solution")]
+    assert found.similarity.tolist() == pytest.approx([13 / 27, 11 / 27])
+
+
 def test_the_same_question_with_other_wrong_options_is_one_problem():
     asked = "What is 3 + 4?\nOptions:\n(A) {}\n(B) {}\n(C) {}"
     rows = [

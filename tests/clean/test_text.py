@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qads.clean.evaluation import Reading
+from qads.clean.keys import same_solution_key
 from qads.clean.latex import without_latex
 from qads.clean.text import exact_key, mask_numbers, split_options, template, words
 
@@ -145,3 +149,21 @@ def test_renumbered_copies_share_a_template_and_other_operations_do_not():
 )
 def test_options_at_the_end_are_told_from_the_question(text: str, stem: str, options: tuple[str, ...]):
     assert split_options(text) == (stem, options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\sqrt[3]" + " " * 40_000 + "]",
+        "\\sqrt" + " " * 40_000 + "]",
+        "." * 40_000 + "x",
+        " " * 40_000 + "x",
+        "x" + " \t" * 20_000 + "\\",
+        "\\frac{" * 8_000,
+    ],
+    ids=["root", "root without index", "dots", "blanks", "blanks within", "fractions"],
+)
+def test_long_runs_take_no_time_of_the_square_of_their_length(text: str):
+    start = process_time()
+    assert exact_key(text) is not None and same_solution_key(text) and Reading(text).pieces is not None
+    assert process_time() - start < 2

@@ -87,8 +87,8 @@ def interval_of(
         value: what the interval is of.
         found: what the draws gave.
         confidence: of the interval.
-        strata: for each way of drawing (rows; anchors) the sizes of the groups that were drawn from; that which asks
-            for the widest interval decides.
+        strata: for each way of drawing (rows; anchors) the sizes of the groups drawn from; that which asks for the
+            widest interval decides.
     """
     finite = found[np.isfinite(found)]
     if not len(finite) or not np.isfinite(value):

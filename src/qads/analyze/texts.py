@@ -31,6 +31,7 @@ _ANSWER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _LIST_NUMBER = re.compile(r"\W*\d{1,3}[.)]\W*")
+_NO_WORD = re.compile(r"\W*")
 _DOCSTRING = re.compile(r'"""[\s\S]*?"""|' + r"'''[\s\S]*?'''")
 _NO_STATEMENT = re.compile(r"#|//|import\b|from\s+\S+\s+import\b|def\b|\W*$")
 _EQUATION = re.compile(r"(?<![=<>!:+\-*/])=(?![=>])")
@@ -70,12 +71,16 @@ def split_steps(solution: str, kind: str = "cot") -> list[Segment]:
     if kind == "pot":
         return _program_lines(solution)
     pieces: list[str] = []
-    start = 0
+    start, numbered = 0, None
     for border in _BORDER.finditer(solution):
-        # "2. " at the beginning of a line is a number in a list, and goes with what follows.
-        if not _LIST_NUMBER.fullmatch(solution, start, border.start()):
+        # "2. " at the beginning of a line is a number in a list, and goes with what follows. What was found to be one
+        # is not read again, so that the time does not grow with the square of the length.
+        rest = (_LIST_NUMBER, start) if numbered is None else (_NO_WORD, numbered)
+        if rest[0].fullmatch(solution, rest[1], border.start()):
+            numbered = border.start()
+        else:
             pieces.append(solution[start : border.end()])
-            start = border.end()
+            start, numbered = border.end(), None
     pieces.append(solution[start:])
     return [_segment(piece) for piece in pieces if piece]
 

@@ -71,21 +71,22 @@ def band_keys(
         progress: called with (rows done, rows).
     """
     half = rows_in_band(threshold) // 2
-    keys, done = np.empty((len(rows), N_BANDS), np.uint64), 0
-    known = _WordDigests()
-    table = pool.table.select(["problem", "solution"])
-    for start in range(0, len(rows), ROWS_PER_BATCH):
-        part = rows[start : start + ROWS_PER_BATCH]
-        problems, solutions = (column.to_pylist() for column in table.take(part).columns)
+    keys = np.empty((len(rows), N_BANDS), np.uint64)
+    known, first = _WordDigests(), 0
+    # Batch by batch: to take rows of a whole table, Arrow copies it first.
+    for batch in pool.table.select(["problem", "solution"]).to_batches(max_chunksize=ROWS_PER_BATCH):
+        start, end = np.searchsorted(rows, (first, first + len(batch))).tolist()
+        part = rows[start:end]
+        problems, solutions = (column.to_pylist() for column in batch.take(part - first).columns)
         key = apart[part, None] + np.arange(N_BANDS, dtype=np.uint64)
-        for texts in (problems, solutions):
+        for texts in (problems, solutions) if len(part) else ():
             minima = _minima(texts, size, N_BANDS * half, known).reshape(len(part), N_BANDS, half)
             for column in range(half):
                 key = _mixed(key ^ minima[:, :, column])
-        keys[start : start + len(part)] = key
-        done += len(part)
+        keys[start:end] = key
+        first += len(batch)
         if progress:
-            progress(done, len(rows))
+            progress(end, len(rows))
     return keys
 
 

@@ -25,7 +25,7 @@ _FEW_NUMBERINGS = 2
 """A short text that a set fills with numbers in more ways than this is a template of the set."""
 SHORTEST = 3
 """Words; a shorter problem is recognised where it is all that is asked, and not within a longer text."""
-_SENTENCE_END = re.compile(r"[.:;?!]+(?=\s|$)|\n+")
+_SENTENCE_END = re.compile(r"[.:;?!](?=\s|$)|\n")
 
 
 class Reading:

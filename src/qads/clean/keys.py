@@ -30,7 +30,7 @@ __all__ = ["ROWS_PER_BATCH", "RowKeys", "mathematics", "row_keys", "same_problem
 ROWS_PER_BATCH = 4096
 """Rows whose texts are in memory at a time."""
 _LETTERS = re.compile(r"[^\W\d_]+")
-_TRAILING = re.compile(r"[ \t\f\v]+$", re.MULTILINE)
+_BLANKS = " \t\f\v"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def same_solution_key(solution: str) -> str:
     False
     """
     lines = unicodedata.normalize("NFC", solution).replace("\r\n", "\n").replace("\r", "\n")
-    kept = _TRAILING.sub("", lines).strip("\n")
+    kept = "\n".join(line.rstrip(_BLANKS) for line in lines.split("\n")).strip("\n")
     return kept if "\n" in kept else kept.lstrip()
 
 

@@ -25,7 +25,7 @@ _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))")
 _ARGUMENT = r"\s*(?:\{([^{}]*)\}|(\d|(?<!\w)[A-Za-z](?![A-Za-z])))"
 _FRACTION = re.compile(r"\\[dtc]?frac(?![A-Za-z])" + _ARGUMENT + _ARGUMENT)
 _BINOMIAL = re.compile(r"\\[dt]?binom(?![A-Za-z])" + _ARGUMENT + _ARGUMENT)
-_ROOT = re.compile(r"\\sqrt\s*(?:\[([^\[\]{}]{0,9})\]\s*)?" + _ARGUMENT)
+_ROOT = re.compile(r"\\sqrt(?:\s*\[([^\[\]{}]{0,9})\])?" + _ARGUMENT)
 _RAISED = re.compile(r"([\^_])\s*\{([^{}]*)\}")
 _SHOWN = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|sc|normal|up)?|math(?:rm|bf|it|sf|tt|cal|bb|frak|scr|op|bin|rel)|mbox|hbox|emph|boxed"

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from qads.clean.keys import RowKeys
 from qads.clean.near import KeptRows
+from qads.clean.shingles import jaccard, shingles
 from qads.clean.solutions import most_different
 from qads.kernels.distance import Points, Rows
 from qads.kernels.radius import greedy_cover, nearest_within
@@ -112,10 +113,10 @@ class Standing:
     def several_solutions(self) -> list[np.ndarray]:
         """The rows that stay of every problem that has several, each group by rank, groups by their first row."""
         rows = self.in_rank_order()
-        order = np.argsort(self.problems[rows], kind="stable")
-        problems = self.problems[rows][order]
-        groups = np.split(rows[order], np.flatnonzero(np.diff(problems)) + 1) if len(rows) else []
-        return sorted((group for group in groups if len(group) > 1), key=lambda group: int(group.min()))
+        rows = rows[np.bincount(self.problems[rows])[self.problems[rows]] > 1]
+        rows = rows[np.argsort(self.problems[rows], kind="stable")]
+        groups = np.split(rows, np.flatnonzero(np.diff(self.problems[rows])) + 1) if len(rows) else []
+        return sorted(groups, key=lambda group: int(group.min()))
 
     def in_rank_order(self) -> Int[np.ndarray, " k"]:
         """The rows that stay, the preferred first."""
@@ -169,9 +170,10 @@ class Standing:
         others = np.array(self._by_rank(np.flatnonzero((self.problems == self.problems[row]) & self.is_kept)), np.int64)
         if len(others) < self._cap.k:
             return None
-        solutions = _solutions(self._cap.pool, np.append(others, row))
-        _, likest, likeness = most_different(solutions, len(others), size=self._cap.size)
-        return int(others[likest[-1]]), "solution", likeness[-1]
+        own, *theirs = (shingles(text, self._cap.size) for text in _solutions(self._cap.pool, np.append(row, others)))
+        likeness = [jaccard(own, each) for each in theirs]
+        likest = int(np.argmax(likeness))  # The first of equals.
+        return int(others[likest]), "solution", likeness[likest]
 
 
 class _Nearby:
@@ -204,4 +206,5 @@ def _first_of_each(numbers: Int[np.ndarray, " n"], rank: Int[np.ndarray, " n"]) 
 
 
 def _solutions(pool: Pool, rows: Int[np.ndarray, " m"]) -> list[str]:
-    return pool.table["solution"].take(rows).to_pylist()
+    column = pool.table["solution"]
+    return [column[row].as_py() for row in rows.tolist()]  # To take them, Arrow would copy the whole column.
