@@ -7,7 +7,7 @@ nor the problem can explain a difference; variants of equal length differ in com
 `observe` takes the really scored rows of a run as they are and relates quality to the number of steps and to length
 inside the sources.
 
-    python experiments/dataset_quality.py vary OUT --anchors ANCHORS.jsonl [--rows 12] [--model smollm2-135m]
+    python experiments/dataset_quality.py vary OUT --anchors ANCHORS.jsonl [--every 2] [--rows 10] [--model NAME]
     python experiments/dataset_quality.py observe RUN [--json FILE]
 """
 
@@ -98,7 +98,8 @@ def draw_rows(n: int, anchors: qads.Pool) -> list[tuple[qads.Row, Parts]]:
 
 def vary(args: argparse.Namespace) -> None:
     """Score the variants, or read their scores, and print the paired differences."""
-    anchors = qads.load_pool(args.anchors)
+    given = qads.load_pool(args.anchors)
+    anchors = given.take(np.sort(np.concatenate([rows[:: args.every] for rows in given.rows_by_source().values()])))
     rows = draw_rows(args.rows, anchors)
     candidates = qads.Pool.from_rows(
         replace(row, id=f"{row.id} {name}", solution=make(*parts, number), kind="cot")
@@ -249,6 +250,7 @@ def main() -> None:
     varied = commands.add_parser("vary")
     varied.add_argument("out", type=Path)
     varied.add_argument("--anchors", type=Path, required=True)
+    varied.add_argument("--every", type=int, default=1, help="take every so-manieth anchor of a source")
     varied.add_argument("--rows", type=int, default=12)
     varied.add_argument("--model", default="smollm2-135m")
     varied.set_defaults(command=vary)
