@@ -174,6 +174,12 @@ def test_a_budget_is_a_count_or_a_share(written: object, budget: float):
     assert (found, type(found)) == (budget, type(budget))
 
 
+@pytest.mark.parametrize("written", ["1e9999999%", "1e999999999%", "nan%", "-1e9999999%", "1e9999999"])
+def test_a_number_beyond_all_bounds_is_refused_in_words(written: str):
+    with pytest.raises(ConfigError, match="count"):
+        parse_budget(written)
+
+
 @pytest.mark.parametrize(
     ("written", "n"),
     [

@@ -188,3 +188,11 @@ def test_a_template_of_the_evaluation_is_shown_and_not_counted(qads: Call, tmp_p
     found = qads("check", write(tmp_path / "pool.jsonl", sums[3], "Name a river."), "--against", exam)
     assert found.code == 0, found.out
     assert "not counted: 1 rows of the pool are e0 of e with other numbers, and so are 3 rows of that set" in found.out
+
+
+def test_two_outputs_are_two_files(qads: Call, tmp_path: Path):
+    pool = write(tmp_path / "pool.jsonl", "Name a river.")
+    exam = write(tmp_path / "exam.jsonl", "Name a lake.", prefix="e")
+    one = tmp_path / "out.jsonl"
+    found = qads("check", pool, "--against", exam, "--out", one, "--write-clean", one)
+    assert found.code == 2 and "each needs one of its own" in found.err and not one.exists()

@@ -17,7 +17,7 @@ from qads.errors import RunError
 from qads.run import RunDirectory
 from run.tiny import settings, write_rows
 
-COMMANDS = ["demo", "select", "run", "embed", "score", "check", "status", "report", "explain"]
+COMMANDS = ["demo", "select", "mix", "run", "embed", "score", "analyze", "check", "status", "report", "explain"]
 ANSI = re.compile(r"\x1b")
 
 

@@ -124,6 +124,8 @@ def _refuse_unusable(
     ):  # fmt: skip
         if given and not against:
             raise typer.BadParameter(f"{option} needs --against: it is about problems of the evaluation")
+    if out is not None and write_clean is not None and out.resolve() == write_clean.resolve():
+        raise typer.BadParameter(f"--write-clean {write_clean}: is the file of --out too; each needs one of its own")
     for option, path in (("--out", out), ("--write-clean", write_clean)):
         if path is None:
             continue

@@ -220,7 +220,7 @@ class _Draws:
     @staticmethod
     def _over_folds(
         statistic: Callable[[Floats, Floats], float],
-        rows: list[Int[np.ndarray, "_"]],
+        rows: list[Int[np.ndarray, " _"]],
         real: Floats,
         predicted: Floats,
     ) -> float:
@@ -231,12 +231,12 @@ class _Draws:
         return float(np.average([value for value, _ in defined], weights=[weight for _, weight in defined]))
 
 
-def _members(rows: Int[np.ndarray, " r"], clusters: Int[np.ndarray, " n"]) -> list[Int[np.ndarray, "_"]]:
+def _members(rows: Int[np.ndarray, " r"], clusters: Int[np.ndarray, " n"]) -> list[Int[np.ndarray, " _"]]:
     order = rows[np.argsort(clusters[rows], kind="stable")]
     return np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1)
 
 
-def _drawn(members: list[Int[np.ndarray, "_"]], generator: np.random.Generator) -> Int[np.ndarray, " r"]:
+def _drawn(members: list[Int[np.ndarray, " _"]], generator: np.random.Generator) -> Int[np.ndarray, " r"]:
     return np.concatenate([members[i] for i in generator.integers(0, len(members), len(members))])
 
 
