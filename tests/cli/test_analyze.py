@@ -73,9 +73,21 @@ def test_duplicates_and_contaminated_rows_are_counted(qads: Call, tiny: list[str
     )
     assert found.code == 0, found.err
     flags = {s["name"]: s["flags"] for s in json.loads(found.out)["sources"]}
-    assert flags["s0"] == {"duplicates": 1, "problem in other sources": 2, "contaminated": 0}
+    assert flags["s0"] == {"duplicates": 1, "problem in other sources": 3, "contaminated": 0}
     assert flags["s1"] == {"duplicates": 1, "problem in other sources": 2, "contaminated": 0}
     assert flags["s2"]["contaminated"] >= 1
+
+
+def test_every_row_whose_problem_another_source_has_is_counted(qads: Call, tiny: list[str], tmp_path: Path):
+    made = rows(6)
+    for number in (3, 1):  # s0 has it twice; s1 solves it in its own way
+        made[number] |= {"problem": made[0]["problem"]}
+    made[3] |= {"solution": made[0]["solution"]}
+    pool = write_rows(tmp_path / "pool.jsonl", made)
+    found = qads("analyze", pool, "--no-quality", "--out", tmp_path / "out", *tiny[:6], "--json")
+    assert found.code == 0, found.err
+    shared = {s["name"]: s["flags"]["problem in other sources"] for s in json.loads(found.out)["sources"]}
+    assert shared == {"s0": 2, "s1": 1, "s2": 0}
 
 
 @pytest.fixture

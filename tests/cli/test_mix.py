@@ -51,6 +51,14 @@ def test_json_is_the_manifest_without_files(qads: Call, recipe: Path):
     assert found["out"] == "out"
 
 
+def test_no_name_of_a_stranger_makes_a_line_of_the_table(qads: Call, recipe: Path):
+    write_sums(Path("data/a.jsonl"), 3, source="s\nMixture: 9 rows\x1b[31m")
+    found = qads("mix", recipe, "-o", "out", "--dry-run")
+    assert found.code == 0, found.err
+    assert not any(line.startswith("Mixture: 9") for line in found.out.splitlines())
+    assert r"s\nMixture: 9 rows\x1b[31m" in found.out
+
+
 def test_a_dry_run_counts_and_writes_nothing(qads: Call, recipe: Path):
     before = tree(recipe.parent)
     found = qads("mix", recipe, "-o", "out", "--dry-run")

@@ -52,6 +52,8 @@ def make_run(directory: Path, n_pool: int, picks: list[int], *, cleaned: bool = 
         }
     )
     stage = "clean" if cleaned else "pool"
+    (directory / "embed").mkdir(parents=True)
+    (directory / "embed" / "manifest.json").write_text(json.dumps({"inputs": {stage: ""}}))
     for folder, name, content in ((stage, "pool.parquet", pool.table), ("select", "selection.parquet", table)):
         (directory / folder).mkdir(parents=True)
         pq.write_table(content, directory / folder / name)

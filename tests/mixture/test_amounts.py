@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
@@ -222,3 +223,12 @@ def test_arithmetic_that_cannot_hold_is_refused_with_the_numbers(
 def test_settings_that_mean_nothing_are_refused_by_their_path(files: Path, part: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         counts(files, {"a": part})
+
+
+def test_as_many_sources_as_rows_add_up(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    rows = ({"id": f"{i}", "source": f"s{i}", "problem": f"{i}?", "solution": "x" * (i % 7 + 1)} for i in range(2000))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (part,) = compose({"parts": {"a": {"pool": str(path), "take": "50%"}}}).largest.parts.values()
+    assert len(part.sources) == part.rows == 1000
+    assert sum(source.characters for source in part.sources.values()) == part.characters

@@ -123,3 +123,24 @@ def test_two_processes_do_not_write_one_mixture(tmp_path: Path):
     (tmp_path / ".out.partial").mkdir()
     with filelock.FileLock(tmp_path / ".out.partial" / ".lock"), pytest.raises(LockedError, match="another process"):
         write_mixture(one_part(path), tmp_path / "out")
+
+
+def test_a_link_in_the_place_of_the_partial_folder_is_not_followed(tmp_path: Path):
+    path = write_sums(tmp_path / "a.jsonl", 10)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "precious").write_text("mine")
+    (tmp_path / ".out.partial").symlink_to(tmp_path / "theirs")
+    with pytest.raises(RunError, match=r"\.out\.partial: is a link"):
+        write_mixture(one_part(path), tmp_path / "out")
+    assert (tmp_path / "theirs" / "precious").read_text() == "mine"
+    assert sorted(p.name for p in (tmp_path / "theirs").iterdir()) == ["precious"]
+
+
+@pytest.mark.parametrize("out", [".", "..", "../here", "/"])
+def test_the_folder_that_one_stands_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str):
+    path = write_sums(tmp_path / "a.jsonl", 10)
+    (tmp_path / "around" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "around" / "here")
+    with pytest.raises(RunError, match="is, or holds, the folder that you are in"):
+        write_mixture(one_part(path), out)
+    assert (tmp_path / "around" / "here").is_dir()

@@ -12,9 +12,10 @@ from huggingface_hub import DatasetCard
 
 import datasets
 from mixture.files import make_run, records, write_sums
-from qads import compose, write_mixture
+from qads import compose, load_recipe, write_mixture
 from qads.datasets.handoff import HANDOFFS, dataset_features
 from qads.errors import InputError
+from qads.mixture import describe_mixture
 from qads.mixture.recipe import Recipe
 from qads.mixture.records import row_schema
 
@@ -112,6 +113,25 @@ def test_variants_are_configurations_of_one_dataset_and_prefixes_of_each_other(t
         "family-middle",
     ]
     assert len(yaml.safe_load((out / "axolotl.yaml").read_text())["datasets"]) == 3
+
+
+def test_no_variant_is_called_what_datasets_takes_for_the_default():
+    recipe = {"parts": {"x": {"pool": "a.jsonl"}}, "variants": {"default": {"x": 2}, "small": {"x": 1}}}
+    with pytest.raises(InputError, match=r"variants\.default: is what the mixture of no variant is called"):
+        load_recipe(recipe)
+
+
+def test_the_manifest_keeps_a_temperature_without_bound(tmp_path: Path):
+    parts = {name: {"pool": str(write_sums(tmp_path / f"{name}.jsonl", 9))} for name in "ab"}
+    for where in ("recipe", "part"):
+        given = parts if where == "recipe" else {"a": parts["a"] | {"take": 3, "temperature": float("inf")}}
+        whole = {"size": 6, "temperature": float("inf")} if where == "recipe" else {}
+        mixture = compose({"parts": given} | whole)
+        told = json.loads(json.dumps(describe_mixture(mixture), allow_nan=False))["recipe"]
+        found = told if where == "recipe" else told["parts"]["a"]
+        assert found["temperature"] == "inf"
+        del told["tokenizer"]
+        assert load_recipe(told | {"parts": given}).temperature == mixture.recipe.temperature
 
 
 def test_the_card_has_the_header_of_the_hub_and_the_numbers(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,34 @@ def test_every_row_says_where_it_comes_from(tmp_path: Path):
 def test_a_selection_of_a_cleaned_pool_is_read_from_that(tmp_path: Path):
     run = make_run(tmp_path / "run", 10, [4, 2], cleaned=True)
     assert ids(compose({"parts": {"x": {"selection": str(run)}}, "shuffle": False})) == ["p4", "p2"]
+
+
+def test_what_an_earlier_cleaning_left_in_a_run_is_not_read(tmp_path: Path):
+    run = make_run(tmp_path / "run", 10, [4, 2])
+    shutil.copytree(make_run(tmp_path / "earlier", 6, [4, 2], cleaned=True) / "clean", run / "clean")
+    part = compose({"parts": {"x": {"selection": str(run), "take": "20%"}}}).parts["x"]
+    assert (part.n_pool, len(part)) == (10, 2)
+
+
+@pytest.mark.parametrize("reason", [{"step": 10**30}, {"step": -1}, {"step": True}])
+def test_a_step_that_is_none_is_refused(tmp_path: Path, reason: dict[str, Any]):
+    path = write_sums(tmp_path / "a.jsonl", 1, qads=reason)
+    with pytest.raises(InputError, match=r"row 'a-0' has no step under 'qads', so this is no file of a selection"):
+        compose({"parts": {"x": {"selection": str(path)}}})
+
+
+@pytest.mark.parametrize("quality", ["high", [1], True, {}])
+def test_a_quality_that_is_no_number_is_refused(tmp_path: Path, quality: object):
+    path = write_sums(tmp_path / "a.jsonl", 1, qads={"step": 0, "quality": quality})
+    with pytest.raises(InputError, match=r"row 'a-0' has the quality .* under 'qads'; it must be a number"):
+        compose({"parts": {"x": {"selection": str(path)}}})
+
+
+@pytest.mark.parametrize("setting", [{"kind": "pot"}, {"columns": {"problem": "q"}}, {"on_bad_row": "skip"}])
+def test_settings_of_files_are_refused_for_a_run(tmp_path: Path, setting: dict[str, Any]):
+    run = make_run(tmp_path / "run", 10, [4, 2])
+    with pytest.raises(InputError, match=rf"parts.x: {next(iter(setting))} is of files; .* is a run"):
+        compose({"parts": {"x": {"selection": str(run)} | setting}})
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])

@@ -197,14 +197,15 @@ def _flagged(pool: Pool, evaluation: Pool | None, progress: Progress) -> dict[st
     from qads.clean import Decontamination, Deduplication
 
     found = Deduplication()(pool, progress=progress)
-    repeated, shared = np.zeros(len(pool), np.bool_), np.zeros(len(pool), np.bool_)
+    repeated = np.zeros(len(pool), np.bool_)
     repeated[found.rows] = True
-    apart = pool.source_codes[found.rows] != pool.source_codes[found.kept]
-    shared[np.concatenate([found.rows[apart], found.kept[apart]])] = True
-    # Of one problem with different solutions: whether its rows are of more sources than one.
-    pairs = np.unique(np.column_stack([found.solution_groups, pool.source_codes[found.solution_rows]]), axis=0)
-    groups, n_sources = np.unique(pairs[:, 0], return_counts=True)
-    shared[found.solution_rows[np.isin(found.solution_groups, groups[n_sources > 1])]] = True
+    # The problem of every row: a number for those with several solutions, else the row that stays for it.
+    problems = np.arange(len(pool))
+    problems[found.solution_rows] = len(pool) + found.solution_groups
+    problems[found.rows] = problems[found.kept]
+    pairs = np.unique(np.column_stack([problems, pool.source_codes]), axis=0)
+    several, n_sources = np.unique(pairs[:, 0], return_counts=True)
+    shared = np.isin(problems, several[n_sources > 1])
     flags = {"duplicates": repeated, "problem in other sources": shared}
     if evaluation is not None:
         flags["contaminated"] = np.zeros(len(pool), np.bool_)

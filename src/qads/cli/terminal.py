@@ -60,7 +60,8 @@ class Terminal:
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table; columns of numbers to the right."""
         numeric = [all(isinstance(row[c], int | float | None) for row in rows) for c in range(len(columns))]
-        cells = [[_shown(value) for value in row] for row in rows]
+        # A cell is one line: a name with a line break in it would pass for lines of ours.
+        cells = [[_shown(value).replace("\n", "\\n") for value in row] for row in rows]
         if not self.out.is_terminal:
             widths = [max(len(r[c]) for r in [list(columns), *cells]) for c in range(len(columns))]
             self.out.print(inert(title))

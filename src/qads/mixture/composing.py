@@ -234,13 +234,16 @@ def _summary(part: LoadedPart, taken: Taken, counter: TokenCounter | None) -> Pa
     tokens = None if counter is None else counter.tokens(part, taken.rows)
     encoded = columns["source"].combine_chunks().dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False)[taken.rows]
+    # In one pass each: there may be as many sources as rows.
+    n_rows, of_each = np.bincount(codes), np.bincount(codes, weights=characters)
+    tokens_of_each = None if tokens is None else np.bincount(codes, weights=tokens)
+    names = encoded.dictionary.to_pylist()
     sources = {
-        name: SourceSummary(
-            rows=int(mine.sum()), tokens=None if tokens is None else int(tokens[mine].sum()),
-            characters=int(characters[mine].sum()), license=part.licenses.get(name),
+        names[code]: SourceSummary(
+            rows=int(n_rows[code]), tokens=None if tokens_of_each is None else int(tokens_of_each[code]),
+            characters=int(of_each[code]), license=part.licenses.get(names[code]),
         )
-        for code, name in enumerate(encoded.dictionary.to_pylist())
-        if (mine := codes == code).any()
+        for code in np.flatnonzero(n_rows).tolist()
     }  # fmt: skip
     return PartSummary(
         take=str(taken.asked), available=taken.n_available, same_text=taken.n_same_text,

@@ -34,6 +34,8 @@ def whole_folder(out: Path) -> Generator[Path]:
     check_replaceable(out)
     partial = out.absolute().with_name(f".{out.name}.partial")
     lock = filelock.FileLock(partial / _LOCK, timeout=0)
+    if partial.is_symlink():  # What it points to would be cleared.
+        raise RunError(f"{partial}: is a link, in the place where the mixture is made. Remove it.")
     try:
         partial.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -62,6 +64,10 @@ def check_replaceable(out: Path) -> None:
     """
     if not out.exists() and not out.is_symlink():
         return
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise RunError(
+            f"{out}: is, or holds, the folder that you are in, and is written whole. Write to another folder."
+        )
     if not out.is_dir() or out.is_symlink():
         raise RunError(f"{out}: is no folder. Write to another place.")
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir() or path.is_symlink()}

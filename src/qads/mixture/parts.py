@@ -76,6 +76,7 @@ def load_part(name: str, settings: Part, recipe: Recipe, progress: Progress | No
         pool, inputs = _read_files(settings, settings.pool, progress)
         found = _Rows(pool, np.full(len(pool), np.nan), np.full(len(pool), -1, np.int64), len(pool), inputs)
     elif Path(settings.selection).expanduser().is_dir():
+        _refuse_settings_of_files(name, settings)
         found = _read_run(Path(settings.selection).expanduser())
     else:
         found = _read_selected_file(settings, progress)
@@ -129,14 +130,18 @@ def _read_selected_file(settings: Part, progress: Progress | None) -> _Rows:
     for row, text in enumerate(pool.table["meta"].to_pylist()):
         meta: dict[str, Any] = json.loads(text) if text else {}
         reason = meta.pop("qads", None)
-        if not isinstance(reason, dict) or not isinstance(step := cast(dict[str, Any], reason).get("step"), int):
+        step, value = _step_and_quality(reason)
+        if step is None:
             raise InputError(
                 f"{settings.selection}: row {pool[row].id!r} has no step under 'qads', so this is no file of a "
                 "selection. Name it under pool, with order: file if its order counts."
             )
-        steps[row] = step
-        if (value := cast(dict[str, Any], reason).get("quality")) is not None:
-            quality[row] = value
+        if not isinstance(value, int | float | None) or isinstance(value, bool):
+            raise InputError(
+                f"{settings.selection}: row {pool[row].id!r} has the quality {value!r} under 'qads'; it must be a "
+                "number, or null where it is not known."
+            )
+        steps[row], quality[row] = step, np.nan if value is None else value
         metas.append(to_json(meta, sort_keys=True) if meta else None)
     table = pool.table.set_column(pool.table.schema.get_field_index("meta"), "meta", pa.array(metas, pa.large_string()))
     order = np.argsort(steps, kind="stable")
@@ -144,9 +149,28 @@ def _read_selected_file(settings: Part, progress: Progress | None) -> _Rows:
     return _Rows(Pool(chosen.table, rejected=pool.rejected), quality[order], steps[order], len(pool), inputs)
 
 
+def _step_and_quality(reason: object) -> tuple[int | None, object]:
+    """What a row says of its pick; no step where it says none that can be."""
+    told = cast(dict[str, Any], reason) if isinstance(reason, dict) else {}
+    step = told.get("step")
+    is_step = isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**63
+    return step if is_step else None, told.get("quality")
+
+
+def _refuse_settings_of_files(name: str, settings: Part) -> None:
+    for setting, default in (("columns", {}), ("kind", None), ("on_bad_row", "error")):
+        if getattr(settings, setting) != default:
+            raise InputError(
+                f"parts.{name}: {setting} is of files; {settings.selection} is a run, whose rows are read as the run "
+                "has them. Leave it out."
+            )
+
+
 def _read_run(directory: Path) -> _Rows:
     """The selection of a run directory, in the order of its picks."""
-    stage = "clean" if (directory / "clean" / "manifest.json").exists() else "pool"
+    # The pool that the stages read; a `clean/` beside it may be what an earlier configuration left.
+    embedded = directory / "embed" / "manifest.json"
+    stage = "clean" if embedded.exists() and "clean" in _manifest(embedded).get("inputs", {}) else "pool"
     files = {
         name: directory / place / name for place, name in (("select", "selection.parquet"), (stage, "pool.parquet"))
     }
@@ -170,10 +194,20 @@ def _checked(path: Path, directory: Path) -> str:
             "Finish it with the command that began it, or name a pool."
         )
     found = source_identity(str(path))
-    stated = json.loads(manifest.read_text(encoding="utf-8"))["files"][path.name]["sha256"]
+    stated = _manifest(manifest).get("files", {}).get(path.name, {}).get("sha256")
     if found != stated:
         raise CorruptError(f"{path}: has SHA-256 {found}, but the manifest says {stated}; the file was changed.")
     return found
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorruptError(f"{path}: not valid JSON ({error}); the file was changed or damaged.") from error
+    if not isinstance(found, dict):
+        raise CorruptError(f"{path}: found a {type(found).__name__} where a mapping was expected.")
+    return cast(dict[str, Any], found)
 
 
 def _with_suffix(table: pa.Table, suffix: Mapping[Kind, str]) -> tuple[pa.Table, Bool[np.ndarray, " n"]]:

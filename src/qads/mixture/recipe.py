@@ -201,6 +201,8 @@ class Recipe:
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; it must be a whole number ≥ 0.")
         _check_temperature(self.temperature)
+        if "default" in self.variants:  # `datasets` would open it in the place of the largest, or none.
+            raise InputError("variants.default: is what the mixture of no variant is called; give another name.")
         for variant, takes in self.variants.items():
             if unknown := sorted(set(takes) - set(self.parts)):
                 raise InputError(

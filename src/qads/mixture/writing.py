@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,6 +92,9 @@ def describe_mixture(mixture: Mixture, files: Mapping[str, WrittenFile] | None =
         files: the files for trainers by variant, once they are written.
     """
     recipe = dataclasses.asdict(mixture.recipe)
+    for section in (recipe, *recipe["parts"].values()):
+        if section["temperature"] == math.inf:
+            section["temperature"] = "inf"  # Which JSON lacks, and a recipe reads.
     for name, part in mixture.parts.items():
         names = [file.name for file in part.inputs]
         recipe["parts"][name] |= {"selection": names} if part.is_selection else {"pool": names}
