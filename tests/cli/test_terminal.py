@@ -85,7 +85,7 @@ def test_a_pipe_gets_plain_lines_and_an_error_no_traceback(tmp_path: Path, pool:
     found = qads("check", pool)
     assert found.returncode == 0
     assert b"\x1b" not in found.stdout + found.stderr
-    assert found.stderr.decode().splitlines() == ["[1/1] reading …"]
+    assert found.stderr.decode().splitlines() == ["[1/1] reading …", "[1/1] looking …"]
     missing = qads("check", tmp_path / "nothing.jsonl")
     assert missing.returncode == 2
     assert missing.stderr.decode().splitlines()[-1] == f"error: {tmp_path}/nothing.jsonl: no such file or folder."
