@@ -6,7 +6,7 @@ on its rows alone, so a resumed run ends with the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -17,7 +17,6 @@ from jaxtyping import Float
 
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
 from qads.errors import AlignmentError, InputError
-from qads.kernels.row_states import batches_by_length, padded
 from qads.models import Dtype, open_causal_lm, open_encoder
 from qads.pool import Pool, Progress
 from qads.prompts import sample_text
@@ -203,9 +202,26 @@ class _Embedded:
     n_truncated: int
 
 
+def batches_by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Positions in batches of near lengths, longest first, each at most `max_tokens` when padded (one row at least)."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > max_tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
 def _mean_states(model: Any, tokens: list[list[int]]) -> Float[torch.Tensor, "b d"]:
     """Last hidden states, averaged in float32 over the real tokens of every row; padding is not counted."""
-    ids, mask = padded(tokens)
+    length = max(map(len, tokens))
+    ids = torch.zeros((len(tokens), length), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, row_ids in enumerate(tokens):
+        ids[row, : len(row_ids)] = torch.tensor(row_ids)
+        mask[row, : len(row_ids)] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
     states = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state.float()
     weight = mask.unsqueeze(-1).float()

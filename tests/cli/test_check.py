@@ -196,3 +196,26 @@ def test_two_outputs_are_two_files(qads: Call, tmp_path: Path):
     one = tmp_path / "out.jsonl"
     found = qads("check", pool, "--against", exam, "--out", one, "--write-clean", one)
     assert found.code == 2 and "each needs one of its own" in found.err and not one.exists()
+
+
+def test_evaluation_files_of_one_name_are_two_sets(qads: Call, tmp_path: Path):
+    for folder, problem in (("a", "Name a long river."), ("b", "Name a deep lake.")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.jsonl").write_text(f'{{"question": "{problem}"}}\n')
+    pool = write(tmp_path / "pool.jsonl", "Name a deep lake.", "Name a high hill.")
+    sets = [tmp_path / folder / "test.jsonl" for folder in "ab"]
+    found = qads("check", pool, "--against", *sets, sets[0], "--json")
+    (match,) = parsed(found.out)["contaminated"]
+    assert (found.code, match["against"], match["match"]) == (1, "b/test", "b/test/test-0")
+    assert [each["of"] for each in parsed(found.out)["contamination"]["evaluation"]] == [1, 1]
+
+
+def test_a_home_that_nobody_has_is_a_missing_file(qads: Call, pool: Path):
+    for arguments in (["~nobody-here/x.jsonl"], [pool, "--against", "~nobody-here/x.jsonl"]):
+        found = qads("check", *arguments)
+        assert found.code == 2 and "no such file or folder" in found.err
+
+
+def test_two_emoji_are_two_problems(qads: Call, tmp_path: Path):
+    found = qads("check", write(tmp_path / "pool.jsonl", "What is 🍎 + 1?", "What is 🍐 + 1?"), "--json")
+    assert (found.code, parsed(found.out)["repeated_problems"]) == (0, 0)

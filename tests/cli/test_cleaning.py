@@ -51,3 +51,8 @@ def test_what_excludes_each_other_is_refused():
         settings_from_flags("off", None, "2")
     with pytest.raises(ConfigError, match="keep, collapse, or how many"):
         cleaned(None, None, "some")
+
+
+def test_dedup_off_takes_it_out_of_a_configuration():
+    found = cleaned("off", ["exam.jsonl"], None, base={"clean": {"duplicates": {}}})
+    assert found is not None and found.duplicates is None and found.against == ("exam.jsonl",)

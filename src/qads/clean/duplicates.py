@@ -57,6 +57,8 @@ class Duplicates:
     """Rows of problems that have several different solutions, before any cap: neither equal nor near duplicates."""
     solution_groups: Int[np.ndarray, " s"]
     """For each of those the number of its problem."""
+    problems: Int[np.ndarray, " n"]
+    """For every row of the pool a number that is equal where the problem is the same, as `keys.py` says."""
 
     @property
     def kept_rows(self) -> Int[np.ndarray, " k"]:
@@ -269,4 +271,5 @@ def _result(standing: Standing, several: Sequence[np.ndarray]) -> Duplicates:
         similarity=standing.similarity[rows].astype(np.float32),
         solution_rows=np.concatenate([none, *several]),
         solution_groups=np.repeat(np.arange(len(several)), [len(group) for group in several]).astype(np.int64),
+        problems=standing.problems,
     )

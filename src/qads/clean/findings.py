@@ -1,22 +1,21 @@
 """What should not be in a pool: problems that repeat, and problems of the evaluation.
 
-Two problems repeat each other when their `qads.clean.exact_key` is the same: Unicode form, case, spacing, punctuation
-and LaTeX forms do not count, numbers and operators do. A problem of punctuation alone, whose key is empty, is the same
-as its equals only; and the earlier turns of their conversations must be equal too, since "Continue." asks something
-else every time. What counts as a problem of the evaluation is `qads.Decontamination`'s to say.
+Which problems repeat each other is `qads.clean.keys`' to say, as for `qads.Deduplication`: what is asked counts, after
+the same turns, and not how it is written or how its options stand. What counts as a problem of the evaluation is
+`qads.Decontamination`'s to say.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import numpy.typing as npt
 
 from qads.clean.contamination import ContaminationReport, Decontamination, Match
 from qads.clean.duplicates import Deduplication, Duplicates
-from qads.clean.text import exact_key
+from qads.clean.keys import same_solution_key
 from qads.pool import Pool, Progress, RejectedRow
 
 __all__ = ["DuplicateGroup", "NearDuplicate", "PoolFindings", "check_pool"]
@@ -124,7 +123,7 @@ def check_pool(
         n_by_source={name: len(rows) for name, rows in pool.rows_by_source().items()},
         n_by_kind={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
         rejected=pool.rejected,
-        duplicates=tuple(_duplicates(pool)),
+        duplicates=tuple(_duplicates(pool, repeated)),
         near=tuple(_near(pool, repeated)),
         n_exact_duplicates=repeated.n_by_reason["exact"],
         against=None
@@ -135,21 +134,20 @@ def check_pool(
     )
 
 
-def _duplicates(pool: Pool) -> list[DuplicateGroup]:
-    groups: dict[tuple[str | None, str], list[int]] = defaultdict(list)
+def _duplicates(pool: Pool, repeated: Duplicates) -> list[DuplicateGroup]:
+    by_problem = np.argsort(repeated.problems, kind="stable")
+    borders = np.flatnonzero(np.diff(repeated.problems[by_problem])) + 1
+    groups = sorted((rows.tolist() for rows in np.split(by_problem, borders) if len(rows) > 1), key=min)
     ids, sources = pool.strings("id"), pool.strings("source")
     problems, solutions = pool.strings("problem"), pool.strings("solution")
-    for position, (context, problem) in enumerate(zip(pool.table["context"].to_pylist(), problems, strict=True)):
-        groups[context, exact_key(problem) or problem].append(position)
     return [
         DuplicateGroup(
             ids=tuple(ids[i] for i in rows),
             sources=tuple(sources[i] for i in rows),
-            same_solution=len({solutions[i].strip() for i in rows}) == 1,
+            same_solution=len({same_solution_key(solutions[i]) for i in rows}) == 1,
             problem=problems[rows[0]],
         )
-        for rows in groups.values()
-        if len(rows) > 1
+        for rows in groups
     ]
 
 
@@ -157,5 +155,5 @@ def _near(pool: Pool, repeated: Duplicates) -> Iterator[NearDuplicate]:
     ids, sources, problems = pool.strings("id"), pool.strings("source"), pool.strings("problem")
     columns = repeated.rows, repeated.kept, repeated.similarity
     for row, kept, similarity in zip(*(c[repeated.reasons == "near"].tolist() for c in columns), strict=True):
-        same = exact_key(problems[row]) == exact_key(problems[kept])
+        same = bool(repeated.problems[row] == repeated.problems[kept])
         yield NearDuplicate(ids[row], sources[row], ids[kept], similarity, same, problems[row], problems[kept])

@@ -25,7 +25,7 @@ from jaxtyping import Int, UInt64
 from qads.clean.text import exact_key, split_options
 from qads.pool import Pool, Progress
 
-__all__ = ["ROWS_PER_BATCH", "RowKeys", "mathematics", "row_keys", "same_problem_key", "same_solution_key"]
+__all__ = ["ROWS_PER_BATCH", "RowKeys", "mathematics", "row_keys", "same_solution_key"]
 
 ROWS_PER_BATCH = 4096
 """Rows whose texts are in memory at a time."""
@@ -75,17 +75,6 @@ def row_keys(pool: Pool, progress: Progress | None = None) -> RowKeys:
     return RowKeys(_numbered(whole), _numbered(asked), turns, signs, lengths)
 
 
-def same_problem_key(problem: str, answer: str | None = None) -> str:
-    """What is asked, and of a multiple choice the right option, or all of them in order where none is known to be.
-
-    >>> same_problem_key("1 + 1 =? (A) 2 (B) 3", "A") == same_problem_key("1 + 1 =? (A) 4 (B) 2", "B")
-    True
-    >>> same_problem_key("Which is even? (A) 2 (B) 3", "A") == same_problem_key("Which is even? (A) 1 (B) 4", "B")
-    False
-    """
-    return _without_options(problem, answer) or _key(problem)
-
-
 def mathematics(text: str) -> str:
     """Numbers, operators and symbols in order; letters are left out.
 
@@ -104,7 +93,15 @@ def _key(text: str) -> str:
 
 
 def _without_options(problem: str, answer: str | None) -> str | None:
-    """The key of a multiple choice; None where the problem is none."""
+    """What a multiple choice asks, with the right option, or all of them in order where none is known to be.
+
+    None where the problem is no multiple choice.
+
+    >>> _without_options("1 + 1 =? (A) 2 (B) 3", "A") == _without_options("1 + 1 =? (A) 4 (B) 2", "B")
+    True
+    >>> _without_options("Even? (A) 2 (B) 3", "A") == _without_options("Even? (A) 1 (B) 4", "B")
+    False
+    """
     stem, options = split_options(problem)
     if not options:
         return None

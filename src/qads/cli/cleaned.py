@@ -37,6 +37,8 @@ def cleaning_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterato
     for what, stage in (("rows", "clean"), ("anchors", "anchors")):
         if (contamination := manifests.get(stage, {}).get("contamination")) is not None:
             yield _contamination_sentence(contamination, what, directory / stage)
+            if n := contamination["evaluation_rejected"]:
+                yield f"Evaluation: {n:,} rows of its sets could not be read, and were not looked for among the {what}."
 
 
 def _contamination_sentence(found: Mapping[str, Any], what: str, where: Path) -> str:

@@ -45,7 +45,7 @@ Solutions = Annotated[
 def settings_from_flags(dedup: str | None, against: list[str] | None, solutions: str | None) -> list[str]:
     """The settings that the options stand for, as `--set` takes them."""
     found: list[str] = []
-    if dedup is not None and (dedup != "off" or not against):
+    if dedup is not None:
         found.append(f"clean.duplicates={json.dumps(_LEVELS[dedup])}")
     if against:
         found.append(f"clean.against={json.dumps(against)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def mix_recipe(
 def _read_locations(recipe: Recipe) -> list[str]:
     """What is read; of a run directory the folder stands for its files."""
     places = [place for part in recipe.parts.values() for place in (*part.pool, *filter(None, [part.selection]))]
-    return [place for place in places if not (Path(place).expanduser() / "select").is_dir()]
+    return [place for place in places if not (Path(os.path.expanduser(place)) / "select").is_dir()]
 
 
 def _show(mixture: Mixture, terminal: Terminal) -> None:

@@ -7,6 +7,7 @@ anything else for what `load_pool` reads.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from qads.datasets import expand_sources, load_pool, source_identity
 from qads.errors import PoolError
@@ -88,7 +90,7 @@ def load_evaluation(sources: Sequence[str], *, progress: Progress | None = None)
     """
     if not sources:
         raise PoolError("load_evaluation: no evaluation set given.")
-    loaded = [_load(_resolve(word), progress) for word in sources]
+    loaded = [_load(file, progress) for file in _files(sources)]
     counts = Counter(name for pool in loaded for name in pool.strings("id"))
     tables = [_with_unique_ids(pool, counts) if len(loaded) > 1 else pool.table for pool in loaded]
     return Pool(pa.concat_tables(tables), rejected=tuple(row for pool in loaded for row in pool.rejected))
@@ -109,15 +111,41 @@ def evaluation_contents(sources: Sequence[str]) -> dict[str, str]:
     Raises:
         PoolError: as `load_evaluation`, of what can be told without reading.
     """
-    contents: dict[str, str] = {}
-    for found in map(_resolve, sources):
-        for file in expand_sources(list(found.locations)):
-            contents[f"{found.name}: {file.location}" if found.name else file.name] = source_identity(file.location)
-    return contents
+    return {
+        f"{file.set_name}: {file.name}" if file.set_name else file.name: source_identity(file.location)
+        for file in _files(sources)
+    }
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file of an evaluation set."""
+
+    location: str
+    name: str
+    """Tells it from all other files that were given."""
+    set_name: str | None
+    """What all its rows are to be called; None leaves them their own, or the file's."""
+
+
+def _files(sources: Sequence[str]) -> list[_File]:
+    """The files that the words stand for; of one that comes again under the same name the first."""
+    found = list(map(_resolve, sources))
+    names = {file.location: file.name for file in expand_sources([place for each in found for place in each.locations])}
+    files = [
+        _File(file.location, names.get(file.location, file.name), each.name)
+        for each in found
+        for file in expand_sources(list(each.locations))
+    ]
+    return list({(_place(file.location), file.set_name): file for file in reversed(files)}.values())[::-1]
+
+
+def _place(location: str) -> str:
+    return location if location.startswith("hf://") else os.path.realpath(location)
 
 
 def _resolve(word: str) -> _Set:
-    if Path(word).expanduser().exists():
+    if Path(os.path.expanduser(word)).exists():
         return _Set(locations=(word,), name=None)
     if named := _NAMED.fullmatch(word):
         return replace(_resolve(named["location"]), name=named["name"])
@@ -136,11 +164,15 @@ def _resolve(word: str) -> _Set:
     return _Set(locations=benchmark.locations, name=known)
 
 
-def _load(found: _Set, progress: Progress | None) -> Pool:
-    pool = load_pool(found.locations, require_solution=False, progress=progress)
-    if found.name is None:
-        return pool
-    column = pa.array([found.name] * len(pool), pa.large_string())
+def _load(file: _File, progress: Progress | None) -> Pool:
+    pool = load_pool(file.location, require_solution=False, progress=progress)
+    own = pool.table["source"]
+    if file.set_name is None:
+        (alone,) = expand_sources([file.location])
+        named = pc.call_function("if_else", [pc.call_function("equal", [own, alone.name]), file.name, own])
+    else:
+        named = pa.array([file.set_name] * len(pool))
+    column = named.cast(pa.large_string())
     return Pool(pool.table.set_column(pool.table.column_names.index("source"), "source", column), pool.rejected)
 
 

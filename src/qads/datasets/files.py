@@ -100,7 +100,7 @@ def source_identity(location: str) -> str:
     if location == "-" or location.startswith("hf://"):
         return location
     try:
-        with Path(location).expanduser().open("rb") as file:
+        with Path(os.path.expanduser(location)).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise unreadable(location, error) from error
@@ -127,7 +127,7 @@ def _expand_path(source: str) -> list[str]:
 
 
 def _paths(source: str) -> list[str]:
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_dir():
         found = sorted(str(p) for p in _files_under(path) if _known_format(p) is not None)
         if not found:

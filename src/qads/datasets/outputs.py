@@ -49,7 +49,7 @@ def refuse_own_output(sources: Iterable[str], outputs: Iterable[Path], folders: 
 
 def _would_match(source: str, output: Path) -> bool:
     """Whether a folder or pattern would have a file of that name among its own."""
-    place = Path(source).expanduser()
+    place = Path(os.path.expanduser(source))
     if place.is_dir():
         return Path(os.path.realpath(output)).is_relative_to(os.path.realpath(place))
     if place.exists() or not glob.has_magic(source):

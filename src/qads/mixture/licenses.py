@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def _licenses_of_rows(pool: Pool) -> dict[str, str]:
 
 def _licenses_of_files(sources: Sequence[str]) -> dict[str, str | None]:
     """Name of a file -> licence of the card beside it."""
-    paths = [source for source in sources if not Path(source).expanduser().joinpath("select").is_dir()]
+    paths = [source for source in sources if not Path(os.path.expanduser(source)).joinpath("select").is_dir()]
     return {file.name: _license_of_card(file) for file in (expand_sources(paths) if paths else [])}
 
 

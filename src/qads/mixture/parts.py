@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +76,9 @@ def load_part(name: str, settings: Part, recipe: Recipe, progress: Progress | No
     if settings.selection is None:
         pool, inputs = _read_files(settings, settings.pool, progress)
         found = _Rows(pool, np.full(len(pool), np.nan), np.full(len(pool), -1, np.int64), len(pool), inputs)
-    elif Path(settings.selection).expanduser().is_dir():
+    elif Path(os.path.expanduser(settings.selection)).is_dir():
         _refuse_settings_of_files(name, settings)
-        found = _read_run(Path(settings.selection).expanduser())
+        found = _read_run(Path(os.path.expanduser(settings.selection)))
     else:
         found = _read_selected_file(settings, progress)
     files = settings.pool or ((settings.selection,) if settings.selection else ())

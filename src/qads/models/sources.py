@@ -96,7 +96,7 @@ def find_model(name: str, *, revision: str | None = None) -> ModelSource:
     """
     if name in ALIASES:
         return _find_alias(name, ALIASES[name], revision)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_dir():
         return ModelSource(name, str(path), _identify_folder(name, path))
     if path.exists():
@@ -112,7 +112,7 @@ def find_tokenizer(name: str, *, revision: str | None = None) -> ModelSource:
     Raises:
         ModelError: it is nowhere to be found.
     """
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if name in ALIASES or not folder.is_dir():
         return find_model(name, revision=revision)
     names = {path.relative_to(folder).as_posix(): path for path in _files_under(folder)}

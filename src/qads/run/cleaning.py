@@ -54,7 +54,7 @@ def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
         "dropped": dict(Counter(dropped["reason"].to_pylist())),
         "dropped_by_source": _by_source(pool, dropped),
         **_solution_facts(found),
-        **contamination_facts(contamination, config),
+        **contamination_facts(contamination, config, context.evaluation),
         **facts,
         "pool_fingerprint": cleaned.fingerprint,
     }

@@ -108,9 +108,11 @@ def evidence(found: ContaminationReport) -> pa.Table:
     return pa.table({name: pa.array(values, kinds.get(name, pa.large_string())) for name, values in columns.items()})
 
 
-def contamination_facts(found: ContaminationReport | None, config: CleanConfig | None) -> dict[str, Any]:
+def contamination_facts(
+    found: ContaminationReport | None, config: CleanConfig | None, evaluation: Pool | None
+) -> dict[str, Any]:
     """What a manifest says of it; null where no evaluation set was given."""
-    if found is None or config is None:
+    if found is None or config is None or evaluation is None:
         return {"contamination": None}
     by_set: dict[str, Counter[str]] = {name: Counter() for name in found.n_evaluation}
     for (_, against, kind), n in found.counts.items():
@@ -120,6 +122,7 @@ def contamination_facts(found: ContaminationReport | None, config: CleanConfig |
             "action": config.on_contamination,
             "rows": len(found.rows),
             "evaluation_rows": dict(found.n_evaluation),
+            "evaluation_rejected": len(evaluation.rejected),
             "rows_by_set": {name: dict(counts) for name, counts in by_set.items()},
         }
     }

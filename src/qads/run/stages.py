@@ -87,7 +87,7 @@ def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
     contaminated: Facts = {}
     if own is not None and own.contamination is not None:
         write_table(evidence(own.contamination), stage.path / "contaminated.parquet")
-        contaminated = contamination_facts(own.contamination, context.config.clean)
+        contaminated = contamination_facts(own.contamination, context.config.clean, context.evaluation)
     candidates = np.empty(0, np.int64)
     if (quality := context.config.quality) is not None:
         candidates = stratified_sample(context.pool, quality.sample, exclude=chosen, seed=context.config.seed)
