@@ -43,6 +43,13 @@ def test_a_sample_depends_on_its_seed_and_leaves_out_what_it_must():
     assert not set(qads.stratified_sample(pool, 60, exclude=range(20)).tolist()) & set(range(20))
 
 
+@given(sizes=SIZES, n=st.integers(1, 120), more=st.integers(1, 60), seed=st.integers(0, 5))
+def test_a_larger_sample_holds_the_smaller_one(sizes: dict[str, int], n: int, more: int, seed: int):
+    pool = pool_of(sizes)
+    small, large = (qads.stratified_sample(pool, k, exclude=range(3), seed=seed) for k in (n, n + more))
+    assert set(small.tolist()) <= set(large.tolist())
+
+
 @given(sizes=SIZES, n=st.integers(1, 40))
 def test_anchors_are_balanced_over_the_sources_and_distinct(sizes: dict[str, int], n: int):
     pool = pool_of(sizes)

@@ -53,6 +53,8 @@ def stratified_sample(
 ) -> Int[np.ndarray, " k"]:
     """Rows drawn evenly over the sources: each gives the same number, small ones all they have.
 
+    A larger draw of the same seed holds every row of a smaller one, so that what was scored for it is of use again.
+
     Returns:
         Positions in the pool, ascending; `n_rows` of them, or all there are.
     """
@@ -60,7 +62,7 @@ def stratified_sample(
     out = set(exclude)
     groups = [np.array([i for i in rows if i not in out], np.int64) for rows in pool.rows_by_source().values()]
     shares = _even_shares([len(rows) for rows in groups], n_rows)
-    drawn = [rng.choice(rows, share, replace=False) for rows, share in zip(groups, shares, strict=True)]
+    drawn = [rng.permutation(rows)[:share] for rows, share in zip(groups, shares, strict=True)]
     return np.sort(np.concatenate(drawn))
 
 
