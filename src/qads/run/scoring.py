@@ -176,7 +176,8 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     real = np.empty(0, np.int64)
     predicted = _predicted(context, stage)
     if predicted is not None:
-        quality, low, high, reasons = predicted.quality, predicted.low, predicted.high, dict(predicted.reasons)
+        quality, low, high = (np.array(part) for part in (predicted.quality, predicted.low, predicted.high))
+        reasons = dict(predicted.reasons)
     if not isinstance(context.config.quality.scorer, SavedScorer):
         labels = _Labels(context)
         write_table(labels.table(), stage.path / "quality_real.parquet")
