@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qads.cli.cleaned import cleaning_sentences
+from qads.cli.scored import quality_sentences
 from qads.pool import Progress as ProgressCallback
 from qads.pool import to_json
 
@@ -113,8 +114,8 @@ class Terminal:
             self.line(sentence)
         if "model_seconds" in manifests.get("influence", {}):
             self.line(_cost_sentence(manifests["influence"]))
-        if "quality" in manifests:
-            self.line(_agreement_sentence(manifests["quality"]))
+        for sentence in quality_sentences(manifests, result.directory):
+            self.line(sentence)
         if "select" in manifests:
             total, picked = manifests.get("clean", pool)["sources"], manifests["select"]["sources"]
             rows = [(name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()]
@@ -268,18 +269,6 @@ def _cost_sentence(manifest: Mapping[str, Any]) -> str:
         peak = _shown(manifest["matmul_peak"] / 1e9)
         spent += f": {manifest['utilisation']:.0%} of what matrix products alone reach here ({peak} GFLOP/s)"
     return f"{spent}."
-
-
-def _agreement_sentence(manifest: Mapping[str, Any]) -> str:
-    found = manifest["agreement"]
-    if found is None:
-        return f"Quality: all {manifest['real']} rows really scored."
-    low, high = _shown(found["pearson_low"]), _shown(found["pearson_high"])
-    return (
-        f"Quality: {manifest['real']} rows really scored, {manifest['predicted']} predicted. Prediction "
-        f"against real, out of fold: r = {_shown(found['pearson'])} [{low}, {high}]; within sources "
-        f"{_shown(found['within_source'])}; a source's mean alone gives {_shown(found['source_mean'])}."
-    )
 
 
 def _shown(value: object) -> str:

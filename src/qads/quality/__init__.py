@@ -10,7 +10,16 @@ from qads.quality.likelihoods import AnswerLikelihoods
 from qads.quality.oneshot import OneShotInfluence
 from qads.quality.plan import choose_anchors, stratified_sample
 from qads.quality.rounds import stopping_outcomes
-from qads.quality.scorer import FittedScorer, RidgeScorer
+from qads.quality.scorers import (
+    FittedScorer,
+    MadeFor,
+    Prediction,
+    ProbeScorer,
+    RetrievalScorer,
+    Scorer,
+    load_scorer,
+)
+from qads.quality.scorers.base import Difference
 from qads.quality.stopping import EveryAnchor, Stopping, UntilRankStable, UntilStandardError
 
 __all__ = [
@@ -19,20 +28,26 @@ __all__ = [
     "AnswerLikelihoods",
     "CompletionsEngine",
     "Cost",
+    "Difference",
     "Engine",
     "EveryAnchor",
     "FittedScorer",
     "Influence",
     "LocalEngine",
+    "MadeFor",
     "OneShotInfluence",
     "OpenEngine",
-    "RidgeScorer",
+    "Prediction",
+    "ProbeScorer",
+    "RetrievalScorer",
     "SGLangEngine",
+    "Scorer",
     "Stopping",
     "UntilRankStable",
     "UntilStandardError",
     "check_known",
     "choose_anchors",
+    "load_scorer",
     "stopping_outcomes",
     "stratified_sample",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +16,11 @@ import pyarrow.parquet as pq
 from qads.config import RunConfig
 from qads.datasets import atomic_path, load_pool
 from qads.errors import AlignmentError
-from qads.pool import Pool, Progress
+from qads.pool import Pool, Progress, to_json
 from qads.run.directory import StageDirectory
 from qads.run.evaluation import OwnAnchors, read_evaluation
 from qads.run.limits import NamedFiles
+from qads.run.plan import method_identity
 from qads.run.reuse import ReusedRun
 
 __all__ = ["Facts", "StageContext", "read_pool", "write_array", "write_table"]
@@ -70,6 +72,11 @@ class StageContext:
         if len(vectors) != len(self.pool):
             raise AlignmentError(f"embeddings have {len(vectors)} rows but the pool {len(self.pool)}: --redo embed")
         return vectors
+
+    @property
+    def embedding_identity(self) -> dict[str, Any]:
+        """What made them."""
+        return json.loads(to_json(method_identity(self.config.embedding, self.config)))
 
     @cached_property
     def anchors(self) -> Pool:
