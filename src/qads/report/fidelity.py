@@ -7,16 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from qads.datasets import atomic_path
+from qads.errors import CorruptError, InputError
 from qads.kernels.correlation import centred
 from qads.quality.fidelity import CurvePoint, Estimate, FidelityReport, HeldOut
 from qads.report.curves import Axis, axis_over
+from qads.report.evidence import FinishedRun
 from qads.report.page import digits_for, number, render_page
 from qads.report.passages import Passage, line
+from qads.run import read_json
 
-__all__ = ["STATISTICS", "render_fidelity", "write_fidelity"]
+__all__ = ["STATISTICS", "read_fidelity", "render_fidelity", "write_fidelity"]
 
 STATISTICS = {
     "pearson": ("Pearson’s r", None),
@@ -84,17 +89,32 @@ class LearningCurve:
     series: tuple[Series, ...]
 
 
-def write_fidelity(directory: Path, report: FidelityReport, held_out: HeldOut, *, about: str) -> Path:
-    """Write `fidelity.html`; the same report and rows, the same bytes.
+def read_fidelity(run: FinishedRun) -> tuple[FidelityReport, HeldOut] | None:
+    """What the run measured of its scorer, and the rows; None where it predicted nothing, or had too few rows to say.
+
+    Raises:
+        CorruptError: the files are not what a run writes.
+    """
+    folder = run.root / "scorer"
+    raw = read_json(folder / "fidelity.json") if "scorer" in run.manifests else None
+    if raw is None:
+        return None
+    try:
+        return FidelityReport.from_json(raw), HeldOut.from_table(pq.read_table(folder / "held_out.parquet"))
+    except (InputError, OSError, pa.ArrowException) as error:
+        raise CorruptError(f"{folder}: {error}") from error
+
+
+def write_fidelity(path: Path, report: FidelityReport, held_out: HeldOut, *, about: str) -> Path:
+    """Write the page; the same report and rows, the same bytes.
 
     Args:
-        directory: made if it is not there.
+        path: of the page; its folder is made if it is not there.
         report: of the scorer.
         held_out: the rows that it was judged on.
         about: what rows they are, in a sentence.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "fidelity.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(render_fidelity(report, held_out, about=about), encoding="utf-8", newline="\n")
     return path

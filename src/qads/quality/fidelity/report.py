@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from qads.errors import InputError
+from qads.pool import to_json
 from qads.quality.fidelity.estimates import Estimate, Number
 from qads.quality.fidelity.verdicts import Fidelity
 
@@ -75,8 +77,8 @@ class FidelityReport:
     """Rows that have no number, by reason."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, to be written by `to_json`, which makes null of NaN."""
-        return dataclasses.asdict(self)
+        """Plain values as JSON has them: null in the place of NaN."""
+        return json.loads(to_json(dataclasses.asdict(self)))
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> FidelityReport:
