@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qads.pool import Pool, Row, Selection
     from qads.prompts import ChatTemplate, ExemplarTemplate
     from qads.quality import (
+        AnchorGroups,
         AnswerLikelihoods,
         CompletionsEngine,
         EveryAnchor,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         OneShotInfluence,
         RidgeScorer,
         SGLangEngine,
+        StyleControl,
         UntilRankStable,
         UntilStandardError,
         choose_anchors,
@@ -92,6 +94,7 @@ _HOMES = {
     "qads.pool": ("Pool", "Row", "Selection"),
     "qads.prompts": ("ChatTemplate", "ExemplarTemplate"),
     "qads.quality": (
+        "AnchorGroups",
         "AnswerLikelihoods",
         "CompletionsEngine",
         "EveryAnchor",
@@ -101,6 +104,7 @@ _HOMES = {
         "OneShotInfluence",
         "RidgeScorer",
         "SGLangEngine",
+        "StyleControl",
         "UntilRankStable",
         "UntilStandardError",
         "choose_anchors",
@@ -136,6 +140,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "D4",
     "AnalysisSettings",
+    "AnchorGroups",
     "AnswerLikelihoods",
     "ChatTemplate",
     "CompletionsEngine",
@@ -184,6 +189,7 @@ __all__ = [
     "SentenceEmbedder",
     "SourceAnalysis",
     "StratifiedRandom",
+    "StyleControl",
     "TokenBudget",
     "TopQuality",
     "UntilRankStable",

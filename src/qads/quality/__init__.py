@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qads.kernels.cost import Cost
+from qads.quality.anchor_groups import AnchorGroups, Cell
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
 from qads.quality.known import check_known
@@ -12,11 +13,14 @@ from qads.quality.plan import choose_anchors, stratified_sample
 from qads.quality.rounds import stopping_outcomes
 from qads.quality.scorer import FittedScorer, RidgeScorer
 from qads.quality.stopping import EveryAnchor, Stopping, UntilRankStable, UntilStandardError
+from qads.quality.style import StyleControl
 
 __all__ = [
     "AGGREGATES",
     "Aggregate",
+    "AnchorGroups",
     "AnswerLikelihoods",
+    "Cell",
     "CompletionsEngine",
     "Cost",
     "Engine",
@@ -29,6 +33,7 @@ __all__ = [
     "RidgeScorer",
     "SGLangEngine",
     "Stopping",
+    "StyleControl",
     "UntilRankStable",
     "UntilStandardError",
     "check_known",
