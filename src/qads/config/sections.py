@@ -16,7 +16,7 @@ from qads.datasets.benchmarks import evaluation_locations
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
-from qads.quality import AnswerLikelihoods, OneShotInfluence, RidgeScorer
+from qads.quality import Aggregate, AnswerLikelihoods, OneShotInfluence, RidgeScorer, StyleControl
 from qads.selection import Deita, KCenterGreedy, Selector, TopQuality
 
 __all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "QualityConfig", "RunConfig"]
@@ -81,6 +81,8 @@ class QualityConfig:
     """Rows that are really scored, drawn evenly over the sources; the whole pool if it is not larger."""
     influence: OneShotInfluence = field(default_factory=OneShotInfluence)
     """How they are scored."""
+    style: StyleControl | None = None
+    """What a row gives beyond others of its style; null counts what its style gives as its own."""
     scorer: RidgeScorer = field(default_factory=RidgeScorer)
     """What predicts the others."""
 
@@ -89,6 +91,11 @@ class QualityConfig:
     def __post_init__(self) -> None:
         if self.sample < 10:
             raise InputError(f"quality.sample is {self.sample}; the scorer needs 10 scored rows at least.")
+
+    @property
+    def aggregate(self) -> Aggregate:
+        """What quality is made of gains by."""
+        return self.influence.aggregate if self.style is None else self.style.aggregate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +151,8 @@ class RunConfig:
                 f"selection.kind is {self.selection.kind!r}, but quality is null (--no-quality): there is none to rank "
                 "by. Take another kind (kcenter, random), or let quality be measured."
             )
+        if self.quality is not None and self.quality.style is not None:
+            self._check_signs(self.quality.aggregate)
         self._check_selection()
 
     @property
@@ -182,6 +191,14 @@ class RunConfig:
             model=scorer.model, revision=scorer.revision, dtype=scorer.dtype, engine=scorer.engine,
             template=scorer.template, max_length=scorer.max_length,
         )  # fmt: skip
+
+    def _check_signs(self, aggregate: Aggregate) -> None:
+        """Half of what is compared with its style is below 0."""
+        if aggregate in ("mean_gain", "relative") and getattr(self.selection, "scale", None) == "none":
+            raise ConfigError(
+                "selection.scale is 'none', but with quality.style about half of the qualities are negative, which "
+                "such a scale cannot take. Take scale: rank (the default) or minmax."
+            )
 
     def _check_selection(self) -> None:
         """Refuse now what the selector would refuse after hours of embedding and scoring."""

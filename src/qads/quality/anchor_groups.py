@@ -7,6 +7,8 @@ others. Beside the means stands the share of the variance of the rows' gains tha
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ from jaxtyping import Float, Int
 
 from qads.errors import AlignmentError
 from qads.kernels.correlation import share_between
+from qads.pool import to_json
 from qads.quality.influence import Influence
 from qads.quality.partial import group_codes
 
@@ -101,9 +104,13 @@ class AnchorGroups:
         """The mean gain farthest from 0, on any group."""
         return max((abs(c.gain) for row in self.cells for c in row if np.isfinite(c.gain)), default=0.0)
 
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for JSON, in which NaN is null."""
+        return json.loads(to_json(dataclasses.asdict(self)))
+
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> AnchorGroups:
-        """The table that `dataclasses.asdict` and JSON made a mapping of; null is NaN again."""
+        """What `as_json` gave."""
         return cls(
             sources=tuple(found["sources"]),
             groups=tuple(found["groups"]),

@@ -185,7 +185,8 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
         return {"quality": {"influence": method}, **_foreign_code(config)}
     if name == "quality" and quality is not None:
         aggregate = {"aggregate": quality.influence.aggregate}
-        return {"quality": {"influence": aggregate, "scorer": dataclasses.asdict(quality.scorer)}}
+        style = {} if quality.style is None else {"style": dataclasses.asdict(quality.style)}
+        return {"quality": {"influence": aggregate, "scorer": dataclasses.asdict(quality.scorer), **style}}
     return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
 
 

@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qads.datasets import atomic_path, load_pool
 from qads.embed import Embeddings
 from qads.errors import InputError
 from qads.pool import Pool
-from qads.quality import Cost, Influence, choose_anchors, stopping_outcomes, stratified_sample
+from qads.quality import Cost, choose_anchors, stopping_outcomes, stratified_sample
 from qads.run.cleaning import run_clean
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory, write_json
 from qads.run.evaluation import contamination_facts, evidence
+from qads.run.labels import Labels
 from qads.run.selecting import run_given, run_likelihoods, run_mixture, run_select, run_targets, run_tokens
 
 __all__ = ["STAGE_FUNCTIONS"]
@@ -152,43 +152,32 @@ def _cost_facts(cost: Cost) -> Facts:
 def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     """Real quality of the sample -> quality_real.parquet; predicted of the rest -> quality.parquet, quality.npy."""
     assert context.config.quality is not None
-    sample = context.pool.take(context.candidates)
-    labels = _write_real_quality(context, stage, sample)
-    scored = context.candidates[np.isfinite(labels)]
+    labels = Labels(context)
+    write_table(labels.table(), stage.path / "quality_real.parquet")
+    write_json(stage.path / "anchor_groups.json", labels.anchor_groups.as_json())
+    known = np.isfinite(labels.quality)
+    scored = context.candidates[known]
     quality, facts = np.zeros(len(context.pool), np.float32), {"penalty": None, "agreement": None}
     if len(scored) < len(quality):  # Else there is nothing to predict.
-        fitted = context.config.quality.scorer.fit(sample, labels, embeddings=context.embeddings[context.candidates])
+        fitted = context.config.quality.scorer.fit(
+            labels.rows, labels.quality, embeddings=context.embeddings[context.candidates]
+        )
         quality = fitted.predict(context.pool, context.embeddings)
         facts = {"penalty": fitted.penalty, "agreement": _finite(dataclasses.asdict(fitted.agreement))}
-    quality[scored] = labels[np.isfinite(labels)]
+    quality[scored] = labels.quality[known]
     origin = np.full(len(quality), "predicted", dtype=object)
     origin[scored] = "real"
     table = pa.table({"id": context.pool.table["id"], "quality": quality, "origin": pa.array(origin, pa.string())})
     write_table(table, stage.path / "quality.parquet")
     write_array(quality, stage.path / "quality.npy")
     write_json(stage.path / "agreement.json", facts["agreement"])
-    return {"rows": len(quality), "real": len(scored), "predicted": len(quality) - len(scored), **facts}
-
-
-def _write_real_quality(context: StageContext, stage: StageDirectory, sample: Pool) -> np.ndarray:
-    """Quality of every scored row, by the aggregate that is asked for; NaN where no anchor could score it."""
-    assert context.config.quality is not None
-    method = context.config.quality.influence
-    aggregate = method.aggregate
-    found = Influence.from_table(pq.read_table(context.stages["influence"].path / "influence.parquet"))
-    quality = found.quality(aggregate)
-    summary = {
-        "candidate": pa.array(found.candidate_ids),
-        "source": pa.array(sample.strings("source")),
-        "quality": pa.array(quality, mask=np.isnan(quality)),
-        "standard_error": pa.array(se := found.standard_error(aggregate), mask=np.isnan(se)),
-        "anchors_scored": pa.array(found.n_scored),
-        "stopped": pa.array(stopping_outcomes(method.stopping, found, aggregate), pa.string()),
+    return {
+        "rows": len(quality),
+        "real": len(scored),
+        "predicted": len(quality) - len(scored),
+        "style": labels.style_facts(),
+        **facts,
     }
-    groups = found.by_group(aggregate)
-    summary |= {f"quality on {name}": pa.array(q, mask=np.isnan(q)) for name, q in groups.items()}
-    write_table(pa.table(summary), stage.path / "quality_real.parquet")
-    return quality
 
 
 STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
