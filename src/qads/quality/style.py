@@ -6,7 +6,9 @@ that is written so would have shown the same. With S(i) the rows of i's style wh
     g'_ij = g_ij − mean of g_kj over k ∈ S(i)          nats a token
 
 is what is i's own. It is a mean over *other* rows, so that a row is not compared with itself, and over pairs that were
-scored. What S(i) holds is noisy too: with k mates the variance of g' is 1 + 1/k of that of g inside the style.
+scored. What S(i) holds is noisy too: with k mates the variance of g' is 1 + 1/k of that of g inside the style. Anchors
+differ little in g', since a row is compared on the same ones; so where a stopping rule left some out, the plain mean
+over the others compares, and needs no estimate of what the others would be.
 
 Quality is then an aggregate of g' as it was one of g, and by default its mean: mean_j g'_ij is the part of the mean
 gain that lies within the style, negative for about half of the rows. The positive part, which serves for plain gains
@@ -100,8 +102,9 @@ class StyleControl:
 
         Returns:
             The scores less the mean gain of the mates. A pair has none where it had none, or where fewer than
-            `min_mates` rows of the style and of another problem were scored on the anchor. It cannot be extended:
-            what `known` takes are plain scores.
+            `min_mates` rows of the style and of another problem were scored on the anchor. Pairs that a stopping rule
+            left out are no longer pending: quality is the mean over those that a row was scored on. It cannot be
+            extended: what `known` takes are plain scores.
 
         Raises:
             AlignmentError: the scores are of other rows.
@@ -114,7 +117,7 @@ class StyleControl:
             )
         codes = group_codes(tuple(self.styles(candidates) if styles is None else styles))
         given = _mates_mean(found.gains, codes, group_codes(tuple(candidates.problem_keys)), self.min_mates)
-        return replace(found, one_shot=found.one_shot - given, origin=None)
+        return replace(found, one_shot=found.one_shot - given, left_out=None, origin=None)
 
 
 def _mates_mean(
