@@ -1,0 +1,99 @@
+"""What a causal language model makes of a row in one forward pass: states of chosen layers, and its likelihoods.
+
+Of every layer the mean state over the answer's tokens and the state of its last token, [h] each; of every token of the
+text its log-probability given those before it. Rows run in padded batches of near lengths. Inputs are checked by the
+caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from qads.kernels.head import AnswerHead
+from qads.kernels.target import TokenTarget
+
+__all__ = ["RowReading", "RowStates", "batches_by_length", "layers_at", "padded"]
+
+
+@dataclass(frozen=True, eq=False)
+class RowReading:
+    """What was read of one row."""
+
+    mean: Float[np.ndarray, "l h"]
+    """Mean state over the answer's tokens, a row for each layer."""
+    last: Float[np.ndarray, "l h"]
+    """State of the answer's last token."""
+    log_probs: Float[np.ndarray, " t"]
+    """Of every token but the first, nats."""
+
+
+class RowStates:
+    """Reads rows with one model.
+
+    Args:
+        model: a causal LM of transformers, in evaluation mode.
+        layers: which hidden states: 0 is the embedding, the last what the head reads.
+        max_tokens_per_batch: padded tokens in one forward pass; a longer row goes alone.
+    """
+
+    def __init__(self, model: Any, *, layers: Sequence[int], max_tokens_per_batch: int) -> None:
+        self._model, self._layers, self._max_tokens = model, tuple(layers), max_tokens_per_batch
+        self._head = AnswerHead(model)
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[TokenTarget]) -> list[RowReading]:
+        """Read every text, of two tokens at least."""
+        found: list[Any] = [None] * len(texts)
+        for batch in batches_by_length([len(text.ids) for text in texts], self._max_tokens):
+            ids, mask = padded([texts[i].ids for i in batch])
+            states = self._model.base_model(
+                input_ids=ids.to(self._model.device),
+                attention_mask=mask.to(self._model.device),
+                use_cache=False,
+                output_hidden_states=True,
+            ).hidden_states
+            for place, i in enumerate(batch):
+                found[i] = self._reading([states[layer][place] for layer in self._layers], states[-1][place], texts[i])
+        return found
+
+    def _reading(self, layers: Sequence[torch.Tensor], final: torch.Tensor, text: TokenTarget) -> RowReading:
+        start, end = text.answer_start, text.answer_end
+        answers = torch.stack([layer[start:end].float() for layer in layers])
+        following = torch.tensor(text.ids[1:], device=final.device)
+        return RowReading(
+            answers.mean(1).cpu().numpy(),
+            answers[:, -1].cpu().numpy(),
+            self._head.log_probs(final[: len(following)], following).cpu().numpy(),
+        )
+
+
+def layers_at(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
+    """The hidden states at shares of a model's depth, 0 the embedding and 1 the last layer; each once, in order."""
+    return tuple(sorted({round(depth * n_layers) for depth in depths}))
+
+
+def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Positions in batches of near lengths, longest first, each at most `max_tokens` when padded (one row at least)."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > max_tokens:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
+
+
+def padded(texts: Sequence[Sequence[int]]) -> tuple[Int[torch.Tensor, "b t"], Int[torch.Tensor, "b t"]]:
+    """Token ids and mask, padded on the right."""
+    length = max(map(len, texts))
+    ids = torch.zeros((len(texts), length), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = torch.tensor(text)
+        mask[row, : len(text)] = 1
+    return ids, mask

@@ -1,0 +1,56 @@
+"""Scorers: they predict quality from what is cheap to know of a row, fitted on rows that were really scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from qads.errors import CorruptError
+from qads.quality.scorers.base import FittedScorer, MadeFor, Prediction, read_folder
+from qads.quality.scorers.calibration import Calibration
+from qads.quality.scorers.probe import FittedProbe, ProbeScorer
+from qads.quality.scorers.retrieval import FittedRetrieval, RetrievalScorer
+from qads.quality.scorers.validation import HeldOut
+
+__all__ = [
+    "FittedProbe",
+    "FittedRetrieval",
+    "FittedScorer",
+    "HeldOut",
+    "MadeFor",
+    "Prediction",
+    "ProbeScorer",
+    "RetrievalScorer",
+    "Scorer",
+    "load_scorer",
+]
+
+Scorer = ProbeScorer | RetrievalScorer
+"""Every scorer; a configuration picks one by `kind`."""
+
+_KINDS: dict[str, tuple[Any, Callable[..., FittedScorer]]] = {
+    "probe": (ProbeScorer, FittedProbe.load),
+    "retrieval": (RetrievalScorer, FittedRetrieval.load),
+}
+
+
+def load_scorer(folder: str | Path) -> FittedScorer:
+    """The scorer that `FittedScorer.save` kept in a folder.
+
+    Raises:
+        InputError: there is no scorer.
+        CorruptError: its files are damaged or of another version.
+    """
+    path = Path(folder)
+    numbers, arrays = read_folder(path)
+    try:
+        method_class, load = _KINDS[numbers["kind"]]
+        method = TypeAdapter(method_class).validate_python(numbers["method"])
+        made_for = MadeFor(**numbers["made_for"] | {"sources": tuple(numbers["made_for"]["sources"])})
+        calibration = Calibration.from_json(numbers["calibration"])
+        return load(method, numbers, arrays, made_for=made_for, calibration=calibration)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptError(f"{path}: its scorer cannot be read ({error!r}). Fit it again.") from error

@@ -1,0 +1,323 @@
+"""A probe: what the model that defines the influence makes of a row, in one forward pass, mapped to its quality.
+
+The paper trains a scorer of its own (Ni et al. 2024, arXiv:2404.01067). A probe reads what the model knows already:
+states of several layers, its likelihoods, beside the embedding, source and kind, and what shows on the surface
+(`features.py`); regressors (`regressors.py`) are chosen by nested cross-validation (`validation.py`) and calibrated
+(`calibration.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from qads.cluster import Execution
+from qads.errors import InputError
+from qads.kernels.cost import Cost
+from qads.kernels.trees import Trees
+from qads.models import Dtype
+from qads.pool import Pool, Progress
+from qads.prompts import ChatTemplate, ExemplarTemplate
+from qads.quality.engines import LocalEngine
+from qads.quality.oneshot import OneShotInfluence
+from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Prediction, check_labels
+from qads.quality.scorers.calibration import Calibration, Scale
+from qads.quality.scorers.choosing import choose
+from qads.quality.scorers.features import (
+    READS,
+    Blocks,
+    Reads,
+    Standard,
+    blocks_of,
+    group_names,
+    needs_model,
+    of_rows,
+)
+from qads.quality.scorers.reading import Readings, RowReader
+from qads.quality.scorers.regressors import Boosted, Candidate, Family, KernelMachine
+from qads.quality.scorers.validation import Said, grouped_folds, held_out_of
+
+__all__ = ["FittedProbe", "ProbeScorer"]
+
+_ROWS_AT_A_TIME = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeScorer:
+    """Regression on what one forward pass through the scoring model shows of a row."""
+
+    kind: Literal["probe"] = "probe"
+    """Name of the method in a configuration."""
+    model: str | None = None
+    """Model that reads the rows; None takes the one that defines the influence (alone: smollm2-135m)."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    dtype: Dtype = "auto"
+    """Precision of the model."""
+    template: ExemplarTemplate | ChatTemplate | None = None
+    """How a row becomes text; None takes the template of the influence."""
+    max_length: int | None = None
+    """Context in tokens; None takes the model's."""
+    reads: tuple[Reads, ...] = READS
+    """What of a row is read; without ``likelihood`` and ``states`` no model runs."""
+    depths: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    """Shares of the model's depth at which states are taken."""
+    families: tuple[Family, ...] = ("ridge", "kernel", "boosting")
+    """Regressors to choose from: linear ridge, kernel ridge, boosted trees."""
+    folds: int = 5
+    """Folds of the cross-validation."""
+    seed: int = 0
+    """Seed of the folds."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name, least in (("reads", 1), ("families", 1), ("depths", 1 if "states" in self.reads else 0)):
+            if len(found := getattr(self, name)) < least or len(set(found)) < len(found):
+                raise InputError(f"ProbeScorer: {name} is {list(found)}; it must name one at least, each once.")
+        if self.folds < 2:
+            raise InputError(f"ProbeScorer: folds is {self.folds}; cross-validation needs 2 at least.")
+        if self.seed < 0:
+            raise InputError(f"ProbeScorer: seed is {self.seed}; a seed is 0 or more.")
+        if not all(0 <= depth <= 1 for depth in self.depths):
+            raise InputError(
+                f"ProbeScorer: depths is {list(self.depths)}; each must lie between 0, the embedding, and 1, the last "
+                "layer."
+            )
+
+    @property
+    def reads_model(self) -> bool:
+        """Whether a language model has to read the rows."""
+        return needs_model(self.reads)
+
+    def completed(self, influence: OneShotInfluence | None = None) -> ProbeScorer:
+        """With the model, precision and template of `influence` where none were named."""
+        method = influence or OneShotInfluence()
+        template = self.template or method.template
+        if self.model is not None:
+            return dataclasses.replace(self, template=template)
+        return dataclasses.replace(
+            self, model=method.model, revision=method.revision, dtype=method.dtype, template=template,
+            max_length=self.max_length or method.max_length,
+        )  # fmt: skip
+
+    def fit(
+        self,
+        candidates: Pool,
+        quality: Float[np.ndarray, " k"],
+        *,
+        embeddings: Float[np.ndarray, "k d"] | None = None,
+        groups: Int[np.ndarray, " k"] | None = None,
+        made_for: MadeFor | None = None,
+        execution: Execution | None = None,
+        progress: Progress | None = None,
+    ) -> FittedProbe:
+        """Fit on rows that were really scored.
+
+        Args:
+            candidates: the rows.
+            quality: their real quality; rows of NaN (which could not be scored) are left out.
+            embeddings: their vectors.
+            groups: near duplicates have one number, and never lie in two folds; by default rows of one problem do.
+            made_for: what is known of their origin beside the sources.
+            execution: device and batch size.
+            progress: called with (rows read, rows).
+
+        Raises:
+            AlignmentError: the lengths differ.
+            InputError: fewer than 10 rows have a quality, or what is to be read is missing.
+            ModelError: the model cannot be opened.
+        """
+        execution, method = execution or Execution(), self.completed()
+        if "embedding" in self.reads and embeddings is None:
+            raise InputError(
+                "ProbeScorer: reads has 'embedding', but no embeddings were given. Give embeddings=…, or name in reads "
+                "what is to be read without it."
+            )
+        labelled = check_labels("ProbeScorer", candidates, quality, embeddings=embeddings, groups=groups)
+        readings = method.read(labelled.rows, execution, progress) if self.reads_model else None
+        names = group_names(labelled.rows)
+        blocks = blocks_of(labelled.rows, self.reads, groups=names, embeddings=labelled.embeddings, readings=readings)
+        if readings is not None and any(readings.reasons):
+            labelled, blocks = _without_unread(labelled, blocks, readings)
+        made = dataclasses.replace(
+            made_for or MadeFor(tuple(labelled.rows.sources)), reader=method.reader_identity(execution)
+        )
+        return _Fitting(method, labelled, blocks, len(candidates)).fit(
+            names, made, readings.cost if readings else Cost()
+        )
+
+    def open_reader(self, execution: Execution) -> RowReader:
+        """The model, ready to read rows; of a completed scorer."""
+        assert self.model is not None and self.template is not None
+        return RowReader.open(
+            self.model, self.template, revision=self.revision, dtype=self.dtype, depths=self.depths,
+            max_length=self.max_length, execution=execution,
+        )  # fmt: skip
+
+    def read(self, rows: Pool, execution: Execution, progress: Progress | None = None) -> Readings:
+        """What the model makes of rows."""
+        reader, parts = self.open_reader(execution), list[Readings]()
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            if progress:
+                progress(start, len(rows))
+            parts.append(reader(Pool(rows.table.slice(start, _ROWS_AT_A_TIME))))
+        return Readings.joined(parts)
+
+    def reader_identity(self, execution: Execution) -> dict[str, Any]:
+        """What makes the readings: weights, precision and template; nothing where no model reads."""
+        if not self.reads_model:
+            return {}
+        assert self.model is not None
+        found = LocalEngine().identity(self.model, revision=self.revision, dtype=self.dtype, device=execution.device)
+        return {"model": found["model"], "dtype": found["dtype"], "template": dataclasses.asdict(self.template)}  # type: ignore[arg-type]
+
+
+def _without_unread(
+    labelled: Labelled, blocks: Blocks, readings: Readings
+) -> tuple[Labelled, dict[str, Float[np.ndarray, "n _"]]]:
+    """The rows that the model could read; those that it could score on anchors are nearly always among them."""
+    read = np.flatnonzero([reason is None for reason in readings.reasons])
+    rest = check_labels(
+        "ProbeScorer",
+        labelled.rows.take(read),
+        labelled.quality[read],
+        embeddings=None if labelled.embeddings is None else labelled.embeddings[read],
+        groups=labelled.groups[read],
+    )
+    return dataclasses.replace(rest, places=labelled.places[read]), of_rows(blocks, read)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitting:
+    """Rows and their features, ready for regressors."""
+
+    method: ProbeScorer
+    labelled: Labelled
+    blocks: dict[str, Float[np.ndarray, "n _"]]
+    n_given: int
+    """Candidates, labelled or not."""
+
+    def fit(self, groups: tuple[str, ...], made_for: MadeFor, reading: Cost) -> FittedProbe:
+        real, method = self.labelled.quality, self.method
+        scale, everything = Scale.of(real), np.ones(len(real), np.bool_)
+        fold = grouped_folds(self.labelled.groups, method.folds, method.seed)
+        held_out, calibration = None, Calibration(scale)
+        if len(np.unique(fold)) > 1:
+            held_out, calibration = held_out_of(
+                real, self._fit_and_say, fold=fold, sources=self.labelled.rows.strings("source"), scale=scale
+            )
+            held_out = held_out.spread_out(self.labelled.places, self.n_given)
+        standard, machine, boosted, chosen = self._fitted(everything)
+        return FittedProbe(
+            method=method, groups=groups, standard=standard, machine=machine, boosted=boosted, chosen=chosen,
+            made_for=made_for, calibration=calibration, held_out=held_out, reading=reading,
+        )  # fmt: skip
+
+    def _fitted(self, rows: Bool[np.ndarray, " n"]) -> tuple[Standard, KernelMachine, Boosted | None, Candidate]:
+        """The regressor that is best inside these rows, fitted on them all."""
+        own = of_rows(self.blocks, np.flatnonzero(rows))
+        standard = Standard.of(own)
+        x, y = standard.apply(own), Scale.of(self.labelled.quality).forward(self.labelled.quality[rows])
+        inner = grouped_folds(self.labelled.groups[rows], self.method.folds, self.method.seed)
+        best, best_kernel = choose(x, y, inner, self.method.families)
+        boosted = Boosted.fit(x, y) if best.family == "boosting" else None
+        return standard, KernelMachine.fit(x, y, best_kernel), boosted, best
+
+    def _fit_and_say(self, fit: Bool[np.ndarray, " n"], on: Bool[np.ndarray, " n"]) -> Said:
+        standard, machine, boosted, _ = self._fitted(fit)
+        x = standard.apply(of_rows(self.blocks, np.flatnonzero(on)))
+        return Said((boosted or machine).predict(x), machine.spread(x))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedProbe(FittedScorer):
+    """A probe that was fitted."""
+
+    method: ProbeScorer
+    """Its settings, completed."""
+    groups: tuple[str, ...]
+    """Sources and kinds that were seen; a row of another is predicted by the rest."""
+    standard: Standard
+    machine: KernelMachine
+    """Predicts where it was chosen; says always how far a row is from those that were labelled."""
+    boosted: Boosted | None
+    """Predicts where trees were chosen."""
+    chosen: Candidate
+
+    kind: ClassVar[str] = "probe"
+
+    @property
+    def reads_embeddings(self) -> bool:
+        """Whether rows need their vectors."""
+        return "embedding" in self.method.reads
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Settings, and the regressor that was chosen."""
+        method = self.method
+        return {
+            "kind": "probe", "chosen": str(self.chosen), "reads": list(method.reads),
+            "model": method.model if method.reads_model else None, "labels": len(self.machine.support),
+        }  # fmt: skip
+
+    def reader_now(self, execution: Execution) -> dict[str, Any]:
+        """The model that would read the rows here and now."""
+        return self.method.reader_identity(execution)
+
+    def opened(self, execution: Execution) -> Callable[[Pool, Float[np.ndarray, "n d"] | None], Prediction]:
+        """Ready to predict rows, the model open."""
+        reader = self.method.open_reader(execution) if self.method.reads_model else None
+
+        def predict(pool: Pool, embeddings: Float[np.ndarray, "n d"] | None) -> Prediction:
+            return self._predict(pool, embeddings, reader(pool) if reader else None)
+
+        return predict
+
+    def _predict(
+        self, pool: Pool, embeddings: Float[np.ndarray, "n d"] | None, readings: Readings | None
+    ) -> Prediction:
+        blocks = blocks_of(pool, self.method.reads, groups=self.groups, embeddings=embeddings, readings=readings)
+        unread = {i: reason for i, reason in enumerate(readings.reasons) if reason} if readings else {}
+        read = np.array([i for i in range(len(pool)) if i not in unread], np.int64)
+        quality, bounds = np.full(len(pool), np.nan, np.float32), np.full((len(pool), 2), np.nan, np.float32)
+        if len(read):
+            x = self.standard.apply(of_rows(blocks, read))
+            found = self.calibration.real((self.boosted or self.machine).predict(x))
+            sources = pool.take(read).strings("source")
+            quality[read] = found
+            bounds[read] = self.calibration.bounds(found, spread=self.machine.spread(x), sources=sources)
+        return Prediction(quality, bounds[:, 0], bounds[:, 1], unread, readings.cost if readings else Cost())
+
+    def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What a folder keeps of it."""
+        arrays = {"mean": self.standard.mean, "factor": self.standard.factor, **self.machine.arrays()}
+        if self.boosted is not None:
+            arrays |= {"boosted_mean": self.boosted.mean, "components": self.boosted.components}
+            arrays |= {f"trees_{name}": array for name, array in self.boosted.trees.arrays().items()}
+        numbers = {
+            "method": dataclasses.asdict(self.method), "groups": list(self.groups), "machine": self.machine.numbers(),
+            "chosen": dataclasses.asdict(self.chosen),
+            "trees": None if self.boosted is None else self.boosted.trees.numbers(),
+        }  # fmt: skip
+        return numbers, arrays
+
+    @classmethod
+    def load(
+        cls, method: ProbeScorer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray], **common: Any
+    ) -> FittedProbe:
+        """What `contents` gave."""
+        boosted = None
+        if numbers["trees"] is not None:
+            trees = {name.removeprefix("trees_"): array for name, array in arrays.items() if name.startswith("trees_")}
+            boosted = Boosted(arrays["boosted_mean"], arrays["components"], Trees.load(trees, numbers["trees"]))
+        return cls(
+            method=method, groups=tuple(numbers["groups"]), standard=Standard(arrays["mean"], arrays["factor"]),
+            machine=KernelMachine.load(arrays, numbers["machine"]), boosted=boosted,
+            chosen=Candidate(**numbers["chosen"]), **common,
+        )  # fmt: skip

@@ -1,0 +1,124 @@
+"""Predictions of rows that took no part in fitting, choosing or calibrating: nested cross-validation by groups.
+
+Near duplicates of a row give its quality away, so a group of them lies in one fold whole. A regressor is chosen inside
+the other folds alone, and what it says of a fold is calibrated by the folds beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from sklearn.model_selection import GroupKFold
+
+from qads.quality.scorers.calibration import Calibration, Scale
+
+__all__ = ["HeldOut", "Said", "cross_calibrated", "grouped_folds", "held_out_of", "source_means"]
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What a regressor says of rows, on the scale that it was fitted on."""
+
+    value: Float[np.ndarray, " n"]
+    spread: Float[np.ndarray, " n"]
+    """How far a row is from those fitted on: 1 where it is not, more elsewhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What was predicted of every labelled row by a model that had not seen it; NaN where every model had."""
+
+    predicted: Float[np.ndarray, " n"]
+    low: Float[np.ndarray, " n"]
+    high: Float[np.ndarray, " n"]
+    source_mean: Float[np.ndarray, " n"]
+    """What the mean of the row's source, over the rows fitted on, predicts."""
+    fold: Int[np.ndarray, " n"]
+    """Which model predicted it; −1 for none."""
+
+    def spread_out(self, places: Int[np.ndarray, " k"], n_rows: int) -> HeldOut:
+        """The same among `n_rows` candidates, at `places`."""
+
+        def placed(values: np.ndarray, missing: float) -> np.ndarray:
+            found = np.full(n_rows, missing, values.dtype)
+            found[places] = values
+            return found
+
+        numbers = (placed(values, np.nan) for values in (self.predicted, self.low, self.high, self.source_mean))
+        return HeldOut(*numbers, placed(self.fold, -1))
+
+
+def grouped_folds(groups: Int[np.ndarray, " n"], n_folds: int, seed: int) -> Int[np.ndarray, " n"]:
+    """The fold of every row, whole groups together; fewer folds where there are fewer groups."""
+    n_folds = min(n_folds, len(np.unique(groups)))
+    fold = np.zeros(len(groups), np.int64)
+    if n_folds < 2:
+        return fold
+    splits = GroupKFold(n_folds, shuffle=True, random_state=seed).split(fold, groups=groups)
+    for number, (_, held) in enumerate(splits):
+        fold[held] = number
+    return fold
+
+
+def held_out_of(
+    real: Float[np.ndarray, " n"],
+    fit_and_say: Callable[[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]], Said],
+    *,
+    fold: Int[np.ndarray, " n"],
+    sources: Sequence[str],
+    scale: Scale,
+) -> tuple[HeldOut, Calibration]:
+    """Predict every fold by a model of the others.
+
+    Args:
+        real: measured quality.
+        fit_and_say: given which rows to fit on and which to speak of, fits and speaks.
+        fold: of every row.
+        sources: of the rows.
+        scale: what the regressor is fitted on.
+
+    Returns:
+        The predictions, and the calibration that all of them together give.
+    """
+    value, spread = np.zeros(len(real)), np.ones(len(real))
+    for number in np.unique(fold):
+        held = fold == number
+        said = fit_and_say(~held, held)
+        value[held], spread[held] = said.value, said.spread
+    return cross_calibrated(real, Said(value, spread), fold=fold, sources=sources, scale=scale)
+
+
+def cross_calibrated(
+    real: Float[np.ndarray, " n"], said: Said, *, fold: Int[np.ndarray, " n"], sources: Sequence[str], scale: Scale
+) -> tuple[HeldOut, Calibration]:
+    """Calibrate what was said of each fold by what was said of the others."""
+    names = np.array(sources)
+
+    def calibration(rows: Bool[np.ndarray, " n"]) -> Calibration:
+        spread, of = said.spread[rows], names[rows].tolist()
+        return Calibration.fit(scale, said.value[rows], real[rows], spread=spread, sources=of)
+
+    predicted, bounds = np.full(len(real), np.nan), np.full((len(real), 2), np.nan)
+    for number in np.unique(fold):
+        held = fold == number
+        other = calibration(~held)
+        predicted[held] = other.real(said.value[held])
+        bounds[held] = other.bounds(predicted[held], spread=said.spread[held], sources=names[held].tolist())
+    by_mean = source_means(real, names, fold)
+    held_out = HeldOut(predicted, bounds[:, 0], bounds[:, 1], by_mean, fold)
+    return held_out, calibration(np.ones(len(real), np.bool_))
+
+
+def source_means(
+    real: Float[np.ndarray, " n"], sources: np.ndarray, fold: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """The mean of the row's source over the other folds; of all of them where it is not there."""
+    found = np.empty(len(real))
+    for number in np.unique(fold):
+        held = fold == number
+        means = {name: real[~held & (sources == name)].mean() for name in np.unique(sources[~held])}
+        found[held] = [means.get(name, real[~held].mean()) for name in sources[held]]
+    return found
