@@ -8,7 +8,7 @@ all of them (Spearman 1910 and Brown 1910: 2r / (1 + r)).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from scipy.stats import rankdata
 
 from qads.analyze.resampling import Draw, Interval, draws, interval_of, row_means
 from qads.analyze.scores import RowScores
+from qads.kernels import reliability as kernel
 from qads.kernels.correlation import centred, pearson
 
 __all__ = ["ModelAgreement", "compare_models", "reliability"]
@@ -76,33 +77,13 @@ def compare_models(
 def reliability(scores: RowScores, source_of: Int[np.ndarray, " n"], seed: int) -> float | None:
     """How well the order of rows inside sources is known: 1 is perfectly, 0 not at all; None with one anchor.
 
-    The mean over 20 random halvings of the anchors, each within their groups.
+    From 20 random halvings of the anchors, each within their groups (`kernels/reliability.py`).
     """
     if len(scores.groups) < 2:
         return None
     codes = np.unique(source_of[scores.rows], return_inverse=True)[1]
-    rng = np.random.default_rng(seed)
-    found = [_halves_agree(scores, codes, _half(scores.groups, rng)) for _ in range(_HALVES)]
-    finite = [r for r in found if np.isfinite(r)]
-    if not finite:
-        return None
-    r = float(np.mean(finite))
-    return max(0.0, 2 * r / (1 + r))
-
-
-def _half(groups: Sequence[str], rng: np.random.Generator) -> Float[np.ndarray, " m"]:
-    """1 for about half of the anchors of each group, 0 for the others."""
-    order = rng.permutation(len(groups))
-    by_group = order[np.argsort(np.array(groups)[order], kind="stable")]
-    chosen = np.zeros(len(groups))
-    chosen[by_group[rng.integers(2) :: 2]] = 1
-    return chosen
-
-
-def _halves_agree(scores: RowScores, codes: Codes, half: Float[np.ndarray, " m"]) -> float:
-    a, b = row_means(scores.terms, half), row_means(scores.terms, 1 - half)
-    known = np.isfinite(a) & np.isfinite(b)
-    return _within_pearson(a[known], b[known], codes[known])
+    found = kernel.reliability(scores.terms, codes, kernel.halvings(scores.groups, _HALVES, seed))
+    return max(0.0, found) if np.isfinite(found) else None
 
 
 def _pearson(a: Values, b: Values, codes: Codes) -> float:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import norm
-from scipy.stats import t as student
+
+from qads.kernels.percentiles import expanded_percentiles
 
 __all__ = ["Draw", "Interval", "draws", "interval_of", "row_means"]
 
@@ -76,29 +76,5 @@ def row_means(terms: Float[np.ndarray, "k m"], anchors: Float[np.ndarray, " m"])
 def interval_of(
     value: float, found: Float[np.ndarray, " b"], confidence: float, *, strata: Sequence[Sequence[int]] = ()
 ) -> Interval:
-    """The percentile interval of what the draws gave; draws that gave nothing are left out.
-
-    Percentiles are too narrow where little was drawn from, so they are moved outward, as the t distribution is wider
-    than the normal and as n/(n − 1) is more than 1 (Hesterberg 2015, "What Teachers Should Know About the Bootstrap",
-    arXiv:1411.5279: the expanded percentile interval). The interval holds the value itself even where the bootstrap is
-    biased.
-
-    Args:
-        value: what the interval is of.
-        found: what the draws gave.
-        confidence: of the interval.
-        strata: for each way of drawing (rows; anchors) the sizes of the groups drawn from; that which asks for the
-            widest interval decides.
-    """
-    finite = found[np.isfinite(found)]
-    if not len(finite) or not np.isfinite(value):
-        return Interval(value, float("nan"), float("nan"))
-    tail = (1 - confidence) / 2
-    tail = min([tail, *(_wider_tail(tail, sizes) for sizes in strata if min(sizes) > 1)])
-    low, high = np.quantile(finite, [tail, 1 - tail])
-    return Interval(value, min(float(low), value), max(float(high), value))
-
-
-def _wider_tail(tail: float, sizes: Sequence[int]) -> float:
-    n, freedom = min(sizes), sum(sizes) - len(sizes)
-    return float(norm.cdf(np.sqrt(n / (n - 1)) * student.ppf(tail, freedom)))
+    """The expanded percentile interval of what the draws gave (`kernels/percentiles.py`)."""
+    return Interval(value, *expanded_percentiles(value, found, confidence, strata=strata))

@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qads.cli.cleaned import cleaning_sentences
+from qads.cli.scored import quality_sentences
 from qads.pool import Progress as ProgressCallback
 from qads.pool import to_json
 
@@ -113,10 +114,8 @@ class Terminal:
             self.line(sentence)
         if "model_seconds" in manifests.get("influence", {}):
             self.line(_cost_sentence(manifests["influence"]))
-        if "quality" in manifests:
-            self.line(_agreement_sentence(manifests["quality"]))
-            for sentence in _style_sentences(manifests["quality"]):
-                self.line(sentence)
+        for sentence in quality_sentences(manifests, result.directory):
+            self.line(sentence)
         if "select" in manifests:
             total, picked = manifests.get("clean", pool)["sources"], manifests["select"]["sources"]
             rows = [(name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()]
@@ -270,33 +269,6 @@ def _cost_sentence(manifest: Mapping[str, Any]) -> str:
         peak = _shown(manifest["matmul_peak"] / 1e9)
         spent += f": {manifest['utilisation']:.0%} of what matrix products alone reach here ({peak} GFLOP/s)"
     return f"{spent}."
-
-
-def _agreement_sentence(manifest: Mapping[str, Any]) -> str:
-    found = manifest["agreement"]
-    if found is None:
-        return f"Quality: all {manifest['real']} rows really scored."
-    low, high = _shown(found["pearson_low"]), _shown(found["pearson_high"])
-    return (
-        f"Quality: {manifest['real']} rows really scored, {manifest['predicted']} predicted. Prediction "
-        f"against real, out of fold: r = {_shown(found['pearson'])} [{low}, {high}]; within sources "
-        f"{_shown(found['within_source'])}; a source's mean alone gives {_shown(found['source_mean'])}."
-    )
-
-
-def _style_sentences(manifest: Mapping[str, Any]) -> list[str]:
-    """What quality is apart from, and which rows had nothing to be compared with."""
-    if (style := manifest.get("style")) is None:
-        return []
-    same = "source" if style["by"] == "source" else "look"
-    sentences = [
-        f"Apart from style: quality is what a row gives beyond others of its {same} ({len(style['rows'])} styles); "
-        f"r = {_shown(style['pearson_with_plain'])} with the plain quality."
-    ]
-    if lost := style["without_mates"]:
-        listed = ", ".join(f"{n} of {name}" for name, n in lost.items())
-        sentences.append(f"Nothing to compare with: {sum(lost.values())} scored rows count as not scored ({listed}).")
-    return sentences
 
 
 def _shown(value: object) -> str:

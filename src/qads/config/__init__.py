@@ -12,7 +12,8 @@ from qads.amounts import Amount, Tokens, parse_budget, parse_limit
 from qads.config.cleaning import CleanConfig
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
-from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, QualityConfig, RunConfig
+from qads.config.scoring import QualityConfig, SavedScorer
+from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, RunConfig
 
 __all__ = [
     "ANY_OTHER",
@@ -25,6 +26,7 @@ __all__ = [
     "QualityConfig",
     "QuotaConfig",
     "RunConfig",
+    "SavedScorer",
     "Tokens",
     "load_config",
     "parse_budget",

@@ -12,14 +12,15 @@ from qads.amounts import Amount, Tokens, parse_budget
 from qads.cluster import Execution
 from qads.config.cleaning import CleanConfig
 from qads.config.limits import ConstraintsConfig, Sources
+from qads.config.scoring import QualityConfig
 from qads.datasets.benchmarks import evaluation_locations
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
-from qads.quality import Aggregate, AnswerLikelihoods, OneShotInfluence, RidgeScorer, StyleControl
+from qads.quality import Aggregate, AnswerLikelihoods, OneShotInfluence
 from qads.selection import Deita, KCenterGreedy, Selector, TopQuality
 
-__all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "QualityConfig", "RunConfig"]
+__all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "RunConfig"]
 
 _FORBID: Mapping[str, Any] = {"extra": "forbid"}
 
@@ -71,31 +72,6 @@ class AnchorsConfig:
     def n_chosen(self) -> int:
         """Anchors to choose from the pool."""
         return 16 if self.n is None else self.n
-
-
-@dataclass(frozen=True, kw_only=True)
-class QualityConfig:
-    """Real influence of a sample of the pool, and a scorer that predicts the rest."""
-
-    sample: int = 256
-    """Rows that are really scored, drawn evenly over the sources; the whole pool if it is not larger."""
-    influence: OneShotInfluence = field(default_factory=OneShotInfluence)
-    """How they are scored."""
-    style: StyleControl | None = None
-    """What a row gives beyond others of its style; null counts what its style gives as its own."""
-    scorer: RidgeScorer = field(default_factory=RidgeScorer)
-    """What predicts the others."""
-
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
-
-    def __post_init__(self) -> None:
-        if self.sample < 10:
-            raise InputError(f"quality.sample is {self.sample}; the scorer needs 10 scored rows at least.")
-
-    @property
-    def aggregate(self) -> Aggregate:
-        """What quality is made of gains by."""
-        return self.influence.aggregate if self.style is None else self.style.aggregate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +155,12 @@ class RunConfig:
     @property
     def uses_anchors(self) -> bool:
         """Whether samples of the target skill play a part."""
-        return self.quality is not None or "targets" in self.needs
+        return self.scores or "targets" in self.needs
+
+    @property
+    def scores(self) -> bool:
+        """Whether rows are really scored."""
+        return self.quality is not None and self.quality.scores
 
     @property
     def answer_likelihoods(self) -> AnswerLikelihoods:

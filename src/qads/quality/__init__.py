@@ -11,7 +11,16 @@ from qads.quality.likelihoods import AnswerLikelihoods
 from qads.quality.oneshot import OneShotInfluence
 from qads.quality.plan import choose_anchors, stratified_sample
 from qads.quality.rounds import stopping_outcomes
-from qads.quality.scorer import FittedScorer, RidgeScorer
+from qads.quality.scorers import (
+    FittedScorer,
+    MadeFor,
+    Prediction,
+    ProbeScorer,
+    RetrievalScorer,
+    Scorer,
+    load_scorer,
+)
+from qads.quality.scorers.base import Difference
 from qads.quality.stopping import EveryAnchor, Stopping, UntilRankStable, UntilStandardError
 from qads.quality.style import StyleControl
 
@@ -23,21 +32,27 @@ __all__ = [
     "Cell",
     "CompletionsEngine",
     "Cost",
+    "Difference",
     "Engine",
     "EveryAnchor",
     "FittedScorer",
     "Influence",
     "LocalEngine",
+    "MadeFor",
     "OneShotInfluence",
     "OpenEngine",
-    "RidgeScorer",
+    "Prediction",
+    "ProbeScorer",
+    "RetrievalScorer",
     "SGLangEngine",
+    "Scorer",
     "Stopping",
     "StyleControl",
     "UntilRankStable",
     "UntilStandardError",
     "check_known",
     "choose_anchors",
+    "load_scorer",
     "stopping_outcomes",
     "stratified_sample",
 ]

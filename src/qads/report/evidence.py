@@ -17,12 +17,11 @@ from jaxtyping import Float, Int
 from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
 from qads.quality import AnchorGroups
-from qads.run import OCCASIONAL, STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage, pool_file
+from qads.run import STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage, pool_file, stages_of_run
 from qads.selection import Coverage
 
 __all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
 
-_QUALITY_STAGES = ("anchors", "influence", "quality")
 _ON_DEMAND = ("coverage", "report")
 
 
@@ -47,8 +46,13 @@ class FinishedRun:
 
     @property
     def has_quality(self) -> bool:
-        """Whether quality was measured."""
+        """Whether rows have a quality, measured or predicted."""
         return "quality" in self.manifests
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether some were really scored."""
+        return "influence" in self.manifests
 
     @cached_property
     def pool(self) -> Pool:
@@ -67,8 +71,8 @@ class FinishedRun:
 
     @cached_property
     def real(self) -> RealQuality | None:
-        """Real quality of the sample."""
-        if not self.has_quality:
+        """Real quality of the sample; None where nothing was really scored."""
+        if not self.is_scored:
             return None
         table: Any = pq.read_table(self.root / "quality" / "quality_real.parquet")
         return RealQuality(sources=table["source"].to_pylist(), quality=floats(table["quality"].to_pylist()))
@@ -113,14 +117,7 @@ def open_run(root: Path, *, until: str | None = None) -> FinishedRun:
         CorruptError: a file is not what its manifest says.
     """
     config = _read_config(root)
-    names = [name for name in STAGES if name not in _ON_DEMAND]
-    if config.get("quality") is None:
-        names = [name for name in names if name not in _QUALITY_STAGES]
-    names = [name for name in names if name not in OCCASIONAL or (root / name).exists()]
-    if config.get("clean") is None:  # What an earlier configuration left.
-        names = [name for name in names if name != "clean"]
-    if "targets" in names and "anchors" not in names:
-        names.insert(2, "anchors")
+    names = [name for name in stages_of_run(root, config) if name not in _ON_DEMAND]
     if until is not None:
         names = [name for name in names if STAGES.index(name) <= STAGES.index(until)]
     stages = {name: RunDirectory(root).stage(StagePlan(name, {})) for name in names}

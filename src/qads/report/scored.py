@@ -35,7 +35,7 @@ def read_scores(run: FinishedRun) -> RowScores:
     Raises:
         RunError: the run has no quality.
     """
-    if not run.has_quality:
+    if not run.is_scored:
         raise RunError(f"{run.root}: this run measured no quality. Analyse its pool without: qads analyze --no-quality")
     settings = run.config["quality"]["influence"]
     found = Influence.from_table(pq.read_table(run.root / "influence" / "influence.parquet"))
@@ -54,7 +54,7 @@ def read_scores(run: FinishedRun) -> RowScores:
             "aggregate": settings["aggregate"],
             "anchors": len(found.anchor_ids),
             "stopped_early": stopped_early,
-            "agreement": None if apart else quality["agreement"],
+            "agreement": None if apart else run.manifests["scorer"]["fidelity"],
             "predictions_apart_from_style": apart,
             "real": quality["real"],
             "predicted": quality["predicted"],

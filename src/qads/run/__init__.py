@@ -8,7 +8,7 @@ from qads.run.estimate import StageEstimate, estimate_run
 from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
-from qads.run.status import RunStatus, StageStatus, read_status
+from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
 
 __all__ = [
     "OCCASIONAL",
@@ -31,4 +31,5 @@ __all__ = [
     "read_status",
     "run_pipeline",
     "share_stages",
+    "stages_of_run",
 ]

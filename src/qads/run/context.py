@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +16,14 @@ import pyarrow.parquet as pq
 from qads.config import RunConfig
 from qads.datasets import atomic_path, load_pool
 from qads.errors import AlignmentError
-from qads.pool import Pool, Progress
+from qads.pool import Pool, Progress, to_json
 from qads.run.directory import StageDirectory
 from qads.run.evaluation import OwnAnchors, read_evaluation
 from qads.run.limits import NamedFiles
+from qads.run.plan import method_identity
 from qads.run.reuse import ReusedRun
 
-__all__ = ["Facts", "StageContext", "read_pool", "write_array", "write_table"]
+__all__ = ["Facts", "StageContext", "nullable", "read_pool", "write_array", "write_table"]
 
 Facts = dict[str, Any]
 """What a stage says in its manifest."""
@@ -71,6 +73,11 @@ class StageContext:
             raise AlignmentError(f"embeddings have {len(vectors)} rows but the pool {len(self.pool)}: --redo embed")
         return vectors
 
+    @property
+    def embedding_identity(self) -> dict[str, Any]:
+        """What made them."""
+        return json.loads(to_json(method_identity(self.config.embedding, self.config)))
+
     @cached_property
     def anchors(self) -> Pool:
         """The target skill."""
@@ -109,3 +116,8 @@ def write_array(array: np.ndarray, path: Path) -> None:
     """Write an array, whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
+
+
+def nullable(values: np.ndarray) -> pa.Array:
+    """A column in which NaN is null."""
+    return pa.array(values, mask=np.isnan(values))

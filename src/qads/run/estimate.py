@@ -28,7 +28,7 @@ from qads.kernels.target import TokenTarget
 from qads.models import Dtype, find_model, open_tokenizer, resolve_device, resolve_dtype
 from qads.pool import Pool
 from qads.prompts import sample_text
-from qads.quality import EveryAnchor, LocalEngine, stratified_sample
+from qads.quality import EveryAnchor, LocalEngine, ProbeScorer, stratified_sample
 from qads.run.budgets import resolve_rows
 from qads.run.context import read_pool
 from qads.run.directory import RunDirectory, StageDirectory
@@ -117,7 +117,8 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
     cost = {"clean" if embeds_early else "embed": _embedding_cost(config, pool)}
     if "likelihoods" in stages:
         cost["likelihoods"] = _likelihood_cost(config, pool)
-    if config.quality is not None:
+    if config.quality is not None and config.scores:
+        cost |= _reading_costs(config, config.quality, pool, rows)
         scored = _scored_rows(config, config.quality, pool, anchors, stages["anchors"]) if is_cleaned else None
         if scored is None:
             cost["influence"] = _estimated_influence(config, config.quality, pool, rows, is_cleaned=is_cleaned)
@@ -157,9 +158,9 @@ def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None, uncleaned: 
         rows["given"] = len(named.given.rows) + named.given.n_others
     n_anchors = len(anchors) if anchors else config.anchors.n_chosen
     rows |= {name: n_anchors for name in ("anchors", "targets") if name in rows}
-    if config.quality is not None:
+    if config.quality is not None and config.scores:
         left = max(0, len(pool) - (0 if anchors else n_anchors))  # The stage `anchors` stops where none is left.
-        rows["influence"] = min(config.quality.sample, left)
+        rows["influence"] = rows["scorer"] = min(config.quality.sample, left)
     return rows
 
 
@@ -233,6 +234,28 @@ def _embedding_cost(config: RunConfig, pool: Pool) -> _ModelCost:
     return _ModelCost(
         tokens, flops, "estimated", flops / (_EMBEDDING_UTILISATION * _peak(config, config.embedding.dtype))
     )
+
+
+def _reading_costs(
+    config: RunConfig, quality: QualityConfig, pool: Pool, rows: Mapping[str, int]
+) -> dict[str, _ModelCost]:
+    """A probe reads the labelled rows, then all of them, each once; nothing where all are labelled."""
+    method = quality.scorer_method
+    if not isinstance(method, ProbeScorer) or not method.reads_model or rows["influence"] >= len(pool):
+        return {}
+    assert method.model is not None
+    n_parameters, per_row = _count_parameters(method.model), float(_tokens(pool).mean())
+    found: dict[str, _ModelCost] = {}
+    for name, n_rows in (("scorer", rows["influence"]), ("quality", len(pool))):
+        tokens = int(per_row * n_rows)
+        if n_parameters is None:
+            found[name] = _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk")
+            continue
+        flops = 2 * n_parameters * tokens
+        found[name] = _ModelCost(
+            tokens, flops, "estimated", flops / (_EMBEDDING_UTILISATION * _peak(config, method.dtype))
+        )
+    return found
 
 
 def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:

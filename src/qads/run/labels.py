@@ -16,7 +16,7 @@ from qads.errors import InputError
 from qads.kernels.correlation import pearson
 from qads.pool import Pool
 from qads.quality import AnchorGroups, Influence, stopping_outcomes
-from qads.run.context import StageContext
+from qads.run.context import StageContext, nullable
 
 __all__ = ["Labels"]
 
@@ -88,20 +88,20 @@ class Labels:
         columns = {
             "candidate": pa.array(self.measured.candidate_ids),
             "source": pa.array(self.rows.strings("source")),
-            "quality": _nullable(self.quality),
+            "quality": nullable(self.quality),
         }
         if self.config.style is not None:
             columns |= {
-                "quality_plain": _nullable(self._plain),
+                "quality_plain": nullable(self._plain),
                 "style": pa.array(self.styles),
             }
         columns |= {
-            "standard_error": _nullable(self.influence.standard_error(aggregate)),
+            "standard_error": nullable(self.influence.standard_error(aggregate)),
             "anchors_scored": pa.array(self.measured.n_scored),
             "stopped": pa.array(stopping_outcomes(rule.stopping, self.measured, rule.aggregate), pa.string()),
         }
         groups = self.influence.by_group(aggregate)
-        return pa.table(columns | {f"quality on {name}": _nullable(values) for name, values in groups.items()})
+        return pa.table(columns | {f"quality on {name}": nullable(values) for name, values in groups.items()})
 
     def style_facts(self) -> dict[str, Any] | None:
         """What was made of styles, for a manifest; None where quality is the plain one."""
@@ -120,7 +120,3 @@ class Labels:
     @cached_property
     def _plain(self) -> Float[np.ndarray, " k"]:
         return self.measured.quality(self.config.influence.aggregate)
-
-
-def _nullable(values: Float[np.ndarray, " k"]) -> pa.Array:
-    return pa.array(values, mask=np.isnan(values))

@@ -9,18 +9,19 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from qads.config import ConstraintsConfig, RunConfig, Tokens
+from qads.config import ConstraintsConfig, QualityConfig, RunConfig, SavedScorer, Tokens
 from qads.datasets import atomic_path, expand_sources, source_identity
 from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
-from qads.errors import DriftError, PoolError
+from qads.errors import DriftError, InputError, PoolError
 from qads.models import find_tokenizer, resolve_device
-from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence
+from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence, ProbeScorer
 from qads.run.directory import StagePlan, file_sha256
 from qads.run.limits import ROLES
 
 __all__ = [
     "local_sources",
+    "method_identity",
     "plan_stages",
     "spool_stdin",
     "stage_names",
@@ -45,8 +46,10 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
     reads["embed"] = (rows,)
     if config.uses_anchors:
         reads["anchors"] = (rows,) if config.anchors.sources else (rows, "embed")
+    if config.scores:
+        reads |= {"influence": ("anchors",), "scorer": ("embed", "influence")}
     if config.quality is not None:
-        reads |= {"influence": ("anchors",), "quality": ("embed", "influence")}
+        reads["quality"] = ("embed", "influence", "scorer") if config.scores else ("embed",)
     if config.counts_tokens:
         reads["tokens"] = (rows,)
     if "targets" in config.needs:
@@ -149,6 +152,8 @@ def plan_stages(
             against = evaluation_contents(config.clean.against)
             inputs |= {f"against {set_}": content for set_, content in against.items()}
         inputs |= {f"file {source}": content for source, content in contents.items()}
+        if name == "quality" and config.quality and isinstance(saved := config.quality.scorer, SavedScorer):
+            inputs |= {f"scorer {file}": sha256 for file, sha256 in _scorer_files(saved).items()}
         for role in _NAMED_BY.get(name, ()):
             named = _contents(getattr(config.constraints, role))
             inputs |= {f"{role} {source}": content for source, content in named.items()}
@@ -168,25 +173,31 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
     if name == "clean" and config.clean is not None:
         # Which evaluation sets there are says their content, among the inputs.
         settings = {key: value for key, value in dataclasses.asdict(config.clean).items() if key != "against"}
-        embedded = {"embedding": _method(config.embedding, config), **_foreign_code(config)}
+        embedded = {"embedding": method_identity(config.embedding, config), **_foreign_code(config)}
         return {"clean": settings} | (embedded if config.clean.is_semantic else {})
     if name == "embed":
-        return {"embedding": _method(config.embedding, config), **_foreign_code(config)}
+        return {"embedding": method_identity(config.embedding, config), **_foreign_code(config)}
     if name == "anchors":
         own = {"columns": anchors.columns, "on_bad_row": anchors.on_bad_row, "sources": sources}
         chosen = own if sources else {"n": anchors.n_chosen}
         drawn = {"quality": {"sample": quality.sample}, "seed": config.seed} if quality else {}
         return {"anchors": chosen, **drawn}
     if name == "influence" and quality is not None:
-        method = _method(quality.influence, config)
+        method = method_identity(quality.influence, config)
         if isinstance(quality.influence.stopping, EveryAnchor):
             # The aggregate is applied to the scores afterwards, by the stage `quality`.
             del method["aggregate"], method["stopping"]
         return {"quality": {"influence": method}, **_foreign_code(config)}
-    if name == "quality" and quality is not None:
+    if name == "quality" and quality is not None and isinstance(quality.scorer, SavedScorer):
+        return {"quality": {"scorer": {"allow": list(quality.scorer.allow)}}}
+    if name in ("scorer", "quality") and quality is not None:
         aggregate = {"aggregate": quality.influence.aggregate}
         style = {} if quality.style is None else {"style": dataclasses.asdict(quality.style)}
-        return {"quality": {"influence": aggregate, "scorer": dataclasses.asdict(quality.scorer), **style}}
+        fitted = {"scorer": _scorer_settings(config, quality)} if name == "scorer" else {}
+        return {
+            "quality": {"influence": aggregate, **style, **fitted},
+            **(_foreign_code(config) if fitted else {}),
+        }
     return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
 
 
@@ -198,9 +209,9 @@ def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
         identity = find_tokenizer(config.tokenizer or scorer.model, revision=revision).identity
         return {"tokenizer": identity, "template": dataclasses.asdict(scorer.template), **_foreign_code(config)}
     if name == "likelihoods":
-        return {"likelihoods": _method(config.answer_likelihoods, config), **_foreign_code(config)}
+        return {"likelihoods": method_identity(config.answer_likelihoods, config), **_foreign_code(config)}
     if name in ("targets", "given"):
-        return {"embedding": _method(config.embedding, config), **_foreign_code(config)}
+        return {"embedding": method_identity(config.embedding, config), **_foreign_code(config)}
     if name == "coverage":
         return {"metric": getattr(config.selection, "metric", "euclidean")}
     budgets = [str(amount) if isinstance(amount, Tokens) else amount for amount in config.budgets]
@@ -215,7 +226,27 @@ def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
     return settings
 
 
-def _method(method: Embedder | OneShotInfluence | AnswerLikelihoods, config: RunConfig) -> dict[str, Any]:
+def _scorer_settings(config: RunConfig, quality: QualityConfig) -> dict[str, Any]:
+    """Its settings, the model that reads the rows by its weights."""
+    method = quality.scorer_method
+    reader = method.reader_identity(config.execution) if isinstance(method, ProbeScorer) else {}
+    return dataclasses.asdict(method) | reader
+
+
+def _scorer_files(saved: SavedScorer) -> dict[str, str]:
+    """The files of a scorer and what they hold; where they are is not part of it."""
+    folder = saved.folder
+    if not (folder / "scorer.json").is_file():
+        raise InputError(
+            f"quality.scorer.path: {saved.path} holds no scorer. Give the run that fitted one (qads fit-scorer POOL "
+            "--out RUN), or the folder with its scorer.json."
+        )
+    files = [folder / name for name in ("scorer.json", "scorer.safetensors")]
+    files += sorted(path for path in (folder / "adapter").glob("*") if path.is_file())
+    return {str(path.relative_to(folder)): file_sha256(path) for path in files if path.is_file()}
+
+
+def method_identity(method: Embedder | OneShotInfluence | AnswerLikelihoods, config: RunConfig) -> dict[str, Any]:
     """Its settings, with what `model` and `dtype` stand for here: those weights and that precision make the result."""
     settings = dataclasses.asdict(method)
     found = _engine(method).identity(
@@ -237,7 +268,8 @@ def _foreign_code(config: RunConfig) -> dict[str, Any]:
 def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     """What moves the results of a model within floating-point rounding."""
     embeds_early = name == "clean" and config.clean is not None and config.clean.is_semantic
-    if not embeds_early and name not in ("embed", "influence", "targets", "likelihoods", "given"):
+    reads_rows = ("embed", "influence", "scorer", "quality", "targets", "likelihoods", "given")
+    if not embeds_early and name not in reads_rows:
         return {}
     how = config.execution
     scoring = {"influence": config.quality and config.quality.influence, "likelihoods": config.answer_likelihoods}

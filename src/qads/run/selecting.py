@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from qads.config import RunConfig
 from qads.datasets import write_pool
@@ -20,6 +21,7 @@ from qads.run.budgets import budget_prefixes, largest_budget
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory
 from qads.run.limits import make_constraints
+from qads.selection import Constraints
 
 __all__ = ["count_tokens", "run_given", "run_likelihoods", "run_mixture", "run_select", "run_targets", "run_tokens"]
 
@@ -90,9 +92,14 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     more = {name: _need(context, name) for name in config.needs}
     if config.constraints.given:
         more["given"] = context.array("given", "given.npy")
-    if (limits := make_constraints(pool, config.constraints, context.named)) is not None:
+    limits, out = make_constraints(pool, config.constraints, context.named), context.named.out
+    unscored = _unscored(context, quality)
+    if quality is not None and len(unscored):
+        quality, out = np.nan_to_num(quality, nan=0.0), np.union1d(out, unscored)
+        limits = replace(limits or Constraints(), exclude=out)
+    if limits is not None:
         more["constraints"] = limits
-    budget = largest_budget(config, len(pool), tokens, context.named.out)
+    budget = largest_budget(config, len(pool), tokens, out)
     chosen: Selection = config.selection(context.embeddings, quality, budget=budget, progress=context.progress, **more)
     assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
     write_table(_reasons(context, chosen), stage.path / "selection.parquet")
@@ -103,9 +110,27 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
         "stopped": chosen.stopped,
         "prefix_closed": chosen.prefix_closed,
         "budgets": budget_prefixes(config, len(pool), chosen.indices, tokens),
+        "excluded_without_quality": len(unscored),
         "excluded_not_in_pool": context.named.exclude.n_others,
         "sources": {name: len(rows) for name, rows in sources.items()},
     }
+
+
+def _unscored(context: StageContext, quality: Float[np.ndarray, " n"] | None) -> Int[np.ndarray, " u"]:
+    """Rows without a quality, which are not selected unless they are to be in.
+
+    Raises:
+        InputError: the selector picks rows as a whole, and cannot leave any out.
+    """
+    missing = np.empty(0, np.int64) if quality is None else np.flatnonzero(np.isnan(quality))
+    rows = np.setdiff1d(missing, context.named.include.rows)
+    if len(rows) and not getattr(context.config.selection, "takes_limits", True):
+        raise InputError(
+            f"selection: {len(rows)} rows have no quality (quality/unscored.jsonl lists them), and selection.kind "
+            f"{context.config.selection.kind!r} picks rows as a whole, so that none can be left out. Take them out of "
+            "the pool, or take a kind that picks one by one, such as kcenter."
+        )
+    return rows
 
 
 def _need(context: StageContext, name: str) -> Any:

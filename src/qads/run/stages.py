@@ -7,10 +7,9 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
 
 from qads.datasets import atomic_path, load_pool
 from qads.embed import Embeddings
@@ -19,9 +18,9 @@ from qads.pool import Pool
 from qads.quality import Cost, choose_anchors, stopping_outcomes, stratified_sample
 from qads.run.cleaning import run_clean
 from qads.run.context import Facts, StageContext, write_array, write_table
-from qads.run.directory import StageDirectory, write_json
+from qads.run.directory import StageDirectory
 from qads.run.evaluation import contamination_facts, evidence
-from qads.run.labels import Labels
+from qads.run.scoring import run_quality, run_scorer
 from qads.run.selecting import run_given, run_likelihoods, run_mixture, run_select, run_targets, run_tokens
 
 __all__ = ["STAGE_FUNCTIONS"]
@@ -149,43 +148,13 @@ def _cost_facts(cost: Cost) -> Facts:
     }
 
 
-def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
-    """Real quality of the sample -> quality_real.parquet; predicted of the rest -> quality.parquet, quality.npy."""
-    assert context.config.quality is not None
-    labels = Labels(context)
-    write_table(labels.table(), stage.path / "quality_real.parquet")
-    write_json(stage.path / "anchor_groups.json", labels.anchor_groups.as_json())
-    known = np.isfinite(labels.quality)
-    scored = context.candidates[known]
-    quality, facts = np.zeros(len(context.pool), np.float32), {"penalty": None, "agreement": None}
-    if len(scored) < len(quality):  # Else there is nothing to predict.
-        fitted = context.config.quality.scorer.fit(
-            labels.rows, labels.quality, embeddings=context.embeddings[context.candidates]
-        )
-        quality = fitted.predict(context.pool, context.embeddings)
-        facts = {"penalty": fitted.penalty, "agreement": _finite(dataclasses.asdict(fitted.agreement))}
-    quality[scored] = labels.quality[known]
-    origin = np.full(len(quality), "predicted", dtype=object)
-    origin[scored] = "real"
-    table = pa.table({"id": context.pool.table["id"], "quality": quality, "origin": pa.array(origin, pa.string())})
-    write_table(table, stage.path / "quality.parquet")
-    write_array(quality, stage.path / "quality.npy")
-    write_json(stage.path / "agreement.json", facts["agreement"])
-    return {
-        "rows": len(quality),
-        "real": len(scored),
-        "predicted": len(quality) - len(scored),
-        "style": labels.style_facts(),
-        **facts,
-    }
-
-
 STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
     "pool": run_pool,
     "clean": run_clean,
     "embed": run_embed,
     "anchors": run_anchors,
     "influence": run_influence,
+    "scorer": run_scorer,
     "quality": run_quality,
     "tokens": run_tokens,
     "targets": run_targets,
@@ -206,8 +175,3 @@ def _write_rejected(pool: Pool, stage: StageDirectory) -> dict[str, int]:
         for row in pool.rejected:
             file.write(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n")
     return dict(Counter(row.reason for row in pool.rejected))
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN."""
-    return {name: value if np.isfinite(value) else None for name, value in values.items()}

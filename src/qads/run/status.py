@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from qads.errors import RunError
 from qads.run.directory import RunDirectory, read_json
 from qads.run.pipeline import OCCASIONAL, STAGES
 
-__all__ = ["RunStatus", "StageStatus", "read_status"]
+__all__ = ["RunStatus", "StageStatus", "read_status", "stages_of_run"]
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,20 @@ def read_status(directory: str | Path) -> RunStatus:
         raise RunError(
             f"{root}: is not a run directory (it has no config.json). Runs are made by qads run or qads select."
         )
-    here = [name for name in STAGES if name not in OCCASIONAL or (root / name).exists()]
-    if not config.get("clean"):  # What an earlier configuration left.
-        here = [name for name in here if name != "clean"]
-    if not config.get("quality"):
-        unused = ("influence", "quality") if "targets" in here else ("anchors", "influence", "quality")
-        here = [name for name in here if name not in unused]
-    stages = tuple(_stage_status(root / name) for name in here)
+    stages = tuple(_stage_status(root / name) for name in stages_of_run(root, config))
     return RunStatus(root, RunDirectory(root).owner, stages)
+
+
+def stages_of_run(root: Path, config: Mapping[str, Any]) -> list[str]:
+    """The stages that a run directory has or should have, in order, by its `config.json`."""
+    here = [name for name in STAGES if name not in OCCASIONAL or (root / name).exists()]
+    unused = set[str]() if config.get("clean") else {"clean"}  # What an earlier configuration left.
+    quality: Mapping[str, Any] = config.get("quality") or {}
+    if not quality:
+        unused.add("quality")
+    if not quality or (quality.get("scorer") or {}).get("kind") == "saved":
+        unused |= {"influence", "scorer"} | (set() if "targets" in here else {"anchors"})
+    return [name for name in here if name not in unused]
 
 
 def _stage_status(path: Path) -> StageStatus:

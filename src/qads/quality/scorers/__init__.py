@@ -13,14 +13,14 @@ from qads.quality.scorers.base import FittedScorer, MadeFor, Prediction, read_fo
 from qads.quality.scorers.calibration import Calibration
 from qads.quality.scorers.probe import FittedProbe, ProbeScorer
 from qads.quality.scorers.retrieval import FittedRetrieval, RetrievalScorer
-from qads.quality.scorers.validation import HeldOut
+from qads.quality.scorers.validation import OutOfFold
 
 __all__ = [
     "FittedProbe",
     "FittedRetrieval",
     "FittedScorer",
-    "HeldOut",
     "MadeFor",
+    "OutOfFold",
     "Prediction",
     "ProbeScorer",
     "RetrievalScorer",
@@ -51,6 +51,7 @@ def load_scorer(folder: str | Path) -> FittedScorer:
         method = TypeAdapter(method_class).validate_python(numbers["method"])
         made_for = MadeFor(**numbers["made_for"] | {"sources": tuple(numbers["made_for"]["sources"])})
         calibration = Calibration.from_json(numbers["calibration"])
-        return load(method, numbers, arrays, made_for=made_for, calibration=calibration)
+        common = {"made_for": made_for, "calibration": calibration, "n_labels": numbers["labels"]}
+        return load(method, numbers, arrays, **common)
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptError(f"{path}: its scorer cannot be read ({error!r}). Fit it again.") from error

@@ -21,7 +21,7 @@ from qads.errors import AlignmentError, CorruptError, InputError
 from qads.kernels.cost import Cost
 from qads.pool import Pool, Progress, to_json
 from qads.quality.scorers.calibration import Calibration
-from qads.quality.scorers.validation import HeldOut
+from qads.quality.scorers.validation import OutOfFold
 
 __all__ = ["Difference", "FittedScorer", "Labelled", "MadeFor", "Prediction", "check_labels", "read_folder"]
 
@@ -60,6 +60,8 @@ class MadeFor:
     """What made the labels: weights, precision, template, aggregate."""
     embedding: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What made the embeddings."""
+    embedder: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Its settings, to make those of other rows; not compared."""
     reader: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The model that reads the rows; empty where none does."""
 
@@ -160,7 +162,9 @@ class FittedScorer(ABC):
 
     made_for: MadeFor
     calibration: Calibration
-    held_out: HeldOut | None = None
+    n_labels: int
+    """Rows that it was fitted on."""
+    out_of_fold: OutOfFold | None = None
     """What it says of the labelled rows without having seen them; not kept in a folder."""
     reading: Cost = field(default_factory=Cost)
     """What reading the labelled rows took."""
@@ -252,7 +256,7 @@ class FittedScorer(ABC):
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         whole = {
-            "kind": self.kind, "made_for": dataclasses.asdict(self.made_for),
+            "kind": self.kind, "labels": self.n_labels, "made_for": dataclasses.asdict(self.made_for),
             "calibration": self.calibration.to_json(), **numbers,
         }  # fmt: skip
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path / "scorer.safetensors")

@@ -40,7 +40,7 @@ from qads.quality.scorers.features import (
 )
 from qads.quality.scorers.reading import Readings, RowReader
 from qads.quality.scorers.regressors import Boosted, Candidate, Family, KernelMachine
-from qads.quality.scorers.validation import Said, grouped_folds, held_out_of
+from qads.quality.scorers.validation import Said, grouped_folds, out_of_fold_of
 
 __all__ = ["FittedProbe", "ProbeScorer"]
 
@@ -207,16 +207,16 @@ class _Fitting:
         real, method = self.labelled.quality, self.method
         scale, everything = Scale.of(real), np.ones(len(real), np.bool_)
         fold = grouped_folds(self.labelled.groups, method.folds, method.seed)
-        held_out, calibration = None, Calibration(scale)
+        out_of_fold, calibration = None, Calibration(scale)
         if len(np.unique(fold)) > 1:
-            held_out, calibration = held_out_of(
+            out_of_fold, calibration = out_of_fold_of(
                 real, self._fit_and_say, fold=fold, sources=self.labelled.rows.strings("source"), scale=scale
             )
-            held_out = held_out.spread_out(self.labelled.places, self.n_given)
+            out_of_fold = out_of_fold.spread_out(self.labelled.places, self.n_given)
         standard, machine, boosted, chosen = self._fitted(everything)
         return FittedProbe(
             method=method, groups=groups, standard=standard, machine=machine, boosted=boosted, chosen=chosen,
-            made_for=made_for, calibration=calibration, held_out=held_out, reading=reading,
+            made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold, reading=reading,
         )  # fmt: skip
 
     def _fitted(self, rows: Bool[np.ndarray, " n"]) -> tuple[Standard, KernelMachine, Boosted | None, Candidate]:
@@ -263,7 +263,7 @@ class FittedProbe(FittedScorer):
         method = self.method
         return {
             "kind": "probe", "chosen": str(self.chosen), "reads": list(method.reads),
-            "model": method.model if method.reads_model else None, "labels": len(self.machine.support),
+            "model": method.model if method.reads_model else None, "labels": self.n_labels,
         }  # fmt: skip
 
     def reader_now(self, execution: Execution) -> dict[str, Any]:

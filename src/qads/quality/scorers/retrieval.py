@@ -20,7 +20,7 @@ from qads.errors import InputError
 from qads.pool import Pool, Progress
 from qads.quality.scorers.base import FittedScorer, MadeFor, Prediction, check_labels
 from qads.quality.scorers.calibration import Calibration, Scale
-from qads.quality.scorers.validation import Said, grouped_folds, held_out_of
+from qads.quality.scorers.validation import Said, grouped_folds, out_of_fold_of
 
 __all__ = ["FittedRetrieval", "RetrievalScorer"]
 
@@ -78,15 +78,16 @@ class RetrievalScorer:
             width = self._chosen_width(x[fit], y[fit], labelled.groups[fit])
             return Said(_weighted(x[on], x[fit], y[fit], width), np.ones(int(on.sum())))
 
-        held_out, calibration = None, Calibration(scale)
+        out_of_fold, calibration = None, Calibration(scale)
         if len(np.unique(fold)) > 1:
-            held_out, calibration = held_out_of(
+            out_of_fold, calibration = out_of_fold_of(
                 real, fit_and_say, fold=fold, sources=labelled.rows.strings("source"), scale=scale
             )
-            held_out = held_out.spread_out(labelled.places, len(candidates))
+            out_of_fold = out_of_fold.spread_out(labelled.places, len(candidates))
         return FittedRetrieval(
             method=self, support=x, values=y, width=self._chosen_width(x, y, labelled.groups),
-            made_for=made_for or MadeFor(tuple(labelled.rows.sources)), calibration=calibration, held_out=held_out,
+            made_for=made_for or MadeFor(tuple(labelled.rows.sources)), n_labels=len(real),
+            calibration=calibration, out_of_fold=out_of_fold,
         )  # fmt: skip
 
     def _chosen_width(
@@ -141,7 +142,7 @@ class FittedRetrieval(FittedScorer):
     @property
     def described(self) -> dict[str, Any]:
         """Settings, and the width that was chosen."""
-        return {"kind": "retrieval", "chosen": f"width {self.width:g}", "labels": len(self.support)}
+        return {"kind": "retrieval", "chosen": f"width {self.width:g}", "labels": self.n_labels}
 
     def reader_now(self, execution: Execution) -> dict[str, Any]:
         """No model reads the rows."""

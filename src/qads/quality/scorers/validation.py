@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupKFold
 
 from qads.quality.scorers.calibration import Calibration, Scale
 
-__all__ = ["HeldOut", "Said", "cross_calibrated", "grouped_folds", "held_out_of", "source_means"]
+__all__ = ["OutOfFold", "Said", "cross_calibrated", "grouped_folds", "out_of_fold_of", "source_means"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Said:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class OutOfFold:
     """What was predicted of every labelled row by a model that had not seen it; NaN where every model had."""
 
     predicted: Float[np.ndarray, " n"]
@@ -39,7 +39,7 @@ class HeldOut:
     fold: Int[np.ndarray, " n"]
     """Which model predicted it; −1 for none."""
 
-    def spread_out(self, places: Int[np.ndarray, " k"], n_rows: int) -> HeldOut:
+    def spread_out(self, places: Int[np.ndarray, " k"], n_rows: int) -> OutOfFold:
         """The same among `n_rows` candidates, at `places`."""
 
         def placed(values: np.ndarray, missing: float) -> np.ndarray:
@@ -48,7 +48,7 @@ class HeldOut:
             return found
 
         numbers = (placed(values, np.nan) for values in (self.predicted, self.low, self.high, self.source_mean))
-        return HeldOut(*numbers, placed(self.fold, -1))
+        return OutOfFold(*numbers, placed(self.fold, -1))
 
 
 def grouped_folds(groups: Int[np.ndarray, " n"], n_folds: int, seed: int) -> Int[np.ndarray, " n"]:
@@ -63,14 +63,14 @@ def grouped_folds(groups: Int[np.ndarray, " n"], n_folds: int, seed: int) -> Int
     return fold
 
 
-def held_out_of(
+def out_of_fold_of(
     real: Float[np.ndarray, " n"],
     fit_and_say: Callable[[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]], Said],
     *,
     fold: Int[np.ndarray, " n"],
     sources: Sequence[str],
     scale: Scale,
-) -> tuple[HeldOut, Calibration]:
+) -> tuple[OutOfFold, Calibration]:
     """Predict every fold by a model of the others.
 
     Args:
@@ -93,7 +93,7 @@ def held_out_of(
 
 def cross_calibrated(
     real: Float[np.ndarray, " n"], said: Said, *, fold: Int[np.ndarray, " n"], sources: Sequence[str], scale: Scale
-) -> tuple[HeldOut, Calibration]:
+) -> tuple[OutOfFold, Calibration]:
     """Calibrate what was said of each fold by what was said of the others."""
     names = np.array(sources)
 
@@ -108,8 +108,8 @@ def cross_calibrated(
         predicted[held] = other.real(said.value[held])
         bounds[held] = other.bounds(predicted[held], spread=said.spread[held], sources=names[held].tolist())
     by_mean = source_means(real, names, fold)
-    held_out = HeldOut(predicted, bounds[:, 0], bounds[:, 1], by_mean, fold)
-    return held_out, calibration(np.ones(len(real), np.bool_))
+    out_of_fold = OutOfFold(predicted, bounds[:, 0], bounds[:, 1], by_mean, fold)
+    return out_of_fold, calibration(np.ones(len(real), np.bool_))
 
 
 def source_means(

@@ -1,0 +1,194 @@
+"""The stages that give every row its quality: labels from influence, a scorer fitted on them, what it predicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
+
+from qads.config import QualityConfig, SavedScorer
+from qads.datasets import atomic_path
+from qads.pool import Pool
+from qads.quality import MadeFor, OneShotInfluence, Prediction, load_scorer
+from qads.quality.fidelity import Fidelity, FidelityReport, HeldOut, ScoringCost, fidelity
+from qads.quality.scorers import FittedScorer
+from qads.run.clusters import near_duplicates
+from qads.run.context import Facts, StageContext, nullable, write_array, write_table
+from qads.run.directory import StageDirectory, write_json
+from qads.run.labels import Labels
+
+__all__ = ["run_quality", "run_scorer"]
+
+
+def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
+    """Labels -> scorer.json and scorer.safetensors, held_out.parquet, fidelity.json."""
+    labels = Labels(context)
+    n_labels = int(np.isfinite(labels.quality).sum())
+    if n_labels == len(context.pool):
+        return {"rows": n_labels, "labels": n_labels, "scorer": None, "fidelity": None, "tokens": 0}
+    clusters = near_duplicates(labels.rows)
+    fitted = labels.config.scorer_method.fit(
+        labels.rows,
+        labels.quality,
+        embeddings=context.embeddings[context.candidates],
+        groups=clusters,
+        made_for=_made_for(context),
+        execution=context.config.execution,
+        progress=context.progress,
+    )
+    fitted.save(stage.path)
+    report = _measured(context, labels, fitted, clusters, stage)
+    return {
+        "rows": n_labels,
+        "labels": n_labels,
+        "scorer": fitted.described,
+        "fidelity": None if report is None else report.summary(),
+        "tokens": fitted.reading.tokens,
+        "model_seconds": round(fitted.reading.seconds, 3),
+    }
+
+
+def _measured(
+    context: StageContext, labels: Labels, fitted: FittedScorer, clusters: Int[np.ndarray, " k"], stage: StageDirectory
+) -> Fidelity | None:
+    """How well it predicts rows that it did not see; None where there are too few to say."""
+    out = fitted.out_of_fold
+    if out is None or np.isfinite(out.predicted).sum() < 10:
+        return None
+    rows = labels.rows
+    held_out = HeldOut(
+        source=tuple(rows.strings("source")), id=tuple(rows.strings("id")), real=labels.quality,
+        predicted=out.predicted, low=out.low, high=out.high, source_mean=out.source_mean, fold=out.fold,
+        cluster=clusters, length=np.array([len(row.problem) + len(row.solution) for row in rows], np.int64),
+    )  # fmt: skip
+    write_table(held_out.to_table(), stage.path / "held_out.parquet")
+    found = fidelity(held_out, terms=labels.terms, anchor_groups=labels.influence.anchor_groups)
+    report = FidelityReport(fitted.described, found, cost=_cost(context, fitted))
+    write_json(stage.path / "fidelity.json", report.as_json())
+    return found
+
+
+def _cost(context: StageContext, fitted: FittedScorer) -> ScoringCost:
+    """A row's share of what scoring took, and of what reading takes."""
+    scored = context.stages["influence"].manifest() or {}
+    reading, n_labels = fitted.reading, fitted.n_labels
+    n_scored = max(1, scored.get("rows", 0)) if not scored.get("pairs_reused") else 0
+
+    def share(total: float | None, n: int) -> float:
+        return float("nan") if total is None or not n else total / n
+
+    return ScoringCost(
+        n_anchors=len(context.anchors),
+        real_tokens=share(scored.get("tokens"), n_scored),
+        real_flops=share(scored.get("flops"), n_scored),
+        real_seconds=share(scored.get("model_seconds"), n_scored),
+        predicted_tokens=share(reading.tokens, n_labels),
+        predicted_flops=share(reading.flops, n_labels),
+        predicted_seconds=share(reading.seconds, n_labels),
+    )
+
+
+def _made_for(context: StageContext) -> MadeFor:
+    """What a scorer of this run is fitted on and with."""
+    config, pool = context.config, context.pool
+    assert config.quality is not None
+    return MadeFor(
+        sources=tuple(pool.sources),
+        pool=pool.fingerprint,
+        anchors=context.anchors.fingerprint,
+        influence=_identity(context, config.quality),
+        embedding=context.embedding_identity,
+        embedder=dataclasses.asdict(config.embedding),
+    )
+
+
+def _identity(context: StageContext, quality: QualityConfig) -> dict[str, Any]:
+    """What makes the labels: another style is another quality, and none leaves no trace."""
+    method, style = quality.influence, quality.style
+    apart = {} if style is None else {"style": dataclasses.asdict(style)}
+    return method.identity(context.config.execution) | {"aggregate": method.aggregate} | apart
+
+
+def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
+    """Labels; with predictions of the rest -> quality.parquet, quality.npy, unscored.jsonl."""
+    assert context.config.quality is not None
+    n_rows = len(context.pool)
+    quality, low, high = (np.full(n_rows, np.nan, np.float32) for _ in range(3))
+    reasons: dict[int, str] = {}
+    real = np.empty(0, np.int64)
+    predicted = _predicted(context, stage)
+    if predicted is not None:
+        quality, low, high, reasons = predicted.quality, predicted.low, predicted.high, dict(predicted.reasons)
+    style = None
+    if not isinstance(context.config.quality.scorer, SavedScorer):
+        labels = Labels(context)
+        style = _write_labels(labels, stage)
+        known = np.isfinite(labels.quality)
+        real = context.candidates[known]
+        quality[real] = labels.quality[known]
+    origin = np.where(np.isnan(quality), "none", "predicted").astype(object)
+    origin[real] = "real"
+    low[real] = high[real] = np.nan
+    columns = {"quality": nullable(quality), "low": nullable(low), "high": nullable(high)}
+    table = pa.table({"id": context.pool.table["id"], **columns, "origin": pa.array(origin, pa.string())})
+    write_table(table, stage.path / "quality.parquet")
+    write_array(quality, stage.path / "quality.npy")
+    unscored = np.flatnonzero(np.isnan(quality))
+    told = {int(i): reasons.get(int(i), "no anchor could score it, and nothing predicts it") for i in unscored}
+    _write_unscored(context.pool, told, stage.path / "unscored.jsonl")
+    spent = {} if predicted is None else {
+        "tokens": predicted.cost.tokens, "flops": predicted.cost.flops,
+        "model_seconds": round(predicted.cost.seconds, 3),
+    }  # fmt: skip
+    return {
+        "rows": n_rows,
+        "real": len(real),
+        "predicted": n_rows - len(real) - len(told),
+        "unscored": len(told),
+        "unscored_reasons": dict(Counter(told.values())),
+        "style": style,
+        **spent,
+    }
+
+
+def _write_labels(labels: Labels, stage: StageDirectory) -> Facts | None:
+    """What was measured -> quality_real.parquet, anchor_groups.json; what was made of styles."""
+    write_table(labels.table(), stage.path / "quality_real.parquet")
+    write_json(stage.path / "anchor_groups.json", labels.anchor_groups.as_json())
+    return labels.style_facts()
+
+
+def _predicted(context: StageContext, stage: StageDirectory) -> Prediction | None:
+    """Of every row; None where all were really scored."""
+    config = context.config
+    assert config.quality is not None
+    saved = config.quality.scorer if isinstance(config.quality.scorer, SavedScorer) else None
+    if saved is not None:
+        fitted, allow = load_scorer(saved.folder), saved.allow
+        now = MadeFor(
+            tuple(context.pool.sources), pool=context.pool.fingerprint, embedding=context.embedding_identity,
+            influence={} if config.quality.influence == OneShotInfluence() and config.quality.style is None else
+            _identity(context, config.quality),
+        )  # fmt: skip
+    elif (context.stages["scorer"].path / "scorer.json").exists():
+        fitted, allow, now = load_scorer(context.stages["scorer"].path), (), _made_for(context)
+    else:
+        return None
+    return fitted.prediction(
+        context.pool, context.embeddings, now=now, allow=allow, execution=config.execution, shards=stage.shards,
+        progress=context.progress,
+    )  # fmt: skip
+
+
+def _write_unscored(pool: Pool, reasons: dict[int, str], path: Path) -> None:
+    """The rows that have no quality, a line each."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        ids = pool.table["id"].take(pa.array(list(reasons), pa.int64())).to_pylist()
+        for (row, reason), name in zip(reasons.items(), ids, strict=True):
+            file.write(json.dumps({"row": row, "id": name, "reason": reason}, ensure_ascii=False) + "\n")
