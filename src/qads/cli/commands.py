@@ -46,6 +46,7 @@ from qads.cli.options import (
     Sample,
     Settings,
     Sources,
+    Style,
     UntilRankStable,
     UntilSe,
     check_out,
@@ -108,6 +109,7 @@ def select(
     ] = None,
     model: Model = None,
     sample: Sample = None,
+    style: Style = "off",
     until_se: UntilSe = None,
     until_rank_stable: UntilRankStable = False,
     reuse: Reuse = None,
@@ -137,8 +139,8 @@ def select(
         min_distance=min_distance,
     )  # fmt: skip
     config = config_from_flags(
-        pool, budget, anchors=anchors, model=model, sample=sample, no_quality=no_quality, column=column,
-        on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
+        pool, budget, anchors=anchors, model=model, sample=sample, style=style, no_quality=no_quality,
+        column=column, on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
         constraints=constraints,
         settings=[f"output.format={shape}", *settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
@@ -197,14 +199,14 @@ def embed(
 )
 def score(
     pool: Sources, out: RunDir, anchors: Anchors = None, model: Model = None, sample: Sample = None,
-    until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
+    style: Style = "off", until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
     dedup: Dedup = None, against: Against = None, solutions: Solutions = None, column: Columns = None,
     on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
     redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
     config = config_from_flags(
-        pool, "1", anchors=anchors, model=model, sample=sample, column=column, on_bad_row=on_bad_row,
+        pool, "1", anchors=anchors, model=model, sample=sample, style=style, column=column, on_bad_row=on_bad_row,
         device=device, until_se=until_se, until_rank_stable=until_rank_stable,
         settings=[*settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
