@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qads.pool import Pool, Row, Selection
     from qads.prompts import ChatTemplate, ExemplarTemplate
     from qads.quality import (
+        AnchorGroups,
         AnswerLikelihoods,
         CompletionsEngine,
         EveryAnchor,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         ProbeScorer,
         RetrievalScorer,
         SGLangEngine,
+        StyleControl,
         UntilRankStable,
         UntilStandardError,
         choose_anchors,
@@ -95,6 +97,7 @@ _HOMES = {
     "qads.pool": ("Pool", "Row", "Selection"),
     "qads.prompts": ("ChatTemplate", "ExemplarTemplate"),
     "qads.quality": (
+        "AnchorGroups",
         "AnswerLikelihoods",
         "CompletionsEngine",
         "EveryAnchor",
@@ -107,6 +110,7 @@ _HOMES = {
         "RetrievalScorer",
         "load_scorer",
         "SGLangEngine",
+        "StyleControl",
         "UntilRankStable",
         "UntilStandardError",
         "choose_anchors",
@@ -142,6 +146,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "D4",
     "AnalysisSettings",
+    "AnchorGroups",
     "AnswerLikelihoods",
     "ChatTemplate",
     "CompletionsEngine",
@@ -192,6 +197,7 @@ __all__ = [
     "SentenceEmbedder",
     "SourceAnalysis",
     "StratifiedRandom",
+    "StyleControl",
     "TokenBudget",
     "TopQuality",
     "UntilRankStable",

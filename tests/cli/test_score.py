@@ -62,3 +62,16 @@ def test_flags_that_make_no_sense_are_exit_code_2(qads: Call, pool: Path, tmp_pa
 def test_no_quality_excludes_the_rules(qads: Call, pool: Path, tmp_path: Path):
     found = qads("select", pool, "-b", 3, "--no-quality", "--until-se", "0.1", "-o", tmp_path / "out.jsonl")
     assert found.code == 2 and "nothing is scored" in " ".join(found.err.split())
+
+
+def test_style_is_taken_off_and_said(qads: Call, tiny: list[str], pool: Path, tmp_path: Path):
+    words = ("score", pool, "--style", "surface", "--out", tmp_path / "run", *tiny)
+    found = qads(*words, "--set", "quality.style.n_clusters=2", "--set", "quality.style.min_mates=1")
+    assert found.code == 0
+    assert "Apart from style: quality is what a row gives beyond others of its look (2 styles)" in found.out
+    assert json.loads((tmp_path / "run" / "quality" / "manifest.json").read_text())["style"]["by"] == "surface"
+
+
+def test_no_quality_excludes_style(qads: Call, pool: Path, tmp_path: Path):
+    found = qads("select", pool, "-b", 3, "--no-quality", "--style", "source", "-o", tmp_path / "out.jsonl")
+    assert found.code == 2 and "nothing is scored" in " ".join(found.err.split())

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qads.errors import CorruptError, InputError, RunError
+from qads.quality import AnchorGroups, Influence
 from qads.report.curves import axis_over, binned_means, running_mean
 from qads.report.facts import RunFacts, read_facts
 from qads.report.passages import beginning, visible
@@ -76,17 +77,11 @@ def test_qualities_by_source_are_means_over_its_rows(scored: RunFacts, scored_ru
 
 
 @pytest.mark.slow
-def test_anchor_groups_are_means_over_the_scored_rows_of_a_source(scored: RunFacts, scored_run: Path) -> None:
-    groups = scored.anchor_groups
-    assert groups is not None
-    real = table(scored_run, "quality/quality_real.parquet")
-    column = next(name for name in real[0] if name.startswith("quality on "))
-    assert [p.text for p in groups.anchor_sources] == [column.removeprefix("quality on ")[:120]]
-    for source, n, means in groups.rows:
-        own = [row[column] for row in real if row["source"][:120] == source.text]
-        assert n == len(own)
-        assert means == (pytest.approx(np.mean(own)),)
-    assert groups.greatest == max(abs(mean or 0) for _, _, (mean,) in groups.rows)
+def test_anchor_groups_are_those_of_the_scores(scored: RunFacts, scored_run: Path) -> None:
+    found = Influence.from_table(pq.read_table(scored_run / "influence" / "influence.parquet"))
+    sources = [row["source"] for row in table(scored_run, "quality/quality_real.parquet")]
+    assert scored.anchor_groups is not None
+    assert scored.anchor_groups.as_json() == AnchorGroups.of(found, sources).as_json()
 
 
 def test_coverage_is_the_distance_of_every_row_to_its_nearest_pick(plain: RunFacts, plain_run: Path) -> None:

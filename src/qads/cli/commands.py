@@ -46,11 +46,13 @@ from qads.cli.options import (
     Sample,
     Settings,
     Sources,
+    Style,
     UntilRankStable,
     UntilSe,
     check_out,
     config_from_flags,
 )
+from qads.cli.validate import validate
 from qads.errors import QadsError
 
 if TYPE_CHECKING:
@@ -108,6 +110,7 @@ def select(
     ] = None,
     model: Model = None,
     sample: Sample = None,
+    style: Style = "off",
     until_se: UntilSe = None,
     until_rank_stable: UntilRankStable = False,
     reuse: Reuse = None,
@@ -137,8 +140,8 @@ def select(
         min_distance=min_distance,
     )  # fmt: skip
     config = config_from_flags(
-        pool, budget, anchors=anchors, model=model, sample=sample, no_quality=no_quality, column=column,
-        on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
+        pool, budget, anchors=anchors, model=model, sample=sample, style=style, no_quality=no_quality,
+        column=column, on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
         constraints=constraints,
         settings=[f"output.format={shape}", *settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
@@ -197,14 +200,14 @@ def embed(
 )
 def score(
     pool: Sources, out: RunDir, anchors: Anchors = None, model: Model = None, sample: Sample = None,
-    until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
+    style: Style = "off", until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
     dedup: Dedup = None, against: Against = None, solutions: Solutions = None, column: Columns = None,
     on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
     redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
     config = config_from_flags(
-        pool, "1", anchors=anchors, model=model, sample=sample, column=column, on_bad_row=on_bad_row,
+        pool, "1", anchors=anchors, model=model, sample=sample, style=style, column=column, on_bad_row=on_bad_row,
         device=device, until_se=until_se, until_rank_stable=until_rank_stable,
         settings=[*settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
@@ -271,6 +274,9 @@ app.command(
     cls=ManyValues,
     epilog="Example:  qads analyze data/*.jsonl.gz --anchors target.jsonl --sample 960 --out analysis",
 )(analyze)
+
+
+app.command(name="validate-scorer", epilog="Example:  qads validate-scorer runs/mine --labels 200")(validate)
 
 
 _NOISY = (

@@ -29,6 +29,7 @@ __all__ = [
     "Sample",
     "Settings",
     "Sources",
+    "Style",
     "UntilRankStable",
     "UntilSe",
     "check_out",
@@ -100,6 +101,12 @@ DryRun = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Model = Annotated[str | None, typer.Option(help="Causal model that scores: alias, folder, GGUF file or hub id.")]
 Sample = Annotated[int | None, typer.Option(help="Rows that are really scored; the rest is predicted.")]
+Style = Annotated[
+    Literal["off", "source", "surface"],
+    typer.Option(
+        help="Quality apart from style: what a row gives beyond others of its source, or beyond rows that look like it."
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
 UntilSe = Annotated[
     float | None,
@@ -153,6 +160,7 @@ def config_from_flags(
     anchors: list[str] | None = None,
     model: str | None = None,
     sample: int | None = None,
+    style: str = "off",
     no_quality: bool = False,
     column: list[str] | None = None,
     on_bad_row: str = "error",
@@ -182,7 +190,11 @@ def config_from_flags(
     stopping = _stopping_from_flags(until_se, until_rank_stable)
     if no_quality and stopping:
         raise typer.BadParameter("--no-quality excludes --until-se and --until-rank-stable: nothing is scored then")
+    if no_quality and style != "off":
+        raise typer.BadParameter("--no-quality excludes --style: nothing is scored then")
     quality: dict[str, Any] = {} if sample is None else {"sample": sample}
+    if style != "off":
+        quality["style"] = {"by": style}
     if model or stopping:
         quality["influence"] = ({"model": model} if model else {}) | stopping
     raw["quality"] = None if no_quality else quality

@@ -18,6 +18,8 @@ def quality_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterator
         yield f"Quality: {quality['predicted']:,} rows predicted by a scorer fitted before; none really scored."
     elif quality is not None:
         yield f"Quality: {quality['real']:,} rows really scored, {quality['predicted']:,} predicted."
+    if quality is not None and quality.get("style") is not None:
+        yield from _style_sentences(quality["style"])
     if fitted is not None and fitted["scorer"] is not None:
         yield from _fidelity_sentences(fitted, directory)
     if quality is not None and quality["unscored"]:
@@ -26,6 +28,18 @@ def quality_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterator
             f"No quality: {quality['unscored']:,} rows ({listed}), which are not selected; see "
             f"{directory / 'quality' / 'unscored.jsonl'}"
         )
+
+
+def _style_sentences(style: Mapping[str, Any]) -> Iterator[str]:
+    """What quality is apart from, and which rows had nothing to be compared with."""
+    same = "source" if style["by"] == "source" else "look"
+    yield (
+        f"Apart from style: quality is what a row gives beyond others of its {same} ({len(style['rows'])} styles); "
+        f"r = {_number(style['pearson_with_plain'])} with the plain quality."
+    )
+    if lost := style["without_mates"]:
+        listed = ", ".join(f"{n:,} of {name}" for name, n in lost.items())
+        yield f"Nothing to compare with: {sum(lost.values()):,} scored rows count as not scored ({listed})."
 
 
 def _fidelity_sentences(fitted: Mapping[str, Any], directory: Path) -> Iterator[str]:

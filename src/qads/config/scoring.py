@@ -10,7 +10,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from qads.errors import ConfigError, InputError
-from qads.quality import Difference, LocalEngine, OneShotInfluence, ProbeScorer, RetrievalScorer, Scorer
+from qads.quality import (
+    Aggregate,
+    Difference,
+    LocalEngine,
+    OneShotInfluence,
+    ProbeScorer,
+    RetrievalScorer,
+    Scorer,
+    StyleControl,
+)
 
 __all__ = ["QualityConfig", "SavedScorer"]
 
@@ -45,6 +54,8 @@ class QualityConfig:
     """Rows that are really scored, drawn evenly over the sources; the whole pool if it is not larger."""
     influence: OneShotInfluence = field(default_factory=OneShotInfluence)
     """How they are scored."""
+    style: StyleControl | None = None
+    """What a row gives beyond others of its style; null counts what its style gives as its own."""
     scorer: Annotated[ProbeScorer | RetrievalScorer | SavedScorer, Field(discriminator="kind")] = field(
         default_factory=ProbeScorer
     )
@@ -64,6 +75,11 @@ class QualityConfig:
                 "(--set quality.scorer.model=smollm2-135m), or let it read without one "
                 "(--set quality.scorer.reads=[source,embedding,surface])."
             )
+
+    @property
+    def aggregate(self) -> Aggregate:
+        """What quality is made of gains by."""
+        return self.influence.aggregate if self.style is None else self.style.aggregate
 
     @property
     def scores(self) -> bool:

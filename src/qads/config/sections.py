@@ -17,7 +17,7 @@ from qads.datasets.benchmarks import evaluation_locations
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
-from qads.quality import AnswerLikelihoods, OneShotInfluence
+from qads.quality import Aggregate, AnswerLikelihoods, OneShotInfluence
 from qads.selection import Deita, KCenterGreedy, Selector, TopQuality
 
 __all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "RunConfig"]
@@ -127,6 +127,8 @@ class RunConfig:
                 f"selection.kind is {self.selection.kind!r}, but quality is null (--no-quality): there is none to rank "
                 "by. Take another kind (kcenter, random), or let quality be measured."
             )
+        if self.quality is not None and self.quality.style is not None:
+            self._check_signs(self.quality.aggregate)
         self._check_selection()
 
     @property
@@ -170,6 +172,14 @@ class RunConfig:
             model=scorer.model, revision=scorer.revision, dtype=scorer.dtype, engine=scorer.engine,
             template=scorer.template, max_length=scorer.max_length,
         )  # fmt: skip
+
+    def _check_signs(self, aggregate: Aggregate) -> None:
+        """Half of what is compared with its style is below 0."""
+        if aggregate in ("mean_gain", "relative") and getattr(self.selection, "scale", None) == "none":
+            raise ConfigError(
+                "selection.scale is 'none', but with quality.style about half of the qualities are negative, which "
+                "such a scale cannot take. Take scale: rank (the default) or minmax."
+            )
 
     def _check_selection(self) -> None:
         """Refuse now what the selector would refuse after hours of embedding and scoring."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qads.kernels.cost import Cost
+from qads.quality.anchor_groups import AnchorGroups, Cell
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
 from qads.quality.known import check_known
@@ -21,11 +22,14 @@ from qads.quality.scorers import (
 )
 from qads.quality.scorers.base import Difference
 from qads.quality.stopping import EveryAnchor, Stopping, UntilRankStable, UntilStandardError
+from qads.quality.style import StyleControl
 
 __all__ = [
     "AGGREGATES",
     "Aggregate",
+    "AnchorGroups",
     "AnswerLikelihoods",
+    "Cell",
     "CompletionsEngine",
     "Cost",
     "Difference",
@@ -43,6 +47,7 @@ __all__ = [
     "SGLangEngine",
     "Scorer",
     "Stopping",
+    "StyleControl",
     "UntilRankStable",
     "UntilStandardError",
     "check_known",

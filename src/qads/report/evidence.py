@@ -16,24 +16,22 @@ from jaxtyping import Float, Int
 
 from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
+from qads.quality import AnchorGroups
 from qads.run import STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage, pool_file, stages_of_run
 from qads.selection import Coverage
 
 __all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
 
-_ON = "quality on "
 _ON_DEMAND = ("coverage", "report")
 
 
 @dataclass(frozen=True, eq=False)
 class RealQuality:
-    """What influence measured; NaN where no anchor could score the row."""
+    """What influence measured; NaN where no anchor could score the row, or nothing is of its style."""
 
     sources: Sequence[str]
     """Of every candidate."""
     quality: Float[np.ndarray, " k"]
-    on_anchors: Mapping[str, Float[np.ndarray, " k"]]
-    """Anchor source -> quality on its anchors alone."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +75,13 @@ class FinishedRun:
         if not self.is_scored:
             return None
         table: Any = pq.read_table(self.root / "quality" / "quality_real.parquet")
-        groups = {name.removeprefix(_ON): name for name in table.column_names if name.startswith(_ON)}
-        return RealQuality(
-            sources=table["source"].to_pylist(),
-            quality=floats(table["quality"].to_pylist()),
-            on_anchors={group: floats(table[name].to_pylist()) for group, name in groups.items()},
-        )
+        return RealQuality(sources=table["source"].to_pylist(), quality=floats(table["quality"].to_pylist()))
+
+    @cached_property
+    def anchor_groups(self) -> AnchorGroups | None:
+        """Gains of sources on groups of anchors; None where quality was not measured, or before there were any."""
+        path = self.root / "quality" / "anchor_groups.json"
+        return AnchorGroups.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
     @cached_property
     def reasons(self) -> Mapping[str, Sequence[Any]]:

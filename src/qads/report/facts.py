@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from qads.quality import AnchorGroups
 from qads.report.cleaning import CleaningFacts, read_cleaning
 from qads.report.comparison import Comparison, compare_with_random
 from qads.report.curves import Curve, along_budgets, binned_means, running_mean
@@ -17,7 +18,7 @@ from qads.report.evidence import FinishedRun, RealQuality, floats, open_run
 from qads.report.passages import Passage, beginning, line
 from qads.selection import Coverage
 
-__all__ = ["AnchorGroups", "AsideFacts", "PickFacts", "RunFacts", "SourceFacts", "read_facts"]
+__all__ = ["AsideFacts", "PickFacts", "RunFacts", "SourceFacts", "read_facts"]
 
 _FIRST_PICKS, _LAST_PICKS = 50, 10
 _FIRST_ASIDE = 20
@@ -50,20 +51,6 @@ class SourceFacts:
     def lift(self) -> float:
         """Picks in relation to those expected."""
         return self.picks / self.expected
-
-
-@dataclass(frozen=True)
-class AnchorGroups:
-    """Mean quality of candidate sources on the anchors of each source."""
-
-    anchor_sources: tuple[Passage, ...]
-    rows: tuple[tuple[Passage, int, tuple[float | None, ...]], ...]
-    """Candidate source, its scored rows, a mean for each of `anchor_sources`."""
-
-    @property
-    def greatest(self) -> float:
-        """The mean farthest from 0."""
-        return max((abs(mean) for _, _, means in self.rows for mean in means if mean is not None), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -139,6 +126,7 @@ class RunFacts:
     agreement: Mapping[str, float | None] | None
     """Of predicted with real quality."""
     anchor_groups: AnchorGroups | None
+    """None without quality, or where the run is from before they were measured."""
     first_picks: tuple[PickFacts, ...]
     last_picks: tuple[PickFacts, ...]
     """Those after the first ones only."""
@@ -183,7 +171,7 @@ def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
         mean_quality=None if run.quality is None else float(np.nanmean(run.quality, dtype=np.float64)),
         mean_real_quality=None if run.real is None else _mean(_scored(run.real.quality)),
         agreement=run.manifests["scorer"]["fidelity"] if run.is_scored else None,
-        anchor_groups=None if run.real is None else _anchor_groups(run.real),
+        anchor_groups=run.anchor_groups,
         first_picks=_picks(run, first),
         last_picks=_picks(run, last),
         aside=_aside(run),
@@ -235,21 +223,6 @@ def _real_by_source(real: RealQuality | None) -> dict[str, Float[np.ndarray, " k
         return {}
     sources = np.array(real.sources, dtype=object)
     return {name: _scored(real.quality[sources == name]) for name in dict.fromkeys(real.sources)}
-
-
-def _anchor_groups(real: RealQuality) -> AnchorGroups:
-    """Sources that help most first."""
-    sources = np.array(real.sources, dtype=object)
-    order = {name: -(_mean(quality) or 0.0) for name, quality in _real_by_source(real).items()}
-    rows = tuple(
-        (
-            line(name),
-            len(_scored(real.quality[sources == name])),
-            tuple(_mean(_scored(values[sources == name])) for values in real.on_anchors.values()),
-        )
-        for name in sorted(order, key=lambda name: order[name])
-    )
-    return AnchorGroups(tuple(line(name) for name in real.on_anchors), rows)
 
 
 def _picks(run: FinishedRun, steps: range) -> tuple[PickFacts, ...]:

@@ -158,7 +158,7 @@ def _across(curve: Curve) -> list[float]:
 
 def _heat(value: float | None, greatest: float) -> str:
     """The class that colours a cell: how far a value is from 0 on the way to the greatest of the table."""
-    if value is None or greatest == 0:
+    if value is None or not math.isfinite(value) or greatest == 0:
         return "heat-0"
     step = round(_HEAT_STEPS * min(1.0, abs(value) / greatest))
     return f"heat-{step}" + (" cold" if value < 0 and step else "")

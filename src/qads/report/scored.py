@@ -29,7 +29,8 @@ def read_scores(run: FinishedRun) -> RowScores:
     """The real scores of a run, anchor by anchor, and its predictions.
 
     Where a stopping rule left anchors out, rows were scored on different ones, and only their quality compares; then
-    there is one column, the quality, as if there were one anchor.
+    there is one column, the quality, as if there were one anchor. Sources are compared with what their style gives:
+    where the run took that off, its predictions are of something else and are left out.
 
     Raises:
         RunError: the run has no quality.
@@ -41,18 +42,20 @@ def read_scores(run: FinishedRun) -> RowScores:
     stopped_early = bool(found.pending.any())
     terms = found.quality(settings["aggregate"])[:, None] if stopped_early else found.terms(settings["aggregate"])
     quality = run.manifests["quality"]
+    apart = quality.get("style") is not None
     return RowScores(
         model=str(settings["model"]),
         rows=np.load(run.root / "anchors" / "candidates.npy"),
         terms=terms,
         anchor_groups=() if stopped_early else found.anchor_groups,
         anchors=() if stopped_early else found.anchor_ids,
-        predicted=run.quality,
+        predicted=None if apart else run.quality,
         facts={
             "aggregate": settings["aggregate"],
             "anchors": len(found.anchor_ids),
             "stopped_early": stopped_early,
-            "agreement": run.manifests["scorer"]["fidelity"],
+            "agreement": None if apart else run.manifests["scorer"]["fidelity"],
+            "predictions_apart_from_style": apart,
             "real": quality["real"],
             "predicted": quality["predicted"],
             "affected": len(run.manifests["influence"]["affected_rows"]),

@@ -23,7 +23,7 @@ from qads.run.limits import NamedFiles
 from qads.run.plan import method_identity
 from qads.run.reuse import ReusedRun
 
-__all__ = ["Facts", "StageContext", "read_pool", "write_array", "write_table"]
+__all__ = ["Facts", "StageContext", "nullable", "read_pool", "write_array", "write_table"]
 
 Facts = dict[str, Any]
 """What a stage says in its manifest."""
@@ -116,3 +116,8 @@ def write_array(array: np.ndarray, path: Path) -> None:
     """Write an array, whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
+
+
+def nullable(values: np.ndarray) -> pa.Array:
+    """A column in which NaN is null."""
+    return pa.array(values, mask=np.isnan(values))

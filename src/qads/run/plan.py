@@ -192,8 +192,12 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
         return {"quality": {"scorer": {"allow": list(quality.scorer.allow)}}}
     if name in ("scorer", "quality") and quality is not None:
         aggregate = {"aggregate": quality.influence.aggregate}
+        style = {} if quality.style is None else {"style": dataclasses.asdict(quality.style)}
         fitted = {"scorer": _scorer_settings(config, quality)} if name == "scorer" else {}
-        return {"quality": {"influence": aggregate, **fitted}, **(_foreign_code(config) if fitted else {})}
+        return {
+            "quality": {"influence": aggregate, **style, **fitted},
+            **(_foreign_code(config) if fitted else {}),
+        }
     return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
 
 

@@ -5,84 +5,30 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from qads.config import QualityConfig, SavedScorer
 from qads.datasets import atomic_path
 from qads.pool import Pool
-from qads.quality import (
-    Influence,
-    MadeFor,
-    OneShotInfluence,
-    Prediction,
-    load_scorer,
-    stopping_outcomes,
-)
+from qads.quality import MadeFor, OneShotInfluence, Prediction, load_scorer
 from qads.quality.fidelity import Fidelity, FidelityReport, HeldOut, ScoringCost, fidelity
 from qads.quality.scorers import FittedScorer
 from qads.run.clusters import near_duplicates
-from qads.run.context import Facts, StageContext, write_array, write_table
+from qads.run.context import Facts, StageContext, nullable, write_array, write_table
 from qads.run.directory import StageDirectory, write_json
+from qads.run.labels import Labels
 
 __all__ = ["run_quality", "run_scorer"]
 
 
-class _Labels:
-    """What influence says of the rows that were scored."""
-
-    def __init__(self, context: StageContext) -> None:
-        assert context.config.quality is not None
-        self.config: QualityConfig = context.config.quality
-        self.rows: Pool = context.pool.take(context.candidates)
-        self._table = context.stages["influence"].path / "influence.parquet"
-
-    @cached_property
-    def influence(self) -> Influence:
-        """The scores."""
-        return Influence.from_table(pq.read_table(self._table))
-
-    @property
-    def terms(self) -> Float[np.ndarray, "k m"] | None:
-        """What quality is the mean of; None where a stopping rule left anchors out, since then rows differ in them."""
-        stopped = bool(self.influence.pending.any())
-        return None if stopped else self.influence.terms(self.config.influence.aggregate)
-
-    @cached_property
-    def quality(self) -> Float[np.ndarray, " k"]:
-        """Of every row, by the aggregate that is asked for; NaN where no anchor could score it."""
-        return self.influence.quality(self.config.influence.aggregate)
-
-    def table(self) -> pa.Table:
-        """A row a label."""
-        method, found = self.config.influence, self.influence
-        aggregate, quality = method.aggregate, self.quality
-        error = found.standard_error(aggregate)
-        summary = {
-            "candidate": pa.array(found.candidate_ids),
-            "source": pa.array(self.rows.strings("source")),
-            "quality": _nullable(quality),
-            "standard_error": _nullable(error),
-            "anchors_scored": pa.array(found.n_scored),
-            "stopped": pa.array(stopping_outcomes(method.stopping, found, aggregate), pa.string()),
-        }
-        groups = found.by_group(aggregate)
-        return pa.table(summary | {f"quality on {name}": _nullable(values) for name, values in groups.items()})
-
-
-def _nullable(values: Float[np.ndarray, " k"]) -> pa.Array:
-    return pa.array(values, mask=np.isnan(values))
-
-
 def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
     """Labels -> scorer.json and scorer.safetensors, held_out.parquet, fidelity.json."""
-    labels = _Labels(context)
+    labels = Labels(context)
     n_labels = int(np.isfinite(labels.quality).sum())
     if n_labels == len(context.pool):
         return {"rows": n_labels, "labels": n_labels, "scorer": None, "fidelity": None, "tokens": 0}
@@ -109,7 +55,7 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
 
 
 def _measured(
-    context: StageContext, labels: _Labels, fitted: FittedScorer, clusters: Int[np.ndarray, " k"], stage: StageDirectory
+    context: StageContext, labels: Labels, fitted: FittedScorer, clusters: Int[np.ndarray, " k"], stage: StageDirectory
 ) -> Fidelity | None:
     """How well it predicts rows that it did not see; None where there are too few to say."""
     out = fitted.out_of_fold
@@ -152,23 +98,25 @@ def _made_for(context: StageContext) -> MadeFor:
     """What a scorer of this run is fitted on and with."""
     config, pool = context.config, context.pool
     assert config.quality is not None
-    method = config.quality.influence
     return MadeFor(
         sources=tuple(pool.sources),
         pool=pool.fingerprint,
         anchors=context.anchors.fingerprint,
-        influence=_identity(context, method),
+        influence=_identity(context, config.quality),
         embedding=context.embedding_identity,
         embedder=dataclasses.asdict(config.embedding),
     )
 
 
-def _identity(context: StageContext, method: OneShotInfluence) -> dict[str, Any]:
-    return method.identity(context.config.execution) | {"aggregate": method.aggregate}
+def _identity(context: StageContext, quality: QualityConfig) -> dict[str, Any]:
+    """What makes the labels: another style is another quality, and none leaves no trace."""
+    method, style = quality.influence, quality.style
+    apart = {} if style is None else {"style": dataclasses.asdict(style)}
+    return method.identity(context.config.execution) | {"aggregate": method.aggregate} | apart
 
 
 def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
-    """Labels -> quality_real.parquet; with predictions of the rest -> quality.parquet, quality.npy, unscored.jsonl."""
+    """Labels; with predictions of the rest -> quality.parquet, quality.npy, unscored.jsonl."""
     assert context.config.quality is not None
     n_rows = len(context.pool)
     quality, low, high = (np.full(n_rows, np.nan, np.float32) for _ in range(3))
@@ -178,16 +126,17 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     if predicted is not None:
         quality, low, high = (np.array(part) for part in (predicted.quality, predicted.low, predicted.high))
         reasons = dict(predicted.reasons)
+    style = None
     if not isinstance(context.config.quality.scorer, SavedScorer):
-        labels = _Labels(context)
-        write_table(labels.table(), stage.path / "quality_real.parquet")
+        labels = Labels(context)
+        style = _write_labels(labels, stage)
         known = np.isfinite(labels.quality)
         real = context.candidates[known]
         quality[real] = labels.quality[known]
     origin = np.where(np.isnan(quality), "none", "predicted").astype(object)
     origin[real] = "real"
     low[real] = high[real] = np.nan
-    columns = {"quality": _nullable(quality), "low": _nullable(low), "high": _nullable(high)}
+    columns = {"quality": nullable(quality), "low": nullable(low), "high": nullable(high)}
     table = pa.table({"id": context.pool.table["id"], **columns, "origin": pa.array(origin, pa.string())})
     write_table(table, stage.path / "quality.parquet")
     write_array(quality, stage.path / "quality.npy")
@@ -204,8 +153,16 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
         "predicted": n_rows - len(real) - len(told),
         "unscored": len(told),
         "unscored_reasons": dict(Counter(told.values())),
+        "style": style,
         **spent,
     }
+
+
+def _write_labels(labels: Labels, stage: StageDirectory) -> Facts | None:
+    """What was measured -> quality_real.parquet, anchor_groups.json; what was made of styles."""
+    write_table(labels.table(), stage.path / "quality_real.parquet")
+    write_json(stage.path / "anchor_groups.json", labels.anchor_groups.as_json())
+    return labels.style_facts()
 
 
 def _predicted(context: StageContext, stage: StageDirectory) -> Prediction | None:
@@ -217,8 +174,8 @@ def _predicted(context: StageContext, stage: StageDirectory) -> Prediction | Non
         fitted, allow = load_scorer(saved.folder), saved.allow
         now = MadeFor(
             tuple(context.pool.sources), pool=context.pool.fingerprint, embedding=context.embedding_identity,
-            influence={} if config.quality.influence == OneShotInfluence() else
-            _identity(context, config.quality.influence),
+            influence={} if config.quality.influence == OneShotInfluence() and config.quality.style is None else
+            _identity(context, config.quality),
         )  # fmt: skip
     elif (context.stages["scorer"].path / "scorer.json").exists():
         fitted, allow, now = load_scorer(context.stages["scorer"].path), (), _made_for(context)
