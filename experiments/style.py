@@ -147,7 +147,7 @@ def measured(sample: Sample, terms: np.ndarray, plain: np.ndarray, gains: np.nda
 
 
 def beyond_surface(found: Influence, pool: Pool) -> dict[str, Any]:
-    """What lengths, formulas and the form of the answer say of quality apart from source, and what is common without."""
+    """What looks say of quality apart from source, and what the anchor groups have in common without them."""
     codes, apart = pool.source_codes, StyleControl()(found, pool)
     features = np.array([centred(column, codes) for column in surface_features(pool).astype(np.float64).T]).T
     features = features[:, features.std(axis=0) > 1e-9]
