@@ -5,7 +5,7 @@ sources), how much of it lies between sources, how far it agrees with the plain 
 groups agree with each other, and what its best tenth consists of. Intervals are 95% bootstrap: rows within their source
 for the reliability, rows and anchors for all else; the gains beyond the style's are not taken anew in each sample.
 
-    python experiments/style.py RUN [--json FILE] [--draws 400] [--clusters 16]
+    python experiments/style.py RUN [--json FILE] [--draws 400] [--clusters 16] [--stopping]
 """
 
 from __future__ import annotations
@@ -14,19 +14,23 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
 
-from qads import AnchorGroups, Influence, Pool, RowScores, StyleControl
+from qads import AnchorGroups, Influence, Pool, RowScores, StyleControl, UntilRankStable, UntilStandardError
 from qads.analyze.agreement import reliability
 from qads.analyze.resampling import Draw, Interval, draws, interval_of, row_means
 from qads.kernels.correlation import centred, pearson, share_between
 from qads.pool import to_json
-from qads.report import open_scored_run
+from qads.quality.rounds import play_rounds
+from qads.quality.surface import surface_features
+from qads.report import open_run
 
 TOP = 0.1
 SEED = 0
@@ -142,6 +146,61 @@ def measured(sample: Sample, terms: np.ndarray, plain: np.ndarray, gains: np.nda
     }
 
 
+def beyond_surface(found: Influence, pool: Pool) -> dict[str, Any]:
+    """What looks say of quality apart from source, and what the anchor groups have in common without them."""
+    codes, apart = pool.source_codes, StyleControl()(found, pool)
+    features = np.array([centred(column, codes) for column in surface_features(pool).astype(np.float64).T]).T
+    features = features[:, features.std(axis=0) > 1e-9]
+    features /= features.std(axis=0)
+
+    def predicted(quality: np.ndarray) -> np.ndarray:
+        model = RidgeCV(alphas=10.0 ** np.arange(-1, 5))
+        return cross_val_predict(model, features, quality, cv=KFold(10, shuffle=True, random_state=SEED))
+
+    whole = centred(apart.quality("mean_gain"), codes)
+    groups = {name: centred(quality, codes) for name, quality in apart.by_group("mean_gain").items()}
+    rest = {name: quality - predicted(quality) for name, quality in groups.items()}
+    return {
+        "out_of_fold": pearson(predicted(whole), whole),
+        "groups": {f"{a} with {b}": pearson(rest[a], rest[b]) for a, b in combinations(rest, 2)},
+    }
+
+
+def replayed(found: Influence, pool: Pool) -> list[dict[str, Any]]:
+    """Quality apart from style after a stopping rule, three ways, against that on every anchor."""
+    control, rows = StyleControl(), []
+    whole = control(found, pool).quality("mean_gain")
+    rules = [rule(seed=seed) for seed in range(3) for rule in (_soon, _late, UntilRankStable)]
+    for rule, aggregate in product(rules, ("positive_gain", "mean_gain")):
+        played = play_rounds(
+            rule, aggregate, zero_shot=found.zero_shot, anchor_groups=found.anchor_groups,
+            may_score=~np.isnan(found.gains), score=lambda i, j: found.one_shot[np.ix_(i, j)],
+        )  # fmt: skip
+        partial = dataclasses.replace(found, one_shot=played.one_shot, left_out=played.pending)
+        apart = control(partial, pool)
+        quality = partial.quality("mean_gain")[:, None]
+        column = Influence(quality, np.zeros(1), found.candidate_ids, ("all",), ("all",))
+        ways = {
+            "mean over the scored": apart.quality("mean_gain"),
+            "difference estimate": dataclasses.replace(apart, left_out=played.pending).quality("mean_gain"),
+            "difference of qualities": control(column, pool).quality("mean_gain"),
+        }
+        rows.append(
+            {"rule": rule.kind, "se": getattr(rule, "se", None), "aggregate": aggregate, "seed": rule.seed}
+            | {"pairs": float(1 - played.pending.mean())}
+            | {name: [pearson(q, whole), float(np.sqrt(np.mean((q - whole) ** 2)))] for name, q in ways.items()}
+        )
+    return rows
+
+
+def _soon(*, seed: int) -> UntilStandardError:
+    return UntilStandardError(se=0.03, seed=seed)
+
+
+def _late(*, seed: int) -> UntilStandardError:
+    return UntilStandardError(se=0.02, seed=seed)
+
+
 def shown(interval: Interval, digits: int = 2) -> str:
     """A number with its interval."""
     return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
@@ -154,8 +213,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--clusters", type=int, default=16)
+    parser.add_argument("--stopping", action="store_true", help="replay stopping rules as well")
     args = parser.parse_args()
-    run = open_scored_run(args.run)
+    run = open_run(args.run, until="influence")
     found = Influence.from_table(pq.read_table(run.root / "influence" / "influence.parquet"))
     pool = run.pool.take(np.load(run.root / "anchors" / "candidates.npy"))
     sample = Sample(found, pool, args.draws)
@@ -177,6 +237,14 @@ def main() -> None:
         values = "".join(f"{f'{c.gain:.3f} ± {c.standard_error:.3f}':>20s}" for c in (*cells, whole))
         print(f"{source:28s}{values}")
     print(f"{'between sources':28s}" + "".join(f"{s:20.2f}" for s in (*groups.between, groups.between_overall)))
+    looks = StyleControl(by="surface", n_clusters=args.clusters).styles(pool)
+    surface = beyond_surface(found, pool) | {
+        "between_clusters": AnchorGroups.of(found, pool.strings("source"), styles=looks).between_overall
+    }
+    print(f"surface: {surface}")
+    stopping = replayed(found, pool) if args.stopping else []
+    for row in stopping:
+        print(row)
     if args.json:
         settings = {"draws": args.draws, "clusters": args.clusters, "seed": SEED, "anchors": len(found.anchor_ids)}
         kinds = {
@@ -188,6 +256,7 @@ def main() -> None:
             for name, m in table.items()
         }  # fmt: skip
         whole = {"settings": settings, "anchor_groups": groups.as_json(), "kinds": kinds}
+        whole |= {"surface": surface, "stopping": stopping}
         args.json.write_text(json.dumps(json.loads(to_json(whole)), indent=1) + "\n", encoding="utf-8")
 
 
