@@ -384,11 +384,15 @@ def _run(
 
 
 def _write_report(directory: Path, label_key: str | None = None) -> Path:
-    from qads.report import write_report
+    """The page of the run and, where its scorer was measured, that of the scorer."""
+    from qads.report import OUT_OF_FOLD, read_fidelity, write_fidelity, write_report
     from qads.run import RunDirectory
 
     with RunDirectory(directory).lock():
-        return write_report(directory, label_key=label_key)
+        page = write_report(directory, label_key=label_key)
+        if (measured := read_fidelity(directory)) is not None:
+            write_fidelity(page.with_name("fidelity.html"), *measured, about=OUT_OF_FOLD)
+        return page
 
 
 def _show_estimate(config: RunConfig, directory: Path, terminal: Terminal, reuse: list[str] | None) -> None:
