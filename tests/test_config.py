@@ -33,13 +33,13 @@ from qads.config import (
 from qads.embed import LMEmbedder, SentenceEmbedder
 from qads.errors import ConfigError
 from qads.prompts import ChatTemplate, ExemplarTemplate
-from qads.quality import AnswerLikelihoods, OneShotInfluence, RidgeScorer
+from qads.quality import AnswerLikelihoods, OneShotInfluence, ProbeScorer
 from qads.selection import KCenterGreedy, Selector
 
 LEAST: dict[str, Any] = {"pool": {"sources": "pool.jsonl"}, "budget": "10%"}
 SECTIONS = [
     RunConfig, PoolConfig, ConstraintsConfig, QuotaConfig, AnchorsConfig, QualityConfig, OutputConfig, Execution, SentenceEmbedder, LMEmbedder,
-    OneShotInfluence, AnswerLikelihoods, RidgeScorer, *get_args(Selector), ExemplarTemplate, ChatTemplate,
+    OneShotInfluence, AnswerLikelihoods, ProbeScorer, *get_args(Selector), ExemplarTemplate, ChatTemplate,
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from qads.run import estimate_run, read_status, run_pipeline
 from qads.run.plan import plan_stages, stage_names
 from run.tiny import rows, run, settings, write_rows
 
-ALL = ["pool", "clean", "embed", "anchors", "influence", "quality", "select", "mixture"]
+ALL = ["pool", "clean", "embed", "anchors", "influence", "scorer", "quality", "select", "mixture"]
 
 
 def repeated(n: int = 30) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from qads.run import OCCASIONAL, STAGES, estimate_run, read_status
 from qads.run.plan import plan_stages
 from run.tiny import rows, run, settings, write_rows
 
-ALL = ["pool", "embed", "anchors", "influence", "quality", "select", "mixture"]
+ALL = ["pool", "embed", "anchors", "influence", "scorer", "quality", "select", "mixture"]
 
 
 def files(directory: Path) -> dict[str, tuple[int, int, str]]:
@@ -131,8 +131,8 @@ def test_a_pool_that_moved_is_the_same_pool(config: RunConfig, mine: Path, tmp_p
         ("seed=1", "anchors", "seed: was 0, now 1"),
         ("quality.sample=12", "anchors", "quality.sample: was 20, now 12"),
         ("quality.influence.max_length=512", "influence", "quality.influence.max_length: was null, now 512"),
-        ("quality.influence.aggregate=win_rate", "quality", 'quality.influence.aggregate: was "positive_gain", now "win_rate"'),
-        ("quality.scorer.folds=4", "quality", "quality.scorer.folds: was 5, now 4"),
+        ("quality.influence.aggregate=win_rate", "scorer", 'quality.influence.aggregate: was "positive_gain", now "win_rate"'),
+        ("quality.scorer.folds=4", "scorer", "quality.scorer.folds: was 5, now 4"),
         ("selection.alpha=2", "select", "selection.alpha: was 1.0, now 2.0"),
         ("budget=7", "select", "budget: was 6, now 7"),
         ("quality=null", "select", "inputs.quality: was "),
@@ -326,7 +326,7 @@ def test_a_run_inside_its_own_source_is_refused(model: Path, tmp_path: Path):
 
 def test_another_aggregate_needs_no_new_scores(config: RunConfig, mine: Path, model: Path):
     changed = load_config(settings(model, Path(config.pool.sources[0])), ["quality.influence.aggregate=win_rate"])
-    assert run(changed, mine, redo=["quality"]).computed == ["quality", "select", "mixture"]
+    assert run(changed, mine, redo=["scorer"]).computed == ["scorer", "quality", "select", "mixture"]
     gains = pq.read_table(mine / "influence" / "influence.parquet").to_pandas().groupby("candidate", sort=False)["gain"]
     real = pq.read_table(mine / "quality" / "quality_real.parquet").to_pydict()
     expected = gains.apply(lambda g: (g.dropna() > 0).mean())
@@ -341,7 +341,7 @@ def test_redo_keeps_scores_that_do_not_read_the_stage(model: Path, tmp_path: Pat
     heard = run(config, tmp_path / "run", redo=["embed"])
     assert (heard.reused, heard.computed) == (
         ["pool", "anchors", "influence"],
-        ["embed", "quality", "select", "mixture"],
+        ["embed", "scorer", "quality", "select", "mixture"],
     )
     run(config, tmp_path / "run", redo=["embed"], until="embed")
     states = {stage.name: stage.state for stage in read_status(tmp_path / "run").stages}
@@ -365,7 +365,7 @@ def test_code_that_comes_with_a_model_is_part_of_the_plan(config: RunConfig, mod
 def test_the_manifest_of_a_model_stage_says_how_it_was_computed(finished: Path):
     found = {name: json.loads((finished / name / "manifest.json").read_text()).get("execution") for name in ALL}
     how = {"device": "cpu", "max_tokens_per_batch": 2048}
-    assert found == dict.fromkeys(ALL) | {"embed": how, "influence": how}
+    assert found == dict.fromkeys(ALL) | dict.fromkeys(("embed", "influence", "scorer", "quality"), how)
 
 
 def test_anchors_that_take_the_whole_pool_leave_nothing_to_score(model: Path, tmp_path: Path):

@@ -28,7 +28,7 @@ def test_shared_stages_are_used_as_they_are(config, tmp_path: Path):
     run(config, tmp_path / "a", until="quality")
     assert share_stages(tmp_path / "a", tmp_path / "b", SHARED) == list(SHARED)
     heard = run(config, tmp_path / "b", until="quality")
-    assert (heard.reused, heard.computed) == (list(SHARED), ["influence", "quality"])
+    assert (heard.reused, heard.computed) == (list(SHARED), ["influence", "scorer", "quality"])
     for name in ("embed/embeddings.npy", "quality/quality.npy"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 

@@ -25,7 +25,7 @@ from run.tiny import StopAt, rows, run_in_process, settings, write_rows
 
 PROMISED = {
     "pool/pool.parquet", "embed/embeddings.npy", "anchors/anchors.parquet", "anchors/candidates.npy",
-    "influence/influence.parquet", "quality/quality.npy", "select/selection.parquet", "mixture/train.jsonl",
+    "influence/influence.parquet", "scorer/scorer.safetensors", "quality/quality.npy", "select/selection.parquet", "mixture/train.jsonl",
 }  # fmt: skip
 N_ROWS = 1100  # Embeddings are computed in shards of 1024 rows.
 

@@ -52,6 +52,7 @@ from qads.cli.options import (
     check_out,
     config_from_flags,
 )
+from qads.cli.validate import validate
 from qads.errors import QadsError
 
 if TYPE_CHECKING:
@@ -273,6 +274,9 @@ app.command(
     cls=ManyValues,
     epilog="Example:  qads analyze data/*.jsonl.gz --anchors target.jsonl --sample 960 --out analysis",
 )(analyze)
+
+
+app.command(name="validate-scorer", epilog="Example:  qads validate-scorer runs/mine --labels 200")(validate)
 
 
 _NOISY = (

@@ -5,12 +5,14 @@ from __future__ import annotations
 from qads.report.analysis import ANALYSIS_FILES, analysis_findings, render_analysis, write_analysis
 from qads.report.evidence import FinishedRun, open_run
 from qads.report.explanations import Explanation, explain_rows, rows_by_id, rows_not_picked
+from qads.report.fidelity import STATISTICS, read_fidelity, render_fidelity, write_fidelity
 from qads.report.page import write_report
 from qads.report.scored import open_scored_run, read_scores
 from qads.report.tables import analysis_as_json, analysis_as_table
 
 __all__ = [
     "ANALYSIS_FILES",
+    "STATISTICS",
     "Explanation",
     "FinishedRun",
     "analysis_as_json",
@@ -19,10 +21,13 @@ __all__ = [
     "explain_rows",
     "open_run",
     "open_scored_run",
+    "read_fidelity",
     "read_scores",
     "render_analysis",
+    "render_fidelity",
     "rows_by_id",
     "rows_not_picked",
     "write_analysis",
+    "write_fidelity",
     "write_report",
 ]

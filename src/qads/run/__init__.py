@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from qads.run.coverage import ensure_coverage, read_coverage
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, pool_file
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, pool_file, read_json
 from qads.run.estimate import StageEstimate, estimate_run
 from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
+from qads.run.validation import Validation, validate_scorer
 
 __all__ = [
     "OCCASIONAL",
@@ -23,13 +24,16 @@ __all__ = [
     "StageEstimate",
     "StagePlan",
     "StageStatus",
+    "Validation",
     "count_tokens",
     "ensure_coverage",
     "estimate_run",
     "pool_file",
     "read_coverage",
+    "read_json",
     "read_status",
     "run_pipeline",
     "share_stages",
     "stages_of_run",
+    "validate_scorer",
 ]

@@ -124,7 +124,8 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
     real = np.empty(0, np.int64)
     predicted = _predicted(context, stage)
     if predicted is not None:
-        quality, low, high, reasons = predicted.quality, predicted.low, predicted.high, dict(predicted.reasons)
+        quality, low, high = (np.array(part) for part in (predicted.quality, predicted.low, predicted.high))
+        reasons = dict(predicted.reasons)
     style = None
     if not isinstance(context.config.quality.scorer, SavedScorer):
         labels = Labels(context)

@@ -282,6 +282,6 @@ def _error_by_length(rows: _Rows, judged: HeldOut, samples: Samples) -> tuple[Le
 
 def _is_covered(judged: HeldOut) -> Floats | None:
     """1 where the real quality lies in the predictive interval, 0 where not; None without intervals."""
-    if judged.low is None or judged.high is None or not np.isfinite([judged.low, judged.high]).all():
+    if judged.low is None or judged.high is None or np.isnan([judged.low, judged.high]).any():
         return None
     return ((judged.low <= judged.real) & (judged.real <= judged.high)).astype(np.float64)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from qads.errors import InputError
+from qads.pool import to_json
+from qads.quality.anchor_groups import AnchorGroups
 from qads.quality.fidelity.estimates import Estimate, Number
 from qads.quality.fidelity.verdicts import Fidelity
 
@@ -61,6 +64,13 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole > 0 else float("nan")
 
 
+def _anchor_groups(value: Any) -> Any:
+    try:
+        return AnchorGroups.from_json(cast(Mapping[str, Any], value)) if isinstance(value, Mapping) else value
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"is no table of anchor groups ({error!r})") from None
+
+
 @dataclass(frozen=True)
 class FidelityReport:
     """A scorer, and how it was measured."""
@@ -73,10 +83,12 @@ class FidelityReport:
     cost: ScoringCost | None = None
     unscored: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
     """Rows that have no number, by reason."""
+    groups: Annotated[AnchorGroups | None, BeforeValidator(_anchor_groups)] = None
+    """Which source helps which anchors."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, to be written by `to_json`, which makes null of NaN."""
-        return dataclasses.asdict(self)
+        """Plain values as JSON has them: null in the place of NaN."""
+        return json.loads(to_json(dataclasses.asdict(self)))
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> FidelityReport:

@@ -12,6 +12,9 @@ from qads.quality.fidelity.estimates import Estimate, Number
 
 __all__ = ["Bin", "Fidelity", "LengthBand", "SourceFidelity"]
 
+_STRENGTHS = ((0.2, "Barely tells"), (0.5, "Partly tells"))
+"""What is said of r below so much: less than 4% of the variance explained, less than a quarter of it."""
+
 
 @dataclass(frozen=True)
 class Bin:
@@ -107,17 +110,28 @@ class Fidelity:
         """What it comes to, in two sentences: within sources, and against the mean of the source."""
         return f"{self._within_sources()} {self._against_source_mean()}".strip()
 
+    @property
+    def headline(self) -> str:
+        """Whether it tells rows of one source apart, in a few words."""
+        within = self.within_source["pearson"]
+        if within.high < 0:
+            return "Worse than useless within sources"
+        if self.is_useless:
+            return "Useless within sources"
+        how = next((word for r, word in _STRENGTHS if within.value < r), "Tells")
+        return f"{how} rows of a source apart"
+
     def _within_sources(self) -> str:
         within = self.within_source["pearson"]
         if not np.isfinite(within.value):
-            return "Useless within sources: nothing varies there, so that it cannot be told whether it orders rows."
-        shown = f"r = {_shown(within)} within sources"
+            return f"{self.headline}: nothing varies there, so that it cannot be told whether it orders rows."
+        shown = f"{self.headline}: r = {_shown(within)} within sources"
         if within.high < 0:
-            return f"Worse than useless within sources: {shown}; it orders the rows of a source the wrong way round."
-        if within.includes_zero:
-            return f"Useless within sources: {shown}, which includes zero; it tells sources apart and not rows."
+            return f"{shown}; it orders the rows of a source the wrong way round."
+        if self.is_useless:
+            return f"{shown}, which includes zero; it tells sources apart and not rows."
         share = f", {self.share_of_ceiling:.0%} of the ceiling" if np.isfinite(self.share_of_ceiling) else ""
-        return f"Tells rows of a source apart: {shown}{share}."
+        return f"{shown}{share}."
 
     def _against_source_mean(self) -> str:
         more, mean = self.over_source_mean, self.source_mean.value

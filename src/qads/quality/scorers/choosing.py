@@ -19,6 +19,8 @@ from qads.quality.scorers.regressors import (
 
 __all__ = ["choose"]
 
+_FEWEST_FOR_TREES = 100
+"""Rows below which trees are not tried beside others: they never won, and cost most of the time."""
 _UNCHOSEN = Candidate("ridge", 0.1)
 """Serves where there is nothing to choose by."""
 
@@ -30,6 +32,8 @@ def choose(
 
     Ties go to the candidate named first.
     """
+    if len(x) < _FEWEST_FOR_TREES and families != ("boosting",):
+        families = tuple(family for family in families if family != "boosting")
     candidates = candidates_of(families)
     kernels = [candidate for candidate in candidates if candidate.family != "boosting"] or candidates_of(("kernel",))
     if len(np.unique(fold)) < 2:

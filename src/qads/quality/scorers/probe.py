@@ -296,7 +296,8 @@ class FittedProbe(FittedScorer):
 
     def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What a folder keeps of it."""
-        arrays = {"mean": self.standard.mean, "factor": self.standard.factor, **self.machine.arrays()}
+        arrays = {"mean": self.standard.mean, "factor": self.standard.factor}
+        arrays |= {f"machine_{name}": array for name, array in self.machine.arrays().items()}
         if self.boosted is not None:
             arrays |= {"boosted_mean": self.boosted.mean, "components": self.boosted.components}
             arrays |= {f"trees_{name}": array for name, array in self.boosted.trees.arrays().items()}
@@ -314,10 +315,15 @@ class FittedProbe(FittedScorer):
         """What `contents` gave."""
         boosted = None
         if numbers["trees"] is not None:
-            trees = {name.removeprefix("trees_"): array for name, array in arrays.items() if name.startswith("trees_")}
-            boosted = Boosted(arrays["boosted_mean"], arrays["components"], Trees.load(trees, numbers["trees"]))
+            trees = Trees.load(_named(arrays, "trees_"), numbers["trees"])
+            boosted = Boosted(arrays["boosted_mean"], arrays["components"], trees)
         return cls(
             method=method, groups=tuple(numbers["groups"]), standard=Standard(arrays["mean"], arrays["factor"]),
-            machine=KernelMachine.load(arrays, numbers["machine"]), boosted=boosted,
+            machine=KernelMachine.load(_named(arrays, "machine_"), numbers["machine"]), boosted=boosted,
             chosen=Candidate(**numbers["chosen"]), **common,
         )  # fmt: skip
+
+
+def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
