@@ -30,6 +30,7 @@ from qads.cli.limits import (
     constraints_from_flags,
 )
 from qads.cli.options import (
+    AllowOther,
     Anchors,
     AsJson,
     Budget,
@@ -44,6 +45,7 @@ from qads.cli.options import (
     Reuse,
     RunDir,
     Sample,
+    ScorerOption,
     Settings,
     Sources,
     Style,
@@ -51,7 +53,10 @@ from qads.cli.options import (
     UntilSe,
     check_out,
     config_from_flags,
+    scorer_from_flags,
 )
+from qads.cli.running import make_terminal, run_stages, write_run_report
+from qads.cli.scorers import fit_scorer, predict
 from qads.cli.validate import validate
 from qads.errors import QadsError
 
@@ -88,9 +93,9 @@ def demo(
     """Run the whole pipeline on a generated pool with planted flaws, and show what QaDS kept."""
     from qads.cli.demo import prepare_demo, show_demo
 
-    terminal = _terminal(as_json)
+    terminal = make_terminal(as_json)
     config = prepare_demo(out, n_rows=rows, budget=budget, seed=seed, settings=settings or [])
-    result = _run(config, out, terminal, redo=redo, label_key="flaw")
+    result = run_stages(config, out, terminal, redo=redo, label_key="flaw")
     show_demo(result, terminal)
 
 
@@ -110,6 +115,8 @@ def select(
     ] = None,
     model: Model = None,
     sample: Sample = None,
+    scorer: ScorerOption = None,
+    allow_other: AllowOther = None,
     style: Style = "off",
     until_se: UntilSe = None,
     until_rank_stable: UntilRankStable = False,
@@ -141,17 +148,18 @@ def select(
     )  # fmt: skip
     config = config_from_flags(
         pool, budget, anchors=anchors, model=model, sample=sample, style=style, no_quality=no_quality,
+        scorer=scorer_from_flags(scorer, allow_other),
         column=column, on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
         constraints=constraints,
         settings=[f"output.format={shape}", *settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
     check_out(out, config)
     directory = run_dir or out.with_name(out.name + ".qads")
-    terminal = _terminal(as_json)
+    terminal = make_terminal(as_json)
     if dry_run:
         _show_estimate(config, directory, terminal, reuse)
         return
-    result = _run(config, directory, terminal, redo=redo, reuse=reuse)
+    result = run_stages(config, directory, terminal, redo=redo, reuse=reuse)
     files = _copy_files(result, config, out)
     terminal.run_finished(result, files)
 
@@ -175,11 +183,11 @@ def run_command(
 
     config = load_config(config_file, [*settings_from_flags(dedup, against, solutions), *(settings or [])])
     directory = out or Path("runs") / config_file.stem
-    terminal = _terminal(as_json)
+    terminal = make_terminal(as_json)
     if dry_run:
         _show_estimate(config, directory, terminal, reuse)
         return
-    result = _run(config, directory, terminal, redo=redo, reuse=reuse, until=until)
+    result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until)
     terminal.run_finished(result)
 
 
@@ -190,8 +198,8 @@ def embed(
 ) -> None:  # fmt: skip
     """Embed a pool: OUT/embed/embeddings.npy."""
     config = config_from_flags(pool, "1", column=column, on_bad_row=on_bad_row, device=device, settings=settings)
-    terminal = _terminal(as_json)
-    terminal.run_finished(_run(config, out, terminal, redo=redo, until="embed"))
+    terminal = make_terminal(as_json)
+    terminal.run_finished(run_stages(config, out, terminal, redo=redo, until="embed"))
 
 
 @app.command(
@@ -200,6 +208,7 @@ def embed(
 )
 def score(
     pool: Sources, out: RunDir, anchors: Anchors = None, model: Model = None, sample: Sample = None,
+    scorer: ScorerOption = None, allow_other: AllowOther = None,
     style: Style = "off", until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
     dedup: Dedup = None, against: Against = None, solutions: Solutions = None, column: Columns = None,
     on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
@@ -207,15 +216,16 @@ def score(
 ) -> None:  # fmt: skip
     """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
     config = config_from_flags(
-        pool, "1", anchors=anchors, model=model, sample=sample, style=style, column=column, on_bad_row=on_bad_row,
+        pool, "1", anchors=anchors, model=model, sample=sample, scorer=scorer_from_flags(scorer, allow_other),
+        style=style, column=column, on_bad_row=on_bad_row,
         device=device, until_se=until_se, until_rank_stable=until_rank_stable,
         settings=[*settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
-    terminal = _terminal(as_json)
+    terminal = make_terminal(as_json)
     if dry_run:
         _show_estimate(config, out, terminal, reuse)
         return
-    terminal.run_finished(_run(config, out, terminal, redo=redo, reuse=reuse, until="quality"))
+    terminal.run_finished(run_stages(config, out, terminal, redo=redo, reuse=reuse, until="quality"))
 
 
 app.command(cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k math500.jsonl --show 20")(check)
@@ -232,7 +242,7 @@ def mix(
     """Put pools and selections together, and write the folder that trainers read."""
     from qads.cli.mix import mix_recipe
 
-    mix_recipe(recipe_file, out, _terminal(as_json), settings=settings or (), dry_run=dry_run)
+    mix_recipe(recipe_file, out, make_terminal(as_json), settings=settings or (), dry_run=dry_run)
 
 
 @app.command(epilog="Example:  qads status runs/mine")
@@ -242,7 +252,7 @@ def status(
     """Show which stages of a run are complete, in progress or still to do."""
     from qads.run import read_status
 
-    _terminal(as_json).status(read_status(directory))
+    make_terminal(as_json).status(read_status(directory))
 
 
 @app.command(epilog="Example:  qads report runs/mine")
@@ -251,7 +261,7 @@ def report(directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run di
     from qads.run import read_status
 
     read_status(directory)  # Nothing is written, not even a lock, where no run is.
-    _terminal(as_json=False).line(f"Report: {_write_report(directory)}")
+    make_terminal(as_json=False).line(f"Report: {write_run_report(directory)}")
 
 
 @app.command(epilog="Example:  qads explain runs/mine --row gsm8k-17 --row gsm8k-18")
@@ -265,9 +275,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show why a row was picked or what covers it instead; without rows, what each budget would have covered."""
-    from qads.cli.explain import explain_run
-
-    explain_run(directory, _terminal(as_json), ids=row or (), not_picked=not_picked, show=show)
+    explainrun_stages(directory, make_terminal(as_json), ids=row or (), not_picked=not_picked, show=show)
 
 
 app.command(
@@ -276,6 +284,13 @@ app.command(
 )(analyze)
 
 
+app.command(
+    name="fit-scorer", cls=ManyValues,
+    epilog="Example:  qads fit-scorer data/*.jsonl.gz --anchors target.jsonl --labels 640 --out scorers/mine",
+)(fit_scorer)  # fmt: skip
+app.command(cls=ManyValues, epilog="Example:  qads predict new/*.jsonl --scorer scorers/mine -o quality.parquet")(
+    predict
+)
 app.command(name="validate-scorer", epilog="Example:  qads validate-scorer runs/mine --labels 200")(validate)
 
 
@@ -358,40 +373,6 @@ def _copy_rows(source: Path, target: Path) -> None:
             file.write("\n]\n")
 
 
-def _terminal(as_json: bool) -> Terminal:
-    from qads.cli.terminal import Terminal
-
-    return Terminal(as_json=as_json)
-
-
-def _run(
-    config: RunConfig,
-    directory: Path,
-    terminal: Terminal,
-    *,
-    redo: list[str] | None = None,
-    reuse: list[str] | None = None,
-    until: str | None = None,
-    label_key: str | None = None,
-) -> RunResult:
-    from qads.run import run_pipeline
-
-    with terminal.running() as observer:
-        result = run_pipeline(config, directory, redo=redo or (), reuse=reuse or (), until=until, observer=observer)
-        if until is None or until == "mixture":
-            _write_report(directory, label_key)
-    return result
-
-
-def _write_report(directory: Path, label_key: str | None = None) -> Path:
-    from qads.report import write_report
-    from qads.run import RunDirectory
-
-    with RunDirectory(directory).lock():
-        return write_report(directory, label_key=label_key)
-
-
 def _show_estimate(config: RunConfig, directory: Path, terminal: Terminal, reuse: list[str] | None) -> None:
-    from qads.run import estimate_run
 
-    terminal.estimate(estimate_run(config, directory, reuse=reuse or ()))
+    terminal.estimate(estimaterun_stages(config, directory, reuse=reuse or ()))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qads.config import RunConfig
 
 __all__ = [
+    "AllowOther",
     "Anchors",
     "AsJson",
     "Budget",
@@ -27,6 +28,7 @@ __all__ = [
     "Reuse",
     "RunDir",
     "Sample",
+    "ScorerOption",
     "Settings",
     "Sources",
     "Style",
@@ -35,10 +37,16 @@ __all__ = [
     "check_out",
     "columns_from_flags",
     "config_from_flags",
+    "saved_scorer",
+    "scorer_from_flags",
 ]
 
 _TAKE_MANY = ("--anchors", "-a", "--against", "--exclude", "--include", "--given")
 """Options that take every value up to the next option, since a shell puts many for `eval/*.jsonl`."""
+
+
+_SCORERS = ("probe", "retrieval")
+"""Kinds of scorer that can be fitted; any other value of `--scorer` is a place."""
 
 
 class ManyValues(TyperCommand):
@@ -107,6 +115,21 @@ Style = Annotated[
         help="Quality apart from style: what a row gives beyond others of its source, or beyond rows that look like it."
     ),
 ]
+ScorerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer",
+        metavar="S",
+        help="What predicts the rest: probe, retrieval, or a run whose scorer is used as it is.",
+    ),
+]
+AllowOther = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHAT",
+        help="Use a scorer that was fitted for another pool, model, template, anchors or embedding. Repeatable.",
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
 UntilSe = Annotated[
     float | None,
@@ -167,6 +190,8 @@ def config_from_flags(
     device: str | None = None,
     until_se: float | None = None,
     until_rank_stable: bool = False,
+    scorer: dict[str, Any] | None = None,
+    embedding: dict[str, Any] | None = None,
     constraints: dict[str, Any] | None = None,
     settings: list[str] | None = None,
 ) -> RunConfig:
@@ -197,11 +222,39 @@ def config_from_flags(
         quality["style"] = {"by": style}
     if model or stopping:
         quality["influence"] = ({"model": model} if model else {}) | stopping
+    if scorer is not None:
+        if scorer["kind"] == "saved":
+            _refuse_with_saved(anchors=anchors, sample=sample, stopping=stopping, no_quality=no_quality)
+        quality["scorer"] = scorer
+    if embedding is not None:
+        raw["embedding"] = embedding
     raw["quality"] = None if no_quality else quality
     config = load_config(raw, settings or [])
     if no_quality and config.quality is not None:
         raise typer.BadParameter("--no-quality excludes --set quality…: it would turn quality on again")
     return config
+
+
+def saved_scorer(scorer: str, allow_other: list[str] | None) -> dict[str, Any]:
+    """The setting that a scorer which was fitted before stands for."""
+    return {"kind": "saved", "path": scorer, "allow": tuple(allow_other or ())}
+
+
+def scorer_from_flags(scorer: str | None, allow_other: list[str] | None) -> dict[str, Any] | None:
+    """The setting that `--scorer` and `--allow-other` stand for."""
+    if scorer is not None and scorer not in _SCORERS:
+        return saved_scorer(scorer, allow_other)
+    if allow_other:
+        raise typer.BadParameter("--allow-other is of a scorer that was fitted before: --scorer RUN")
+    return None if scorer is None else {"kind": scorer}
+
+
+def _refuse_with_saved(
+    *, anchors: list[str] | None, sample: int | None, stopping: dict[str, Any], no_quality: bool
+) -> None:
+    given = {"--anchors": anchors, "--sample": sample, "--until-…": stopping, "--no-quality": no_quality}
+    if clash := [name for name, value in given.items() if value]:
+        raise typer.BadParameter(f"{', '.join(clash)}: a scorer that was fitted before scores nothing for real")
 
 
 def _stopping_from_flags(until_se: float | None, until_rank_stable: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qads.quality.fidelity import Estimate, FidelityReport, HeldOut
     from qads.report import FinishedRun
 
-__all__ = ["validate"]
+__all__ = ["show_measured", "validate"]
 
 # The command imports what it needs: `qads --help` has to answer at once.
 
@@ -56,6 +56,19 @@ def validate(
         return
     _show(report, about, terminal)
     terminal.line(f"Page: {page}")
+
+
+def show_measured(directory: Path, terminal: Terminal) -> None:
+    """Show what a run measured of its scorer, if it did, and write the page."""
+    from qads.report import open_run, read_fidelity, write_fidelity
+
+    found = read_fidelity(open_run(directory, until="scorer"))
+    if found is None:
+        return
+    page = write_fidelity(directory / "report" / "fidelity.html", *found, about=_OUT_OF_FOLD)
+    if not terminal.as_json:
+        _show(found[0], _OUT_OF_FOLD, terminal)
+        terminal.line(f"Page: {page}")
 
 
 def _measured(run: FinishedRun) -> tuple[FidelityReport, HeldOut]:

@@ -1,0 +1,51 @@
+"""Run stages for a command, with progress on the terminal and the page at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qads.cli.terminal import Terminal
+    from qads.config import RunConfig
+    from qads.run import RunResult
+
+__all__ = ["make_terminal", "run_stages", "write_run_report"]
+
+# Commands import what they need: `qads --help` has to answer at once.
+
+
+def make_terminal(as_json: bool) -> Terminal:
+    """Where a command speaks."""
+    from qads.cli.terminal import Terminal
+
+    return Terminal(as_json=as_json)
+
+
+def run_stages(
+    config: RunConfig,
+    directory: Path,
+    terminal: Terminal,
+    *,
+    redo: list[str] | None = None,
+    reuse: list[str] | None = None,
+    until: str | None = None,
+    label_key: str | None = None,
+) -> RunResult:
+    """Run the stages of a configuration; a whole run has its page written."""
+    from qads.run import run_pipeline
+
+    with terminal.running() as observer:
+        result = run_pipeline(config, directory, redo=redo or (), reuse=reuse or (), until=until, observer=observer)
+        if until is None or until == "mixture":
+            write_run_report(directory, label_key)
+    return result
+
+
+def write_run_report(directory: Path, label_key: str | None = None) -> Path:
+    """Write the page of a run."""
+    from qads.report import write_report
+    from qads.run import RunDirectory
+
+    with RunDirectory(directory).lock():
+        return write_report(directory, label_key=label_key)

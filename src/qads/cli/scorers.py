@@ -1,0 +1,153 @@
+"""Fit a scorer on rows that are scored for real, and predict the quality of other rows with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from qads.cli.options import (
+    AllowOther,
+    Anchors,
+    AsJson,
+    Columns,
+    Device,
+    DryRun,
+    Model,
+    OnBadRow,
+    Redo,
+    Reuse,
+    RunDir,
+    Settings,
+    Sources,
+    Style,
+    UntilRankStable,
+    UntilSe,
+    config_from_flags,
+    saved_scorer,
+)
+from qads.cli.running import make_terminal, run_stages
+
+if TYPE_CHECKING:
+    from qads.config import RunConfig
+
+__all__ = ["fit_scorer", "predict"]
+
+# Commands import what they need: `qads --help` has to answer at once.
+
+
+def fit_scorer(
+    pool: Sources,
+    out: RunDir,
+    anchors: Anchors = None,
+    model: Model = None,
+    labels: Annotated[int, typer.Option(min=10, help="Rows that are really scored, to fit and to judge by.")] = 256,
+    scorer: Annotated[
+        Literal["probe", "retrieval"],
+        typer.Option(help="States of the scoring model and more, or the nearest labelled rows."),
+    ] = "probe",
+    style: Style = "off",
+    until_se: UntilSe = None,
+    until_rank_stable: UntilRankStable = False,
+    reuse: Reuse = None,
+    column: Columns = None,
+    on_bad_row: OnBadRow = "error",
+    device: Device = None,
+    settings: Settings = None,
+    redo: Redo = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score some rows for real, fit a scorer on them, and say how well it predicts: OUT/scorer.
+
+    What was scored is kept: the same command with more labels, or another scorer, takes it over with --reuse.
+    """
+    from qads.cli.validate import show_measured
+
+    config = config_from_flags(
+        pool, "1", anchors=anchors, model=model, sample=labels, scorer={"kind": scorer}, column=column, on_bad_row=on_bad_row,
+        device=device, until_se=until_se, until_rank_stable=until_rank_stable, style=style, settings=settings,
+    )  # fmt: skip
+    terminal = make_terminal(as_json)
+    if dry_run:
+        from qads.run import estimate_run
+
+        terminal.estimate(estimate_run(config, out, reuse=reuse or ()))
+        return
+    result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="scorer")
+    terminal.run_finished(result)
+    show_measured(out, terminal)
+    terminal.line(f"Predict with it: qads predict POOL --scorer {out} -o quality.parquet")
+
+
+def predict(
+    pool: Sources,
+    scorer: Annotated[str, typer.Option(metavar="RUN", help="The run that fitted it, or a folder that holds it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the predictions: .parquet or .jsonl.")],
+    allow_other: AllowOther = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")] = None,
+    column: Columns = None,
+    on_bad_row: OnBadRow = "error",
+    device: Device = None,
+    settings: Settings = None,
+    redo: Redo = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the quality of every row of a pool, with an interval that holds for 9 in 10.
+
+    A row that the scorer cannot read gets no number, and the reason. A killed command goes on where it was.
+    """
+    from qads.datasets import refuse_own_output
+    from qads.errors import InputError
+
+    if out.suffix not in (".parquet", ".jsonl"):
+        raise InputError(f"--out {out}: predictions are written as .parquet or .jsonl")
+    config = _prediction_config(
+        pool, scorer, allow_other, column=column, on_bad_row=on_bad_row, device=device, settings=settings
+    )
+    refuse_own_output(config.files, [out])
+    terminal = make_terminal(as_json)
+    result = run_stages(config, run_dir or out.with_name(out.name + ".qads"), terminal, redo=redo, until="quality")
+    _write_predictions(result.directory / "quality" / "quality.parquet", out)
+    terminal.run_finished(result, {out: result.manifests["quality"]["rows"]})
+    terminal.line(f"Predictions: {out}")
+
+
+def _prediction_config(
+    pool: list[str],
+    scorer: str,
+    allow_other: list[str] | None,
+    *,
+    column: list[str] | None,
+    on_bad_row: str,
+    device: str | None,
+    settings: list[str] | None,
+) -> RunConfig:
+    """A run of pool, embeddings (those that the scorer was fitted on) and predictions."""
+    from qads.config import SavedScorer
+    from qads.quality import load_scorer
+
+    embedder = load_scorer(SavedScorer(path=scorer).folder).made_for.embedder
+    return config_from_flags(
+        pool, "1", scorer=saved_scorer(scorer, allow_other), embedding=dict(embedder) or None, column=column,
+        on_bad_row=on_bad_row, device=device, settings=settings,
+    )  # fmt: skip
+
+
+def _write_predictions(table: Path, out: Path) -> None:
+    """Copy the table, whole or not at all; as JSON Lines where that is asked for."""
+    import json
+    import shutil
+
+    import pyarrow.parquet as pq
+
+    from qads.datasets import atomic_path
+
+    with atomic_path(out) as temporary:
+        if out.suffix == ".parquet":
+            shutil.copyfile(table, temporary)
+            return
+        with temporary.open("w", encoding="utf-8") as file:
+            for batch in pq.ParquetFile(table).iter_batches():
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist())
