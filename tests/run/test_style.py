@@ -71,7 +71,9 @@ def test_the_manifest_says_what_quality_is_apart_from(styled: Path):
 def test_the_table_of_anchor_groups_is_in_the_run_and_on_its_page(styled: Path):
     groups = AnchorGroups.from_json(read(styled / "quality" / "anchor_groups.json"))
     assert sum(cell.n_rows for cell in groups.overall) == 20 and sum(groups.n_anchors) == 3
+    assert read(styled / "scorer" / "fidelity.json")["groups"] == groups.as_json()
     page = write_report(styled).read_text()
+    assert ".heatmap td" in page  # Its style sheet is there.
     assert "Which source helps which anchors" in page and "apart from style" in page
     assert "Variance between styles" in page
 

@@ -89,7 +89,8 @@ class StyleControl:
                 "score more rows."
             )
         scaled = StandardScaler().fit_transform(features)
-        clusters = KMeans(self.n_clusters, n_init=10, random_state=self.seed).fit_predict(scaled)
+        settings: dict[str, Any] = {"n_init": 10, "random_state": self.seed}
+        clusters = KMeans(self.n_clusters, **settings).fit_predict(scaled)
         return tuple(f"surface {code}" for code in group_codes(tuple(map(str, clusters))))
 
     def __call__(self, found: Influence, candidates: Pool, styles: Sequence[str] | None = None) -> Influence:

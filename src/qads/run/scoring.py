@@ -69,7 +69,7 @@ def _measured(
     )  # fmt: skip
     write_table(held_out.to_table(), stage.path / "held_out.parquet")
     found = fidelity(held_out, terms=labels.terms, anchor_groups=labels.influence.anchor_groups)
-    report = FidelityReport(fitted.described, found, cost=_cost(context, fitted))
+    report = FidelityReport(fitted.described, found, cost=_cost(context, fitted), groups=labels.anchor_groups)
     write_json(stage.path / "fidelity.json", report.as_json())
     return found
 
