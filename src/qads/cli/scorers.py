@@ -67,7 +67,8 @@ def fit_scorer(
 
     config = config_from_flags(
         pool, "1", anchors=anchors, model=model, sample=labels, scorer={"kind": scorer}, column=column,
-        on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable, style=style, settings=settings,
+        on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable, style=style,
+        settings=settings,
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:

@@ -59,14 +59,14 @@ def validate(
 
 def show_measured(directory: Path, terminal: Terminal) -> None:
     """Show what a run measured of its scorer, if it did, and write the page."""
-    from qads.report import open_run, read_fidelity, write_fidelity
+    from qads.report import OUT_OF_FOLD, read_fidelity, write_fidelity
 
-    found = read_fidelity(open_run(directory, until="scorer"))
+    found = read_fidelity(directory)
     if found is None:
         return
-    page = write_fidelity(directory / "report" / "fidelity.html", *found, about=_OUT_OF_FOLD)
+    page = write_fidelity(directory / "report" / "fidelity.html", *found, about=OUT_OF_FOLD)
     if not terminal.as_json:
-        _show(found[0], _OUT_OF_FOLD, terminal)
+        _show(found[0], OUT_OF_FOLD, terminal)
         terminal.line(f"Page: {page}")
 
 

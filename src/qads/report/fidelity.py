@@ -97,12 +97,17 @@ def read_fidelity(root: Path) -> tuple[FidelityReport, HeldOut] | None:
         CorruptError: the files are not what a run writes.
     """
     folder = root / "scorer"
-    raw = read_json(folder / "fidelity.json") if (folder / "manifest.json").exists() else None
-    if raw is None:
+    manifest = read_json(folder / "manifest.json")
+    raw = read_json(folder / "fidelity.json") if manifest is not None else None
+    if manifest is None or raw is None:
         return None
     try:
-        return FidelityReport.from_json(raw), HeldOut.from_table(pq.read_table(folder / "held_out.parquet"))
-    except (InputError, OSError, pa.ArrowException) as error:
+        report = FidelityReport.from_json(raw)
+        if report.cost is not None:  # Seconds are no part of a result, so the manifest has them.
+            seconds = {name: value for name, value in manifest["seconds_a_row"].items() if value is not None}
+            report = replace(report, cost=replace(report.cost, **seconds))
+        return report, HeldOut.from_table(pq.read_table(folder / "held_out.parquet"))
+    except (InputError, KeyError, OSError, TypeError, pa.ArrowException) as error:
         raise CorruptError(f"{folder / 'fidelity.json'}, held_out.parquet: {error}") from error
 
 
