@@ -17,6 +17,7 @@ from qads.run import RunDirectory
 from run.tiny import write_rows
 
 SYLLABLES = "ba do fi gu la me no pi ra su ta vo zi ke".split()
+SAMPLE = ("--set", "quality.sample=30", "--set", "quality.scorer.kind=retrieval")
 
 
 def unlike(n: int) -> list[dict[str, Any]]:
@@ -42,8 +43,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(qads: Call, tiny: list[str], pool: Path, tmp_path: Path) -> Path:
     directory = tmp_path / "run"
-    more = ["--set", "quality.sample=30", "--set", "quality.scorer.kind=retrieval"]
-    found = qads("score", pool, "--out", directory, *tiny, *more)
+    found = qads("score", pool, "--out", directory, *tiny, *SAMPLE)
     assert found.code == 0, found.err
     return directory
 
@@ -83,7 +83,7 @@ def test_the_real_quality_of_new_rows_is_what_a_run_would_measure(
 ):
     told = parsed(qads("validate-scorer", run, "--labels", 30, "--json").out)
     rows = HeldOut.from_table(pq.read_table(Path(told["page"]).parent / "held_out.parquet"))
-    assert qads("score", pool, "--out", tmp_path / "all", *tiny, "--set", "quality.sample=99").code == 0
+    assert qads("score", pool, "--out", tmp_path / "all", *tiny, *SAMPLE, "--set", "quality.sample=99").code == 0
     table = pq.read_table(tmp_path / "all" / "quality" / "quality_real.parquet")
     real = dict(zip(table["candidate"].to_pylist(), table["quality"].to_pylist(), strict=True))
     assert rows.id is not None
@@ -105,9 +105,8 @@ def test_a_second_test_takes_over_what_the_first_has_scored(qads: Call, run: Pat
 
 
 def test_a_style_is_taken_off_new_rows_too(qads: Call, tiny: list[str], pool: Path, tmp_path: Path):
-    more = ["--set", "quality.sample=30", "--set", "quality.style.by=source"]
-    more += ["--set", "quality.scorer.kind=retrieval"]
-    assert qads("score", pool, "--out", tmp_path / "run", *tiny, *more).code == 0
+    words = ("score", pool, "--out", tmp_path / "run", *tiny, *SAMPLE, "--set", "quality.style.by=source")
+    assert qads(*words).code == 0
     told = parsed(qads("validate-scorer", tmp_path / "run", "--labels", 30, "--json").out)
     real = [tenth["real"]["value"] for tenth in told["fidelity"]["calibration"]]
     assert min(real) < 0 < max(real)
@@ -146,3 +145,13 @@ def test_a_damaged_report_is_named(qads: Call, run: Path):
     (run / "scorer" / "fidelity.json").write_text("{}")
     found = qads("validate-scorer", run)
     assert found.code == 2 and "fidelity.json" in found.err and "--redo scorer" in found.err
+
+
+def test_a_whole_run_leaves_the_page_beside_its_report(qads: Call, tiny: list[str], pool: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    words = ("select", pool, "--budget", 10, "--run-dir", run, "-o", tmp_path / "out.jsonl", *tiny, *SAMPLE)
+    assert qads(*words).code == 0
+    page = (run / "report" / "fidelity.html").read_text()
+    assert qads("validate-scorer", run).code == 0 and (run / "report" / "fidelity.html").read_text() == page
+    assert "report/fidelity.html" in (run / "report" / "report.html").read_text()
+    assert qads(*words, "--redo", "scorer").code == 0 and (run / "report" / "fidelity.html").exists()

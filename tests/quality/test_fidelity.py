@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from qads.errors import AlignmentError, InputError
 from qads.pool import to_json
+from qads.quality import AnchorGroups
+from qads.quality.anchor_groups import Cell
 from qads.quality.fidelity import (
     CurvePoint,
     Fidelity,
@@ -25,6 +27,7 @@ from qads.quality.fidelity import (
 )
 
 RNG = np.random.default_rng(0)
+EMPTY = Cell(float("nan"), float("nan"), 0)
 N, M = 400, 24
 CODES = RNG.integers(0, 8, N)
 OF_SOURCE = 2 * RNG.standard_normal(8)[CODES]
@@ -230,8 +233,9 @@ def report() -> FidelityReport:
     cost = ScoringCost(24, 8000.0, 2e12, 3.0, 200.0, float("nan"), 0.1)
     curve = (CurvePoint(100, found.overall["pearson"], found.within_source["pearson"]),)
     return FidelityReport(
-        scorer={"kind": "probe", "alpha": 1.0}, fidelity=found, curve=curve, cost=cost, unscored={"too long": 3}
-    )
+        scorer={"kind": "probe", "alpha": 1.0}, fidelity=found, curve=curve, cost=cost, unscored={"too long": 3},
+        groups=AnchorGroups(("a",), ("x",), (M,), ((EMPTY,),), (EMPTY,), (0.5,), float("nan")),
+    )  # fmt: skip
 
 
 def test_a_report_survives_its_json():
@@ -246,6 +250,9 @@ def test_a_damaged_report_is_refused_by_its_place():
     raw = json.loads(to_json(report().as_json()))
     raw["fidelity"]["overall"]["pearson"]["low"] = "much"
     with pytest.raises(InputError, match=r"fidelity\.overall\.pearson\.low"):
+        FidelityReport.from_json(raw)
+    raw = json.loads(to_json(report().as_json())) | {"groups": {"sources": ["a"]}}
+    with pytest.raises(InputError, match=r"groups: .*no table of anchor groups"):
         FidelityReport.from_json(raw)
 
 

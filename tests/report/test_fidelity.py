@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qads.quality import AnchorGroups
+from qads.quality.anchor_groups import Cell
 from qads.quality.fidelity import CurvePoint, FidelityReport, HeldOut, ScoringCost, fidelity
 from qads.report import render_fidelity, write_fidelity
 from report.conftest import HOSTILE
@@ -49,7 +51,10 @@ def make_report(rows: HeldOut, *, bare: bool) -> FidelityReport:
     terms = rows.real[:, None] + 0.05 * np.random.default_rng(1).standard_normal((N, 6))
     found = fidelity(rows, terms=terms, n_bootstraps=50)
     pair = found.overall["pearson"], found.within_source["pearson"]
+    cell, none = Cell(0.1, 0.01, 20), Cell(float("nan"), float("nan"), 0)
+    groups = AnchorGroups((NAMES[0], "plain"), (f"gsm {HOSTILE}",), (6,), ((cell,), (none,)), (cell, none), (0.5,), 0.4)
     return FidelityReport(
+        groups=groups,
         scorer={"kind": f"probe {HOSTILE}", "chosen": {"penalty": 10.0, HOSTILE: HOSTILE}},
         fidelity=found,
         curve=(CurvePoint(50, *pair), CurvePoint(100, *pair)),
@@ -136,10 +141,11 @@ def test_every_row_is_drawn_once_in_each_of_the_two_planes():
 def test_what_was_not_measured_is_said(html: str):
     assert ("Not measured." in html) == (html is PAGES["bare"])
     assert ("<p>Every row has one.</p>" in html) == (html is PAGES["bare"])
+    assert ('id="groups"' in html) == (html is PAGES["full"])
     assert ('id="length"' in html) == (html is PAGES["full"])
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path):
     report = make_report(ROWS, bare=False)
-    first, second = (write_fidelity(tmp_path / name, report, ROWS, about="Rows.") for name in "ab")
-    assert first.name == "fidelity.html" and first.read_bytes() == second.read_bytes()
+    first, second = (write_fidelity(tmp_path / name / "page.html", report, ROWS, about="Rows.") for name in "ab")
+    assert first.read_bytes() == second.read_bytes()

@@ -275,7 +275,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show why a row was picked or what covers it instead; without rows, what each budget would have covered."""
-    explainrun_stages(directory, make_terminal(as_json), ids=row or (), not_picked=not_picked, show=show)
+    from qads.cli.explain import explain_run
+
+    explain_run(directory, make_terminal(as_json), ids=row or (), not_picked=not_picked, show=show)
 
 
 app.command(
@@ -375,4 +377,6 @@ def _copy_rows(source: Path, target: Path) -> None:
 
 def _show_estimate(config: RunConfig, directory: Path, terminal: Terminal, reuse: list[str] | None) -> None:
 
-    terminal.estimate(estimaterun_stages(config, directory, reuse=reuse or ()))
+    from qads.run import estimate_run
+
+    terminal.estimate(estimate_run(config, directory, reuse=reuse or ()))

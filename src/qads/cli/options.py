@@ -120,7 +120,7 @@ ScorerOption = Annotated[
     typer.Option(
         "--scorer",
         metavar="S",
-        help="What predicts the rest: probe, retrieval, or a run whose scorer is used as it is.",
+        help="What predicts the rest: probe, retrieval, or a run whose scorer is used.",
     ),
 ]
 AllowOther = Annotated[

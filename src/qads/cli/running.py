@@ -43,9 +43,12 @@ def run_stages(
 
 
 def write_run_report(directory: Path, label_key: str | None = None) -> Path:
-    """Write the page of a run."""
-    from qads.report import write_report
+    """Write the page of a run and, where its scorer was measured, that of the scorer."""
+    from qads.report import OUT_OF_FOLD, read_fidelity, write_fidelity, write_report
     from qads.run import RunDirectory
 
     with RunDirectory(directory).lock():
-        return write_report(directory, label_key=label_key)
+        page = write_report(directory, label_key=label_key)
+        if (measured := read_fidelity(directory)) is not None:
+            write_fidelity(page.with_name("fidelity.html"), *measured, about=OUT_OF_FOLD)
+        return page

@@ -66,8 +66,9 @@ def fit_scorer(
     from qads.cli.validate import show_measured
 
     config = config_from_flags(
-        pool, "1", anchors=anchors, model=model, sample=labels, scorer={"kind": scorer}, column=column, on_bad_row=on_bad_row,
-        device=device, until_se=until_se, until_rank_stable=until_rank_stable, style=style, settings=settings,
+        pool, "1", anchors=anchors, model=model, sample=labels, scorer={"kind": scorer}, column=column,
+        on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable, style=style,
+        settings=settings,
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:
@@ -78,7 +79,8 @@ def fit_scorer(
     result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="scorer")
     terminal.run_finished(result)
     show_measured(out, terminal)
-    terminal.line(f"Predict with it: qads predict POOL --scorer {out} -o quality.parquet")
+    if not as_json:
+        terminal.line(f"Predict with it: qads predict POOL --scorer {out} -o quality.parquet")
 
 
 def predict(
@@ -111,7 +113,8 @@ def predict(
     result = run_stages(config, run_dir or out.with_name(out.name + ".qads"), terminal, redo=redo, until="quality")
     _write_predictions(result.directory / "quality" / "quality.parquet", out)
     terminal.run_finished(result, {out: result.manifests["quality"]["rows"]})
-    terminal.line(f"Predictions: {out}")
+    if not as_json:
+        terminal.line(f"Predictions: {out}")
 
 
 def _prediction_config(

@@ -18,7 +18,6 @@ __all__ = ["show_measured", "validate"]
 
 # The command imports what it needs: `qads --help` has to answer at once.
 
-_OUT_OF_FOLD = "Rows that the run labelled, each predicted by a model that saw neither it nor a near duplicate of it."
 _NEW = "Rows drawn anew, which took no part in fitting or choosing; near duplicates of labelled rows are left out."
 
 
@@ -37,7 +36,7 @@ def validate(
 ) -> None:
     """Say how well a run's scorer predicts, within sources too, and write the page that shows it."""
     from qads.cli.terminal import Terminal
-    from qads.report import open_run, write_fidelity
+    from qads.report import OUT_OF_FOLD, open_run, write_fidelity
 
     if out is not None and (out.suffix != ".html" or out.is_dir()):
         raise typer.BadParameter(f"--out {out}: the page is one file, and ends in .html")
@@ -46,7 +45,7 @@ def validate(
     terminal = Terminal(as_json=as_json)
     run = open_run(directory, until="scorer")
     if labels is None:
-        (report, rows), page, about = _measured(run), directory / "report" / "fidelity.html", _OUT_OF_FOLD
+        (report, rows), page, about = _measured(run), directory / "report" / "fidelity.html", OUT_OF_FOLD
     else:
         report, rows, folder = _tested(run, labels, seed or 0, device, terminal)
         page, about = folder / "fidelity.html", _NEW
@@ -60,14 +59,14 @@ def validate(
 
 def show_measured(directory: Path, terminal: Terminal) -> None:
     """Show what a run measured of its scorer, if it did, and write the page."""
-    from qads.report import open_run, read_fidelity, write_fidelity
+    from qads.report import OUT_OF_FOLD, read_fidelity, write_fidelity
 
-    found = read_fidelity(open_run(directory, until="scorer"))
+    found = read_fidelity(directory)
     if found is None:
         return
-    page = write_fidelity(directory / "report" / "fidelity.html", *found, about=_OUT_OF_FOLD)
+    page = write_fidelity(directory / "report" / "fidelity.html", *found, about=OUT_OF_FOLD)
     if not terminal.as_json:
-        _show(found[0], _OUT_OF_FOLD, terminal)
+        _show(found[0], OUT_OF_FOLD, terminal)
         terminal.line(f"Page: {page}")
 
 
@@ -76,7 +75,7 @@ def _measured(run: FinishedRun) -> tuple[FidelityReport, HeldOut]:
     from qads.errors import RunError
     from qads.report import read_fidelity
 
-    if (found := read_fidelity(run)) is None:
+    if (found := read_fidelity(run.root)) is None:
         raise RunError(
             f"{run.root}: this run measured no scorer: it scored every row or none, used a scorer that was fitted "
             "before, or labelled too few rows to say. Test its scorer on new rows: --labels N"

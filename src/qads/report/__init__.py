@@ -5,13 +5,14 @@ from __future__ import annotations
 from qads.report.analysis import ANALYSIS_FILES, analysis_findings, render_analysis, write_analysis
 from qads.report.evidence import FinishedRun, open_run
 from qads.report.explanations import Explanation, explain_rows, rows_by_id, rows_not_picked
-from qads.report.fidelity import STATISTICS, read_fidelity, render_fidelity, write_fidelity
+from qads.report.fidelity import OUT_OF_FOLD, STATISTICS, read_fidelity, render_fidelity, write_fidelity
 from qads.report.page import write_report
 from qads.report.scored import open_scored_run, read_scores
 from qads.report.tables import analysis_as_json, analysis_as_table
 
 __all__ = [
     "ANALYSIS_FILES",
+    "OUT_OF_FOLD",
     "STATISTICS",
     "Explanation",
     "FinishedRun",

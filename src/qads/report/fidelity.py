@@ -16,12 +16,11 @@ from qads.errors import CorruptError, InputError
 from qads.kernels.correlation import centred
 from qads.quality.fidelity import CurvePoint, Estimate, FidelityReport, HeldOut
 from qads.report.curves import Axis, axis_over
-from qads.report.evidence import FinishedRun
 from qads.report.page import digits_for, number, render_page
 from qads.report.passages import Passage, line
 from qads.run import read_json
 
-__all__ = ["STATISTICS", "read_fidelity", "render_fidelity", "write_fidelity"]
+__all__ = ["OUT_OF_FOLD", "STATISTICS", "read_fidelity", "render_fidelity", "write_fidelity"]
 
 STATISTICS = {
     "pearson": ("Pearson’s r", None),
@@ -31,6 +30,8 @@ STATISTICS = {
     "top_25": ("Best 25% found", 0.25),
 }
 """Name of every statistic, and what chance gives where that is not 0."""
+OUT_OF_FOLD = "Rows that the run labelled, each predicted by a model that saw neither it nor a near duplicate of it."
+"""What rows a run measures its scorer on."""
 _MOST_DOTS = 2000
 _FARTHEST = 20
 _LOOKS = 16
@@ -89,20 +90,25 @@ class LearningCurve:
     series: tuple[Series, ...]
 
 
-def read_fidelity(run: FinishedRun) -> tuple[FidelityReport, HeldOut] | None:
-    """What the run measured of its scorer, and the rows; None where it predicted nothing, or had too few rows to say.
+def read_fidelity(root: Path) -> tuple[FidelityReport, HeldOut] | None:
+    """What a run measured of its scorer, and the rows; None where it predicted nothing, or had too few rows to say.
 
     Raises:
         CorruptError: the files are not what a run writes.
     """
-    folder = run.root / "scorer"
-    raw = read_json(folder / "fidelity.json") if "scorer" in run.manifests else None
-    if raw is None:
+    folder = root / "scorer"
+    manifest = read_json(folder / "manifest.json")
+    raw = read_json(folder / "fidelity.json") if manifest is not None else None
+    if manifest is None or raw is None:
         return None
     try:
-        return FidelityReport.from_json(raw), HeldOut.from_table(pq.read_table(folder / "held_out.parquet"))
-    except (InputError, OSError, pa.ArrowException) as error:
-        raise CorruptError(f"{folder}: {error}") from error
+        report = FidelityReport.from_json(raw)
+        if report.cost is not None:  # Seconds are no part of a result, so the manifest has them.
+            seconds = {name: value for name, value in manifest["seconds_a_row"].items() if value is not None}
+            report = replace(report, cost=replace(report.cost, **seconds))
+        return report, HeldOut.from_table(pq.read_table(folder / "held_out.parquet"))
+    except (InputError, KeyError, OSError, TypeError, pa.ArrowException) as error:
+        raise CorruptError(f"{folder / 'fidelity.json'}, held_out.parquet: {error}") from error
 
 
 def write_fidelity(path: Path, report: FidelityReport, held_out: HeldOut, *, about: str) -> Path:

@@ -246,13 +246,14 @@ class StageDirectory:
         (self.path / "joined.npy.partial").unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Throw the stage away, if the folder is ours; of `report`, which has no plan, the page alone.
+        """Throw the stage away, if the folder is ours; of `report`, which has no plan, its pages alone.
 
         The manifest goes first, so that a kill leaves no complete-looking rest, and the plan last: it says whose the
         rest is, and what its shards are for.
         """
         if self.plan.name == "report":
-            (self.path / "report.html").unlink(missing_ok=True)
+            for page in ("report.html", "fidelity.html"):
+                (self.path / page).unlink(missing_ok=True)
         elif self._is_ours():
             (self.path / "manifest.json").unlink(missing_ok=True)
             self.remove_shards()

@@ -51,6 +51,7 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
         "fidelity": None if report is None else report.summary(),
         "tokens": fitted.reading.tokens,
         "model_seconds": round(fitted.reading.seconds, 3),
+        "seconds_a_row": _seconds_a_row(context, fitted),
     }
 
 
@@ -75,23 +76,37 @@ def _measured(
 
 
 def _cost(context: StageContext, fitted: FittedScorer) -> ScoringCost:
-    """A row's share of what scoring took, and of what reading takes."""
+    """A row's share of what scoring took, and of what reading takes; seconds are in the manifest."""
     scored = context.stages["influence"].manifest() or {}
-    reading, n_labels = fitted.reading, fitted.n_labels
-    n_scored = max(1, scored.get("rows", 0)) if not scored.get("pairs_reused") else 0
-
-    def share(total: float | None, n: int) -> float:
-        return float("nan") if total is None or not n else total / n
-
+    reading, n_labels, n_scored = fitted.reading, fitted.n_labels, _freshly_scored(scored)
     return ScoringCost(
         n_anchors=len(context.anchors),
-        real_tokens=share(scored.get("tokens"), n_scored),
-        real_flops=share(scored.get("flops"), n_scored),
-        real_seconds=share(scored.get("model_seconds"), n_scored),
-        predicted_tokens=share(reading.tokens, n_labels),
-        predicted_flops=share(reading.flops, n_labels),
-        predicted_seconds=share(reading.seconds, n_labels),
+        real_tokens=_share(scored.get("tokens"), n_scored),
+        real_flops=_share(scored.get("flops"), n_scored),
+        real_seconds=float("nan"),
+        predicted_tokens=_share(reading.tokens, n_labels),
+        predicted_flops=_share(reading.flops, n_labels),
+        predicted_seconds=float("nan"),
     )
+
+
+def _seconds_a_row(context: StageContext, fitted: FittedScorer) -> dict[str, float | None]:
+    """What a row took, scored and read; None where scores were taken over from elsewhere."""
+    scored = context.stages["influence"].manifest() or {}
+    n_scored = _freshly_scored(scored)
+    return {
+        "real_seconds": round(scored["model_seconds"] / n_scored, 6) if n_scored else None,
+        "predicted_seconds": round(fitted.reading.seconds / fitted.n_labels, 6),
+    }
+
+
+def _freshly_scored(manifest: Facts) -> int:
+    """Rows that were scored here; 0 where scores of another run were taken over, whose cost is not known."""
+    return 0 if manifest.get("pairs_reused") else manifest.get("rows", 0)
+
+
+def _share(total: float | None, n: int) -> float:
+    return float("nan") if total is None or not n else total / n
 
 
 def _made_for(context: StageContext) -> MadeFor:
