@@ -79,7 +79,7 @@ class Labels:
 
     @property
     def are_level(self) -> bool:
-        """Whether the mean of every source is 0 by construction: what those of some rows are is minus that of others."""
+        """Whether the mean of every source is 0 by construction; that of some rows is then minus that of the others."""
         return self.config.style is not None and self.config.style.by == "source"
 
     @cached_property
