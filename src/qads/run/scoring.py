@@ -65,8 +65,9 @@ def _measured(
     rows = labels.rows
     held_out = HeldOut(
         source=tuple(rows.strings("source")), id=tuple(rows.strings("id")), real=labels.quality,
-        predicted=out.predicted, low=out.low, high=out.high, source_mean=out.source_mean, fold=out.fold,
-        cluster=clusters, length=np.array([len(row.problem) + len(row.solution) for row in rows], np.int64),
+        predicted=out.predicted, low=out.low, high=out.high, fold=out.fold, cluster=clusters,
+        source_mean=None if labels.are_level else out.source_mean,
+        length=np.array([len(row.problem) + len(row.solution) for row in rows], np.int64),
     )  # fmt: skip
     write_table(held_out.to_table(), stage.path / "held_out.parquet")
     found = fidelity(held_out, terms=labels.terms, anchor_groups=labels.influence.anchor_groups)
