@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -309,9 +310,10 @@ class FittedProbe(FittedScorer):
 
     @classmethod
     def load(
-        cls, method: ProbeScorer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray], **common: Any
-    ) -> FittedProbe:
-        """What `contents` gave."""
+        cls, method: ProbeScorer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, folder: Path,
+        **common: Any,
+    ) -> FittedProbe:  # fmt: skip
+        """What `contents` gave; nothing else lies in its folder."""
         boosted = None
         if numbers["trees"] is not None:
             trees = {name.removeprefix("trees_"): array for name, array in arrays.items() if name.startswith("trees_")}
