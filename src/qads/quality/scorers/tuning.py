@@ -141,7 +141,8 @@ class Tuning:
         return SFTConfig(
             output_dir=scratch, seed=self.seed, use_cpu=lm.device.type == "cpu",
             num_train_epochs=self.epochs, learning_rate=self.learning_rate, warmup_steps=math.ceil(_WARMUP * steps),
-            lr_scheduler_type="linear", per_device_train_batch_size=at_once, gradient_accumulation_steps=self.batch_size // at_once,
+            lr_scheduler_type="linear", per_device_train_batch_size=at_once,
+            gradient_accumulation_steps=self.batch_size // at_once,
             gradient_checkpointing=False, bf16=mixed, max_length=None,
             save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True,
             dataset_kwargs={"skip_prepare_dataset": True},  # Tokens are given as they will be read, and stay so.
