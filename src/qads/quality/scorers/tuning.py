@@ -114,6 +114,7 @@ class Tuning:
 
     def _trainer(self, lm: CausalLM, texts: Sequence[Sequence[int]], *, dtype: str, scratch: str) -> Any:
         from trl import SFTTrainer
+        from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
         from datasets import Dataset
 
@@ -130,8 +131,9 @@ class Tuning:
         })  # fmt: skip
         adapter = None if self.lora is None else self.lora.config()
         return Trainer(
-            model=lm.model, args=settings, train_dataset=rows, processing_class=lm.tokenizer, peft_config=adapter
-        )
+            model=lm.model, args=settings, train_dataset=rows, processing_class=lm.tokenizer, peft_config=adapter,
+            data_collator=DataCollatorForLanguageModeling(pad_token_id=0),  # Masked: no tokenizer needs one for it.
+        )  # fmt: skip
 
     def _settings(self, lm: CausalLM, lengths: Sequence[int], *, mixed: bool, scratch: str) -> Any:
         from trl import SFTConfig
