@@ -147,16 +147,19 @@ def test_a_damaged_adapter_is_refused(damage: str, fitted: FittedLM, pool: qads.
 
 
 def test_rows_that_do_not_fit_are_left_out_of_training_and_get_no_number(
-    tiny: LMScorer, pool: qads.Pool, quality: np.ndarray
+    tiny: LMScorer, pool: qads.Pool, quality: np.ndarray, caplog: pytest.LogCaptureFixture
 ):
     long = qads.Row(id="long", source="a", problem="Which? " * 200, solution="Yes.")
     whole = qads.Pool.from_rows([*pool, long])
     method = dataclasses.replace(tiny, max_length=200)
     found = method.fit(whole, np.append(quality, 0.5), execution=CPU)
     assert found.held_out is not None and np.isnan(found.held_out.predicted[60])
+    assert "1 of 61 scored rows do not fit and are left out (the first, long: " in caplog.text
     said = found.prediction(whole, execution=CPU)
     assert list(said.reasons) == [60] and "context of the model holds 200" in said.reasons[60]
     assert np.isnan([said.quality[60], said.low[60]]).all() and np.isfinite(said.quality[:60]).all()
+    with pytest.raises(InputError, match="of 0 scored rows"):
+        dataclasses.replace(tiny, max_length=10).fit(pool, quality, execution=CPU)
 
 
 def test_batches_of_predictions_change_nothing_but_rounding(fitted: FittedLM, pool: qads.Pool):
@@ -191,7 +194,7 @@ def test_levels_that_the_tokenizer_cannot_write_are_refused_before_training(
 def test_settings_without_a_meaning_are_refused(change: dict, message: str):
     with pytest.raises(InputError, match=message):
         LMScorer(**change)
-    for wrong in ({"rank": 0}, {"alpha": 0.0}, {"dropout": 1.0}):
+    for wrong in ({"rank": 0}, {"alpha": 0}, {"dropout": 1.0}):
         with pytest.raises(InputError, match=f"lora: {next(iter(wrong))}"):
             Lora(**wrong)
 

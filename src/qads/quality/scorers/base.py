@@ -116,6 +116,11 @@ class Labelled:
     places: Int[np.ndarray, " k"]
     """Where they are among the candidates that were given."""
 
+    def take(self, rows: Int[np.ndarray, " r"]) -> Labelled:
+        """Some of the rows."""
+        vectors = None if self.embeddings is None else self.embeddings[rows]
+        return Labelled(self.rows.take(rows), self.quality[rows], vectors, self.groups[rows], self.places[rows])
+
 
 def check_labels(
     who: str,

@@ -158,7 +158,17 @@ class LMScorer:
         made = dataclasses.replace(
             made_for or MadeFor(tuple(labelled.rows.sources)), reader=method.reader_identity(execution)
         )
-        return _Fitting(method, labelled, execution, progress).fit(made, len(candidates))
+        started, trained = time.perf_counter(), _trained(method, labelled, execution, progress)
+        fitted = FittedLM(
+            method=method, levels=trained.levels, files=trained.files, n_trained=int((~trained.held).sum()),
+            made_for=made, calibration=Calibration(Scale.of(trained.of.quality)),
+        )  # fmt: skip
+        ratings = fitted.rater(execution)(trained.of.rows.take(np.flatnonzero(trained.held)))
+        held_out, calibration = _measured(trained, fitted.said(ratings), fitted.calibration.scale, method.seed)
+        return dataclasses.replace(
+            fitted, calibration=calibration, held_out=held_out.spread_out(trained.of.places, len(candidates)),
+            reading=dataclasses.replace(trained.cost + ratings.cost, seconds=time.perf_counter() - started),
+        )  # fmt: skip
 
     def open_model(self, execution: Execution, *, dtype: Dtype | None = None) -> CausalLM:
         """The model before it is fine-tuned; of a completed scorer."""
@@ -168,10 +178,18 @@ class LMScorer:
             trust_remote_code=execution.trust_remote_code,
         )  # fmt: skip
 
-    def texts(self, lm: CausalLM, n_levels: int) -> RowTexts:
+    def texts(self, lm: CausalLM) -> RowTexts:
         """Makes the texts that a model reads; of a completed scorer."""
         assert self.template is not None
-        return RowTexts(lm, self.template, n_levels=n_levels, max_length=self.max_length)
+        return RowTexts(lm, self.template, n_levels=self.levels, max_length=self.max_length)
+
+    @property
+    def tuning(self) -> Tuning:
+        """How the model is fine-tuned."""
+        return Tuning(
+            lora=self.lora, epochs=self.epochs, learning_rate=self.learning_rate, batch_size=self.batch_size,
+            seed=self.seed,
+        )  # fmt: skip
 
     def reader_identity(self, execution: Execution) -> dict[str, Any]:
         """What makes the ratings beside what was learnt: weights, precision and texts; of a completed scorer."""
@@ -182,87 +200,68 @@ class LMScorer:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fitting:
-    """Labelled rows, and what fitting does with them."""
+class _Trained:
+    """A model that was trained, and on what."""
 
-    method: LMScorer
-    labelled: Labelled
-    execution: Execution
-    progress: Progress | None
+    of: Labelled
+    """The rows that it can read."""
+    held: Bool[np.ndarray, " n"]
+    """Which of them it was not trained on."""
+    levels: Levels
+    files: dict[str, bytes]
+    cost: Cost
 
-    def fit(self, made_for: MadeFor, n_given: int) -> FittedLM:
-        started, method = time.perf_counter(), self.method
-        held = self._held_out()
-        levels, level = Levels.of(self.labelled.quality[~held], method.levels)
-        if len(levels) < method.levels:
-            logger.warning(
-                "LMScorer: so many of %d qualities are equal that they make %d levels, not %d",
-                len(level), len(levels), method.levels,
-            )  # fmt: skip
-        files, n_trained, cost = self._train(self.labelled.rows.take(np.flatnonzero(~held)), level, len(levels))
-        fitted = FittedLM(
-            method=method, levels=levels, files=files, n_trained=n_trained, made_for=made_for,
-            calibration=Calibration(Scale.of(self.labelled.quality)),
-        )  # fmt: skip
-        held_out, calibration, ratings = self._measured(fitted, held)
-        return dataclasses.replace(
-            fitted, calibration=calibration, held_out=held_out.spread_out(self.labelled.places, n_given),
-            reading=dataclasses.replace(cost + ratings.cost, seconds=time.perf_counter() - started),
-        )  # fmt: skip
 
-    def _held_out(self) -> Bool[np.ndarray, " n"]:
-        """The rows that are not trained on."""
-        method, of, n = self.method, self.labelled, len(self.labelled.rows)
-        held = held_out_part(
-            of.groups, of.rows.strings("source"), of.quality, share=method.held_out, seed=method.seed
+def _trained(method: LMScorer, labelled: Labelled, execution: Execution, progress: Progress | None) -> _Trained:
+    """Train on the rows that can be read, but for those that are held out."""
+    assert method.model is not None
+    lm = method.open_model(execution, dtype="float32" if method.lora is None else None)
+    make, shape = method.texts(lm), lm.shape
+    texts, reasons = make(labelled.rows)
+    if reasons:
+        logger.warning(
+            "LMScorer: %d of %d scored rows do not fit and are left out (the first, %s: %s)",
+            len(reasons), len(labelled.places), labelled.rows[min(reasons)].id, reasons[min(reasons)],
         )  # fmt: skip
-        if min(held.sum(), n - held.sum()) < _FEWEST_HELD_OUT or len(np.unique(of.groups[held])) < 2:
-            raise InputError(
-                f"LMScorer: held_out {method.held_out:g} of {n} scored rows leaves {n - held.sum()} to train on and "
-                f"{held.sum()} to measure it by; each part needs {_FEWEST_HELD_OUT}, which are no duplicates. Raise "
-                "quality.sample, or set held_out between."
-            )
-        return held
+        labelled = labelled.take(np.array(list(texts), np.int64))
+    held = _held_out(method, labelled)
+    levels, level = Levels.of(labelled.quality[~held], method.levels)
+    if len(levels) < method.levels:
+        logger.warning(
+            "LMScorer: so many of %d qualities are equal that they make %d levels, not %d",
+            len(level), len(levels), method.levels,
+        )  # fmt: skip
+    rows = [text for text, is_held in zip(texts.values(), held, strict=True) if not is_held]
+    rated = [(*text, make.tokens.levels[at]) for text, at in zip(rows, level, strict=True)]
+    files = method.tuning(
+        lm, rated, name=method.model, dtype=resolve_dtype(method.dtype, execution.device), progress=progress
+    )
+    return _Trained(labelled, held, levels, files, _training_cost(text_cost(shape, rows), method))
 
-    def _train(self, rows: Pool, level: Int[np.ndarray, " k"], n_levels: int) -> tuple[dict[str, bytes], int, Cost]:
-        """What was learnt, of how many rows, and what it took."""
-        method = self.method
-        assert method.model is not None
-        lm = method.open_model(self.execution, dtype="float32" if method.lora is None else None)
-        make, shape = method.texts(lm, n_levels), lm.shape
-        found, _ = make(rows)
-        texts = [(*text, make.tokens.levels[level[i]]) for i, text in found.items()]
-        if not texts:
-            raise InputError(
-                f"LMScorer: none of {len(rows)} rows fits a context of {make.max_length} tokens. Raise max_length."
-            )
-        tuning = Tuning(
-            lora=method.lora, epochs=method.epochs, learning_rate=method.learning_rate, batch_size=method.batch_size,
-            seed=method.seed,
-        )  # fmt: skip
-        dtype = resolve_dtype(method.dtype, self.execution.device)
-        files = tuning(lm, texts, name=method.model, dtype=dtype, progress=self.progress)
-        return files, len(texts), _training_cost(text_cost(shape, texts), method)
 
-    def _measured(self, fitted: FittedLM, held: Bool[np.ndarray, " n"]) -> tuple[HeldOut, Calibration, Ratings]:
-        """What the scorer says of the rows held out, each calibrated by others of them."""
-        of = self.labelled
-        ratings = fitted.rater(self.execution)(of.rows.take(np.flatnonzero(held)))
-        read = np.flatnonzero(held)[[i not in ratings.reasons for i in range(int(held.sum()))]]
-        said = fitted.said(ratings)
-        names = of.rows.strings("source")
-        held_out, calibration = cross_calibrated(
-            of.quality[read], Said(said[np.isfinite(said)], np.ones(len(read))),
-            fold=grouped_folds(of.groups[read], _FOLDS, self.method.seed),
-            sources=[names[i] for i in read], scale=fitted.calibration.scale,
-        )  # fmt: skip
-        by_mean = source_means(of.quality, np.array(names), held.astype(np.int64))
-        placed = held_out.spread_out(read, len(held))
-        return (
-            dataclasses.replace(placed, source_mean=np.where(placed.fold >= 0, by_mean, np.nan)),
-            calibration,
-            ratings,
+def _held_out(method: LMScorer, of: Labelled) -> Bool[np.ndarray, " n"]:
+    """The rows that are not trained on."""
+    held = held_out_part(of.groups, of.rows.strings("source"), of.quality, share=method.held_out, seed=method.seed)
+    if min(held.sum(), (~held).sum()) < _FEWEST_HELD_OUT or len(np.unique(of.groups[held])) < 2:
+        raise InputError(
+            f"LMScorer: held_out {method.held_out:g} of {len(held)} scored rows leaves {(~held).sum()} to train on and "
+            f"{held.sum()} to measure it by; each part needs {_FEWEST_HELD_OUT}, which are no duplicates. Raise "
+            "quality.sample, or set held_out between."
         )
+    return held
+
+
+def _measured(trained: _Trained, said: Float[np.ndarray, " h"], scale: Scale, seed: int) -> tuple[HeldOut, Calibration]:
+    """What the scorer says of the rows held out, each calibrated by others of them; NaN for the other rows."""
+    of, rows = trained.of, np.flatnonzero(trained.held)
+    names = np.array(of.rows.strings("source"))
+    held_out, calibration = cross_calibrated(
+        of.quality[rows], Said(said, np.ones(len(rows))), fold=grouped_folds(of.groups[rows], _FOLDS, seed),
+        sources=names[rows].tolist(), scale=scale,
+    )  # fmt: skip
+    by_mean = source_means(of.quality, names, trained.held.astype(np.int64))
+    held_out = dataclasses.replace(held_out, source_mean=by_mean[rows])
+    return held_out.spread_out(rows, len(trained.held)), calibration
 
 
 def _training_cost(forward: Cost, method: LMScorer) -> Cost:
@@ -314,8 +313,8 @@ class FittedLM(FittedScorer):
             ratings = rate(pool)
             quality = self.calibration.real(self.said(ratings))
             bounds = self.calibration.bounds(quality, spread=np.ones(len(pool)), sources=pool.strings("source"))
-            numbers = (part.astype(np.float32) for part in (quality, bounds[:, 0], bounds[:, 1]))
-            return Prediction(*numbers, ratings.reasons, ratings.cost)
+            quality, low, high = (part.astype(np.float32) for part in (quality, bounds[:, 0], bounds[:, 1]))
+            return Prediction(quality, low, high, ratings.reasons, ratings.cost)
 
         return predict
 
@@ -328,7 +327,7 @@ class FittedLM(FittedScorer):
         else:
             lm = with_adapter(self.method.open_model(execution), self.method.lora, self.files[ADAPTER])
         size = execution.pass_size(lm.device.type) or _ON_CUDA
-        return RowRater(lm, self.method.texts(lm, len(self.levels)), max_tokens_per_batch=size)
+        return RowRater(lm, self.method.texts(lm), n_levels=len(self.levels), max_tokens_per_batch=size)
 
     def said(self, ratings: Ratings) -> Float[np.ndarray, " n"]:
         """The expected quality, on the scale of the calibration; NaN where there is no rating."""

@@ -82,18 +82,20 @@ class RowRater:
     Args:
         lm: the model, fine-tuned.
         texts: makes its texts.
+        n_levels: how many of the levels it was trained on, from the lowest on.
         max_tokens_per_batch: padded tokens in one forward pass.
     """
 
-    def __init__(self, lm: CausalLM, texts: RowTexts, *, max_tokens_per_batch: int) -> None:
-        self._texts, self._shape = texts, lm.shape
-        self._ask = NextToken(lm.model, tokens=texts.tokens.levels, max_tokens_per_batch=max_tokens_per_batch)
+    def __init__(self, lm: CausalLM, texts: RowTexts, *, n_levels: int, max_tokens_per_batch: int) -> None:
+        self._texts, self._shape, self._n_levels = texts, lm.shape, n_levels
+        tokens = texts.tokens.levels[:n_levels]
+        self._ask = NextToken(lm.model, tokens=tokens, max_tokens_per_batch=max_tokens_per_batch)
 
     def __call__(self, pool: Pool) -> Ratings:
         """What the model says of every row."""
         started = time.perf_counter()
         texts, reasons = self._texts(pool)
-        found = np.full((len(pool), len(self._texts.tokens.levels)), np.nan)
+        found = np.full((len(pool), self._n_levels), np.nan)
         found[list(texts)] = self._ask(list(texts.values()))
         spent = text_cost(self._shape, list(texts.values()))
         return Ratings(found, reasons, replace(spent, seconds=time.perf_counter() - started))

@@ -7,6 +7,7 @@ writes, safetensors and JSON. The trainer comes with the extra `train` and is im
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib.util
 import json
 import math
@@ -43,7 +44,7 @@ class Lora:
     """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685) of every linear layer but the head."""
 
     rank: int = 16
-    alpha: float = 32.0
+    alpha: int = 32
     """The adapter counts alpha / rank times."""
     dropout: float = 0.0
     """Share of the adapter's inputs left out while it is trained."""
@@ -51,10 +52,9 @@ class Lora:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise InputError(f"lora: rank is {self.rank}; it must be 1 at least.")
-        if not self.alpha > 0:
-            raise InputError(f"lora: alpha is {self.alpha:g}; it must be above 0.")
+        for name in ("rank", "alpha"):
+            if (found := getattr(self, name)) < 1:
+                raise InputError(f"lora: {name} is {found}; it must be 1 at least.")
         if not 0 <= self.dropout < 1:
             raise InputError(f"lora: dropout is {self.dropout:g}; it must be 0 or more, and below 1.")
 
@@ -110,11 +110,12 @@ class Tuning:
                 trainer.model.to(getattr(torch, dtype))
                 lm.tokenizer.save_pretrained(kept)
             trainer.model.save_pretrained(kept)
+            del trainer
+            gc.collect()  # It refers to itself, and would keep the model's memory while the next one opens.
             return {path.name: _stable_bytes(path, name) for path in sorted(kept.iterdir()) if path.suffix in _KEPT}
 
     def _trainer(self, lm: CausalLM, texts: Sequence[Sequence[int]], *, dtype: str, scratch: str) -> Any:
-        from trl import SFTTrainer
-        from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+        from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
         from datasets import Dataset
 
@@ -130,13 +131,14 @@ class Tuning:
             "labels": [[*[_IGNORED] * (len(text) - 1), text[-1]] for text in texts],
         })  # fmt: skip
         adapter = None if self.lora is None else self.lora.config()
+        settings._n_gpu = 1  # The trainer would spread the model over all that it sees, or refuse to.
         return Trainer(
             model=lm.model, args=settings, train_dataset=rows, processing_class=lm.tokenizer, peft_config=adapter,
             data_collator=DataCollatorForLanguageModeling(pad_token_id=0),  # Masked: no tokenizer needs one for it.
         )  # fmt: skip
 
     def _settings(self, lm: CausalLM, lengths: Sequence[int], *, mixed: bool, scratch: str) -> Any:
-        from trl import SFTConfig
+        from trl.trainer.sft_config import SFTConfig
 
         steps = self.epochs * math.ceil(len(lengths) / self.batch_size)
         at_once = texts_at_once(self.batch_size, max(lengths))
