@@ -58,7 +58,7 @@ def fitted(tiny: LMScorer, pool: qads.Pool, quality: np.ndarray) -> FittedLM:
 
 @pytest.mark.slow
 def test_a_planted_signal_is_learned_on_rows_that_were_not_trained_on(pool: qads.Pool, quality: np.ndarray):
-    method = LMScorer(levels=2, epochs=2, lora=Lora(rank=4, alpha=8), learning_rate=2e-3)
+    method = LMScorer(levels=2, epochs=1, batch_size=4, lora=Lora(rank=4, alpha=8), learning_rate=3e-3)
     found = method.fit(pool, quality, execution=CPU)
     assert found.held_out is not None
     held = found.held_out.fold >= 0
