@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 
 import qads
 from qads.cluster import Execution
@@ -121,6 +123,21 @@ def test_the_adapter_names_the_model_and_no_folder_of_a_cache(fitted: FittedLM, 
     config = json.loads(fitted.files["adapter_config.json"])
     assert config["base_model_name_or_path"] == tiny.model
     assert config["target_modules"] == sorted(config["target_modules"])
+
+
+def test_peft_opens_the_adapter_by_itself(fitted: FittedLM, tiny: LMScorer, pool: qads.Pool, tmp_path: Path):
+    fitted.save(tmp_path)
+    lm = qads.open_causal_lm(str(tiny.model), dtype="float32", device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by a name that will change.
+        model = PeftModel.from_pretrained(lm.model, tmp_path / "adapter")
+    text = fitted.method.texts(lm)
+    ids = text(pool.take([7]))[0][0]
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0, -1, list(text.tokens.levels)]
+    ours = fitted.rater(CPU)(pool.take([7])).probabilities[0]
+    np.testing.assert_allclose(ours, logits.softmax(-1), atol=1e-5)
+    assert np.abs(ours - 1 / 3).max() > 1e-3
 
 
 def test_saving_over_another_scorer_leaves_nothing_of_it(fitted: FittedLM, tmp_path: Path):
