@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel
 
 import qads
 from qads.cluster import Execution
@@ -18,6 +18,7 @@ from qads.errors import CorruptError, InputError, ModelError
 from qads.quality.scorers import FittedLM, LMScorer, Lora, load_scorer
 from run.tiny import make_model
 
+peft = pytest.importorskip("peft", reason="the extra 'train' is not installed")
 CPU = Execution(device="cpu")
 RNG = np.random.default_rng(0)
 
@@ -130,7 +131,7 @@ def test_peft_opens_the_adapter_by_itself(fitted: FittedLM, tiny: LMScorer, pool
     lm = qads.open_causal_lm(str(tiny.model), dtype="float32", device="cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by a name that will change.
-        model = PeftModel.from_pretrained(lm.model, tmp_path / "adapter")
+        model = peft.PeftModel.from_pretrained(lm.model, tmp_path / "adapter")
     text = fitted.method.texts(lm)
     ids = text(pool.take([7]))[0][0]
     with torch.no_grad():
@@ -192,6 +193,17 @@ def test_another_model_or_template_is_refused_unless_told(fitted: FittedLM, pool
     with pytest.raises(InputError, match="template: reader template was"):
         changed.predict(pool, execution=CPU)
     assert np.isfinite(changed.predict(pool, execution=CPU, allow=("template",))).all()
+
+
+def test_without_the_extra_it_says_what_to_install(
+    fitted: FittedLM, pool: qads.Pool, quality: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("trl", "peft"):
+        monkeypatch.setitem(sys.modules, name, None)  # As Python marks what cannot be imported.
+    with pytest.raises(InputError, match=r"trl and peft not installed; it needs pip install 'qads\[train\]'"):
+        fitted.method.fit(pool, quality, execution=CPU)
+    with pytest.raises(InputError, match="peft not installed"):
+        fitted.predict(pool, execution=CPU)
 
 
 def test_levels_that_the_tokenizer_cannot_write_are_refused_before_training(

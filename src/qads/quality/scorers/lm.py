@@ -152,7 +152,7 @@ class LMScorer:
             InputError: too few rows have a quality, or all the same; or the extra is not installed.
             ModelError: the model cannot be opened, or a level is not one of its tokens.
         """
-        check_extra()
+        check_extra("trl", "peft")
         execution, method = execution or Execution(), self.completed()
         labelled = check_labels("LMScorer", candidates, quality, embeddings=None, groups=groups)
         made = dataclasses.replace(

@@ -162,24 +162,24 @@ def texts_at_once(batch_size: int, longest: int) -> int:
     return max(n for n in range(1, batch_size + 1) if batch_size % n == 0 and (n == 1 or n * longest <= _PASS))
 
 
-def check_extra() -> None:
-    """Refuse to go on without the extra.
+def check_extra(*needed: str) -> None:
+    """Refuse to go on without libraries of the extra.
 
     Raises:
-        InputError: a library is missing; says how to install it.
+        InputError: one is missing; says how to install it.
     """
-    if missing := [name for name in ("trl", "peft") if importlib.util.find_spec(name) is None]:
-        raise InputError(
-            f"LMScorer: {' and '.join(missing)} not installed; fine-tuning comes with pip install 'qads[train]'."
-        )
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise InputError(f"LMScorer: {' and '.join(missing)} not installed; it needs pip install 'qads[train]'.")
 
 
 def with_adapter(lm: CausalLM, lora: Lora, adapter: bytes) -> CausalLM:
     """The model with an adapter that `Tuning` learnt, added to its weights: it then runs as fast as without.
 
     Raises:
+        InputError: PEFT is not installed.
         CorruptError: the adapter is damaged, or of another model.
     """
+    check_extra("peft")
     from peft import get_peft_model, set_peft_model_state_dict
     from safetensors.torch import load
 
