@@ -4,8 +4,7 @@
     q(x)      Σ_l p(l | x) · v_l                              p among the levels' tokens, from one forward pass
     v_l       mean quality of the training rows of level l    levels are quantiles of their quality
 
-The weights decide nothing that is not written down: what is held out is never trained on, and the model that was
-measured on it is the one that is kept.
+What is held out is never trained on, and the model that was measured on it is the one that is kept.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ class LMScorer:
     epochs: int = 3
     """How often every row is trained on."""
     learning_rate: float = 5e-4
-    """After the warm-up; trained without an adapter, a model needs a fiftieth of it."""
+    """After the warm-up; training all weights needs a lower one."""
     batch_size: int = 8
     """Rows in a step of the optimiser."""
     held_out: float = 0.2
