@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -221,7 +222,8 @@ class _Fitting:
         standard, machine, boosted, chosen = self._fitted(everything)
         return FittedProbe(
             method=method, groups=groups, standard=standard, machine=machine, boosted=boosted, chosen=chosen,
-            made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold, reading=reading,
+            made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold,
+            reading=reading, n_read=len(real) if method.reads_model else 0,
         )  # fmt: skip
 
     def _fitted(self, rows: Bool[np.ndarray, " n"]) -> tuple[Standard, KernelMachine, Boosted | None, Candidate]:
@@ -315,9 +317,10 @@ class FittedProbe(FittedScorer):
 
     @classmethod
     def load(
-        cls, method: ProbeScorer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray], **common: Any
-    ) -> FittedProbe:
-        """What `contents` gave."""
+        cls, method: ProbeScorer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, folder: Path,
+        **common: Any,
+    ) -> FittedProbe:  # fmt: skip
+        """What `contents` gave; nothing else lies in its folder."""
         boosted = None
         if numbers["trees"] is not None:
             trees = Trees.load(_named(arrays, "trees_"), numbers["trees"])
