@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -61,11 +62,11 @@ class HeldOut:
     def take(self, rows: Int[np.ndarray, " k"]) -> HeldOut:
         """These rows alone."""
 
-        def part(value: object) -> object:
-            return tuple(value[i] for i in rows) if isinstance(value, tuple) else value[rows]  # type: ignore[index]
+        def part(value: Any) -> Any:
+            return tuple(value[i] for i in rows) if isinstance(value, tuple) else value[rows]
 
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return HeldOut(**{name: None if value is None else part(value) for name, value in values.items()})
+        known: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part(value) for name, value in known.items() if value is not None})
 
     def to_table(self) -> pa.Table:
         """One row a labelled row; numbers that are missing are null."""

@@ -205,7 +205,8 @@ def _within(rows: _Rows, predicted: Floats) -> Statistics:
     taken away once: cells of a dozen rows are too small to rank in, or to take the mean of in every sample anew.
     """
     pair = rows.real[None], predicted[None]
-    apart = [less_cell_means(x, rows.cells, np.ones((1, len(rows.real)))) for x in pair]
+    once = np.ones((1, len(rows.real)))
+    apart = less_cell_means(pair[0], rows.cells, once), less_cell_means(pair[1], rows.cells, once)
     return {
         "pearson": lambda w: cell_pearson(*pair, rows.cells, w),
         "spearman": lambda w: cell_spearman(*apart, rows.sources, w),

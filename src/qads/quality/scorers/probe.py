@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from threadpoolctl import threadpool_limits
 
 from qads.cluster import Execution
 from qads.errors import InputError
@@ -45,6 +46,8 @@ from qads.quality.scorers.validation import Said, grouped_folds, out_of_fold_of
 __all__ = ["FittedProbe", "ProbeScorer"]
 
 _ROWS_AT_A_TIME = 256
+_MANY_ROWS = 2000
+"""Labels from which on a linear system is large enough for several threads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +151,11 @@ class ProbeScorer:
         made = dataclasses.replace(
             made_for or MadeFor(tuple(labelled.rows.sources)), reader=method.reader_identity(execution)
         )
-        return _Fitting(method, labelled, blocks, len(candidates)).fit(
-            names, made, readings.cost if readings else Cost()
-        )
+        # Many small systems: threads would spend their time waiting for each other.
+        with threadpool_limits(1 if len(labelled.rows) < _MANY_ROWS else None, user_api="blas"):
+            return _Fitting(method, labelled, blocks, len(candidates)).fit(
+                names, made, readings.cost if readings else Cost()
+            )
 
     def open_reader(self, execution: Execution) -> RowReader:
         """The model, ready to read rows; of a completed scorer."""
