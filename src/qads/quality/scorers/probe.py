@@ -32,7 +32,6 @@ from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.choosing import choose
 from qads.quality.scorers.features import (
     READS,
-    Blocks,
     Reads,
     Standard,
     blocks_of,
@@ -148,7 +147,8 @@ class ProbeScorer:
         names = group_names(labelled.rows)
         blocks = blocks_of(labelled.rows, self.reads, groups=names, embeddings=labelled.embeddings, readings=readings)
         if readings is not None and any(readings.reasons):
-            labelled, blocks = _without_unread(labelled, blocks, readings)
+            read = np.flatnonzero([reason is None for reason in readings.reasons])
+            labelled, blocks = labelled.take(read), of_rows(blocks, read)
         made = dataclasses.replace(
             made_for or MadeFor(tuple(labelled.rows.sources)), reader=method.reader_identity(execution)
         )
@@ -182,21 +182,6 @@ class ProbeScorer:
         assert self.model is not None
         found = LocalEngine().identity(self.model, revision=self.revision, dtype=self.dtype, device=execution.device)
         return {"model": found["model"], "dtype": found["dtype"], "template": dataclasses.asdict(self.template)}  # type: ignore[arg-type]
-
-
-def _without_unread(
-    labelled: Labelled, blocks: Blocks, readings: Readings
-) -> tuple[Labelled, dict[str, Float[np.ndarray, "n _"]]]:
-    """The rows that the model could read; those that it could score on anchors are nearly always among them."""
-    read = np.flatnonzero([reason is None for reason in readings.reasons])
-    rest = check_labels(
-        "ProbeScorer",
-        labelled.rows.take(read),
-        labelled.quality[read],
-        embeddings=None if labelled.embeddings is None else labelled.embeddings[read],
-        groups=labelled.groups[read],
-    )
-    return dataclasses.replace(rest, places=labelled.places[read]), of_rows(blocks, read)
 
 
 @dataclass(frozen=True, eq=False)
