@@ -41,7 +41,7 @@ from qads.quality.scorers.features import (
 )
 from qads.quality.scorers.reading import Readings, RowReader
 from qads.quality.scorers.regressors import Boosted, Candidate, Family, KernelMachine
-from qads.quality.scorers.validation import Said, grouped_folds, out_of_fold_of
+from qads.quality.scorers.validation import Said, grouped_folds, learning_curve, out_of_fold_of
 
 __all__ = ["FittedProbe", "ProbeScorer"]
 
@@ -198,16 +198,17 @@ class _Fitting:
         real, method = self.labelled.quality, self.method
         scale, everything = Scale.of(real), np.ones(len(real), np.bool_)
         fold = grouped_folds(self.labelled.groups, method.folds, method.seed)
+        of: Any = {"fold": fold, "sources": self.labelled.rows.strings("source"), "scale": scale}
         out_of_fold, calibration = None, Calibration(scale)
         if len(np.unique(fold)) > 1:
-            out_of_fold, calibration = out_of_fold_of(
-                real, self._fit_and_say, fold=fold, sources=self.labelled.rows.strings("source"), scale=scale
-            )
+            out_of_fold, calibration = out_of_fold_of(real, self._fit_and_say, **of)
             out_of_fold = out_of_fold.spread_out(self.labelled.places, self.n_given)
+        curve = learning_curve(real, self._fit_and_say, groups=self.labelled.groups, **of)
         standard, machine, boosted, chosen = self._fitted(everything)
         return FittedProbe(
             method=method, groups=groups, standard=standard, machine=machine, boosted=boosted, chosen=chosen,
             made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold,
+            curve=tuple((n, each.spread_out(self.labelled.places, self.n_given)) for n, each in curve),
             reading=reading, n_read=len(real) if method.reads_model else 0,
         )  # fmt: skip
 
