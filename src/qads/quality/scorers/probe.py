@@ -116,6 +116,7 @@ class ProbeScorer:
         *,
         embeddings: Float[np.ndarray, "k d"] | None = None,
         groups: Int[np.ndarray, " k"] | None = None,
+        readings: Readings | None = None,
         made_for: MadeFor | None = None,
         execution: Execution | None = None,
         progress: Progress | None = None,
@@ -127,6 +128,7 @@ class ProbeScorer:
             quality: their real quality; rows of NaN (which could not be scored) are left out.
             embeddings: their vectors.
             groups: near duplicates have one number, and never lie in two folds; by default rows of one problem do.
+            readings: what `read` made of them, if that is known already.
             made_for: what is known of their origin beside the sources.
             execution: device and batch size.
             progress: called with (rows read, rows).
@@ -143,7 +145,10 @@ class ProbeScorer:
                 "what is to be read without it."
             )
         labelled = check_labels("ProbeScorer", candidates, quality, embeddings=embeddings, groups=groups)
-        readings = method.read(labelled.rows, execution, progress) if self.reads_model else None
+        if readings is not None:
+            readings = readings.take(labelled.places)
+        elif self.reads_model:
+            readings = method.read(labelled.rows, execution, progress)
         names = group_names(labelled.rows)
         blocks = blocks_of(labelled.rows, self.reads, groups=names, embeddings=labelled.embeddings, readings=readings)
         if readings is not None and any(readings.reasons):
