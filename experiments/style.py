@@ -65,6 +65,13 @@ class Sample:
         """A measure with rows and anchors drawn again."""
         return interval_of(measure(self.whole), np.array([measure(draw) for draw in self.draws]), 0.95)
 
+    def group_reliability(self, terms: np.ndarray) -> dict[str, float | None]:
+        """Of the quality on the anchors of each group, within sources."""
+        names = list(dict.fromkeys(self.groups.tolist()))
+        rows = np.arange(len(self.codes))
+        on = {name: RowScores(model="", rows=rows, terms=terms[:, self.groups == name]) for name in names}
+        return {name: reliability(scores.scored(), self.codes, SEED) for name, scores in on.items()}
+
     def reliability(self, terms: np.ndarray, *, within: bool) -> Interval:
         """Split-half over the anchors, with rows drawn again; halves of drawn anchors would share some."""
         codes = self.codes if within else np.zeros_like(self.codes)
@@ -135,6 +142,7 @@ def measured(sample: Sample, terms: np.ndarray, plain: np.ndarray, gains: np.nda
         "rows": int(known.sum()),
         "reliability": sample.reliability(terms, within=False),
         "reliability_within": sample.reliability(terms, within=True),
+        "group_reliability": sample.group_reliability(terms),
         "between_sources": share_between(quality[known], sample.codes[known]),
         "with_plain": sample.agreement(terms, plain, within=False),
         "with_plain_within": sample.agreement(terms, plain, within=True),
@@ -206,6 +214,11 @@ def shown(interval: Interval, digits: int = 2) -> str:
     return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
+def plain_json(value: Any) -> Any:
+    """An interval as a mapping."""
+    return dataclasses.asdict(value) if isinstance(value, Interval) else value
+
+
 def main() -> None:
     """Read a run, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -249,8 +262,7 @@ def main() -> None:
         settings = {"draws": args.draws, "clusters": args.clusters, "seed": SEED, "anchors": len(found.anchor_ids)}
         kinds = {
             name: {
-                key: {k: dataclasses.asdict(v) for k, v in value.items()} if isinstance(value, dict)
-                else dataclasses.asdict(value) if isinstance(value, Interval) else value
+                key: {k: plain_json(v) for k, v in value.items()} if isinstance(value, dict) else plain_json(value)
                 for key, value in m.items()
             }
             for name, m in table.items()

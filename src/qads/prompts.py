@@ -19,7 +19,19 @@ from typing import Any, ClassVar, Literal, Protocol
 from qads.errors import ModelError
 from qads.pool import Row, Turn
 
-__all__ = ["ChatTemplate", "ExemplarTemplate", "RenderChat", "Renderer", "Target", "Template", "sample_text"]
+__all__ = [
+    "QUALITY_QUESTION",
+    "ChatTemplate",
+    "ExemplarTemplate",
+    "RenderChat",
+    "Renderer",
+    "Target",
+    "Template",
+    "sample_text",
+]
+
+QUALITY_QUESTION = "\n\nQuality: "
+"""What follows a row for a model that was fine-tuned to say its quality."""
 
 RenderChat = Callable[[Sequence[Turn]], str]
 """Renders a conversation with the model's own chat template."""

@@ -68,6 +68,12 @@ def test_the_manifest_says_what_quality_is_apart_from(styled: Path):
     assert sum(style["rows"].values()) == 20 and -1 <= style["pearson_with_plain"] <= 1
 
 
+def test_means_of_sources_that_are_level_predict_nothing(styled: Path):
+    found = read(styled / "scorer" / "manifest.json")["fidelity"]
+    assert found["source_mean"] is None and "mean" not in found["verdict"]
+    assert "source_mean" not in pq.read_table(styled / "scorer" / "held_out.parquet").column_names
+
+
 def test_the_table_of_anchor_groups_is_in_the_run_and_on_its_page(styled: Path):
     groups = AnchorGroups.from_json(read(styled / "quality" / "anchor_groups.json"))
     assert sum(cell.n_rows for cell in groups.overall) == 20 and sum(groups.n_anchors) == 3

@@ -45,7 +45,7 @@ _TAKE_MANY = ("--anchors", "-a", "--against", "--exclude", "--include", "--given
 """Options that take every value up to the next option, since a shell puts many for `eval/*.jsonl`."""
 
 
-_SCORERS = ("probe", "retrieval")
+_SCORERS = ("probe", "lm", "retrieval")
 """Kinds of scorer that can be fitted; any other value of `--scorer` is a place."""
 
 
@@ -120,7 +120,7 @@ ScorerOption = Annotated[
     typer.Option(
         "--scorer",
         metavar="S",
-        help="What predicts the rest: probe, retrieval, or a run whose scorer is used.",
+        help="What predicts the rest: probe, lm, retrieval, or a run whose scorer is used.",
     ),
 ]
 AllowOther = Annotated[

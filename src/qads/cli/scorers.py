@@ -44,8 +44,8 @@ def fit_scorer(
     model: Model = None,
     labels: Annotated[int, typer.Option(min=10, help="Rows that are really scored, to fit and to judge by.")] = 256,
     scorer: Annotated[
-        Literal["probe", "retrieval"],
-        typer.Option(help="States of the scoring model and more, or the nearest labelled rows."),
+        Literal["probe", "lm", "retrieval"],
+        typer.Option(help="States of the scoring model and more; a model that is fine-tuned; or the nearest rows."),
     ] = "probe",
     style: Style = "off",
     until_se: UntilSe = None,

@@ -13,6 +13,7 @@ from qads.errors import ConfigError, InputError
 from qads.quality import (
     Aggregate,
     Difference,
+    LMScorer,
     LocalEngine,
     OneShotInfluence,
     ProbeScorer,
@@ -56,7 +57,7 @@ class QualityConfig:
     """How they are scored."""
     style: StyleControl | None = None
     """What a row gives beyond others of its style; null counts what its style gives as its own."""
-    scorer: Annotated[ProbeScorer | RetrievalScorer | SavedScorer, Field(discriminator="kind")] = field(
+    scorer: Annotated[ProbeScorer | RetrievalScorer | LMScorer | SavedScorer, Field(discriminator="kind")] = field(
         default_factory=ProbeScorer
     )
     """What predicts the others."""
@@ -68,9 +69,9 @@ class QualityConfig:
             raise InputError(f"quality.sample is {self.sample}; the scorer needs 10 scored rows at least.")
         scorer = self.scorer
         served = not isinstance(self.influence.engine, LocalEngine)
-        if served and isinstance(scorer, ProbeScorer) and scorer.reads_model and scorer.model is None:
+        if served and isinstance(scorer, ProbeScorer | LMScorer) and scorer.reads_model and scorer.model is None:
             raise ConfigError(
-                f"quality.scorer: a probe reads the states of the scoring model, which a server "
+                f"quality.scorer: a {scorer.kind} scorer runs the scoring model here, which a server "
                 f"({self.influence.engine.kind}) does not give. Name a model that can be opened here "
                 "(--set quality.scorer.model=smollm2-135m), or let it read without one "
                 "(--set quality.scorer.reads=[source,embedding,surface])."
@@ -90,4 +91,4 @@ class QualityConfig:
     def scorer_method(self) -> Scorer:
         """The scorer to fit, its model that of the influence where none was named."""
         assert not isinstance(self.scorer, SavedScorer), "a saved scorer is not fitted"
-        return self.scorer.completed(self.influence) if isinstance(self.scorer, ProbeScorer) else self.scorer
+        return self.scorer if isinstance(self.scorer, RetrievalScorer) else self.scorer.completed(self.influence)

@@ -50,6 +50,11 @@ class AnswerHead:
         parts = [self._log_probs(states[i : i + step], tokens[i : i + step]) for i in range(0, len(tokens), step)]
         return torch.cat(parts)
 
+    def logits(self, states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits [p, l], float32, of all tokens [l] under every state [p, h]."""
+        bias = None if self._bias is None else self._bias[tokens].float()
+        return self._finished(torch.nn.functional.linear(states.float(), self._weight[tokens].float(), bias))
+
     def _log_probs(self, states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         _, step = _BLOCK.get(states.device.type, _BLOCK_ELSEWHERE)
         asked = (states.float() * self._weight[tokens].float()).sum(-1)

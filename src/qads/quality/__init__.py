@@ -13,6 +13,7 @@ from qads.quality.plan import choose_anchors, stratified_sample
 from qads.quality.rounds import stopping_outcomes
 from qads.quality.scorers import (
     FittedScorer,
+    LMScorer,
     MadeFor,
     Prediction,
     ProbeScorer,
@@ -37,6 +38,7 @@ __all__ = [
     "EveryAnchor",
     "FittedScorer",
     "Influence",
+    "LMScorer",
     "LocalEngine",
     "MadeFor",
     "OneShotInfluence",

@@ -77,6 +77,11 @@ class Labels:
         """Rows that were scored and have no quality, since too few others are of their style."""
         return (self.influence.n_scored == 0) & (self.measured.n_scored > 0)
 
+    @property
+    def are_level(self) -> bool:
+        """Whether the mean of every source is 0 by construction; that of some rows is then minus that of the others."""
+        return self.config.style is not None and self.config.style.by == "source"
+
     @cached_property
     def anchor_groups(self) -> AnchorGroups:
         """Gains of sources on groups of anchors, with their style."""

@@ -15,7 +15,7 @@ from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
 from qads.errors import DriftError, InputError, PoolError
 from qads.models import find_tokenizer, resolve_device
-from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence, ProbeScorer
+from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence, RetrievalScorer
 from qads.run.directory import StagePlan, file_sha256
 from qads.run.limits import ROLES
 
@@ -229,7 +229,7 @@ def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
 def _scorer_settings(config: RunConfig, quality: QualityConfig) -> dict[str, Any]:
     """Its settings, the model that reads the rows by its weights."""
     method = quality.scorer_method
-    reader = method.reader_identity(config.execution) if isinstance(method, ProbeScorer) else {}
+    reader = {} if isinstance(method, RetrievalScorer) else method.reader_identity(config.execution)
     return dataclasses.asdict(method) | reader
 
 

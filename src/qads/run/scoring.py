@@ -49,8 +49,8 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
         "labels": n_labels,
         "scorer": fitted.described,
         "fidelity": None if report is None else report.summary(),
-        "tokens": fitted.reading.tokens,
-        "model_seconds": round(fitted.reading.seconds, 3),
+        "tokens": (spent := fitted.reading + fitted.fitting).tokens,
+        "model_seconds": round(spent.seconds, 3),
         "seconds_a_row": _seconds_a_row(context, fitted),
     }
 
@@ -65,8 +65,9 @@ def _measured(
     rows = labels.rows
     held_out = HeldOut(
         source=tuple(rows.strings("source")), id=tuple(rows.strings("id")), real=labels.quality,
-        predicted=out.predicted, low=out.low, high=out.high, source_mean=out.source_mean, fold=out.fold,
-        cluster=clusters, length=np.array([len(row.problem) + len(row.solution) for row in rows], np.int64),
+        predicted=out.predicted, low=out.low, high=out.high, fold=out.fold, cluster=clusters,
+        source_mean=None if labels.are_level else out.source_mean,
+        length=np.array([len(row.problem) + len(row.solution) for row in rows], np.int64),
     )  # fmt: skip
     write_table(held_out.to_table(), stage.path / "held_out.parquet")
     found = fidelity(held_out, terms=labels.terms, anchor_groups=labels.influence.anchor_groups)
@@ -78,14 +79,14 @@ def _measured(
 def _cost(context: StageContext, fitted: FittedScorer) -> ScoringCost:
     """A row's share of what scoring took, and of what reading takes; seconds are in the manifest."""
     scored = context.stages["influence"].manifest() or {}
-    reading, n_labels, n_scored = fitted.reading, fitted.n_labels, _freshly_scored(scored)
+    reading, n_read, n_scored = fitted.reading, fitted.n_read, _freshly_scored(scored)
     return ScoringCost(
         n_anchors=len(context.anchors),
         real_tokens=_share(scored.get("tokens"), n_scored),
         real_flops=_share(scored.get("flops"), n_scored),
         real_seconds=float("nan"),
-        predicted_tokens=_share(reading.tokens, n_labels),
-        predicted_flops=_share(reading.flops, n_labels),
+        predicted_tokens=_share(reading.tokens, n_read),
+        predicted_flops=_share(reading.flops, n_read),
         predicted_seconds=float("nan"),
     )
 
@@ -96,7 +97,7 @@ def _seconds_a_row(context: StageContext, fitted: FittedScorer) -> dict[str, flo
     n_scored = _freshly_scored(scored)
     return {
         "real_seconds": round(scored["model_seconds"] / n_scored, 6) if n_scored else None,
-        "predicted_seconds": round(fitted.reading.seconds / fitted.n_labels, 6),
+        "predicted_seconds": round(fitted.reading.seconds / fitted.n_read, 6) if fitted.n_read else None,
     }
 
 

@@ -225,7 +225,9 @@ class _Test:
             low=predicted.low.astype(np.float64),
             high=predicted.high.astype(np.float64),
             cluster=self.clusters[self.is_new],
-            source_mean=np.array([means.get(name, float(labels.mean())) for name in rows.strings("source")]),
+            source_mean=None
+            if self.labels.are_level
+            else np.array([means.get(name, float(labels.mean())) for name in rows.strings("source")]),
             length=np.array([len(row.problem) + len(row.solution) for row in rows], np.int64),
         )
 

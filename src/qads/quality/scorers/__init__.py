@@ -11,14 +11,19 @@ from pydantic import TypeAdapter
 from qads.errors import CorruptError
 from qads.quality.scorers.base import FittedScorer, MadeFor, Prediction, read_folder
 from qads.quality.scorers.calibration import Calibration
+from qads.quality.scorers.lm import FittedLM, LMScorer
 from qads.quality.scorers.probe import FittedProbe, ProbeScorer
 from qads.quality.scorers.retrieval import FittedRetrieval, RetrievalScorer
+from qads.quality.scorers.tuning import Lora
 from qads.quality.scorers.validation import OutOfFold
 
 __all__ = [
+    "FittedLM",
     "FittedProbe",
     "FittedRetrieval",
     "FittedScorer",
+    "LMScorer",
+    "Lora",
     "MadeFor",
     "OutOfFold",
     "Prediction",
@@ -28,12 +33,13 @@ __all__ = [
     "load_scorer",
 ]
 
-Scorer = ProbeScorer | RetrievalScorer
+Scorer = ProbeScorer | RetrievalScorer | LMScorer
 """Every scorer; a configuration picks one by `kind`."""
 
 _KINDS: dict[str, tuple[Any, Callable[..., FittedScorer]]] = {
     "probe": (ProbeScorer, FittedProbe.load),
     "retrieval": (RetrievalScorer, FittedRetrieval.load),
+    "lm": (LMScorer, FittedLM.load),
 }
 
 
@@ -52,6 +58,6 @@ def load_scorer(folder: str | Path) -> FittedScorer:
         made_for = MadeFor(**numbers["made_for"] | {"sources": tuple(numbers["made_for"]["sources"])})
         calibration = Calibration.from_json(numbers["calibration"])
         common = {"made_for": made_for, "calibration": calibration, "n_labels": numbers["labels"]}
-        return load(method, numbers, arrays, **common)
+        return load(method, numbers, arrays, folder=path, **common)
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptError(f"{path}: its scorer cannot be read ({error!r}). Fit it again.") from error

@@ -118,6 +118,11 @@ class Labelled:
     places: Int[np.ndarray, " k"]
     """Where they are among the candidates that were given."""
 
+    def take(self, rows: Int[np.ndarray, " r"]) -> Labelled:
+        """Some of the rows."""
+        vectors = None if self.embeddings is None else self.embeddings[rows]
+        return Labelled(self.rows.take(rows), self.quality[rows], vectors, self.groups[rows], self.places[rows])
+
 
 def check_labels(
     who: str,
@@ -167,7 +172,11 @@ class FittedScorer(ABC):
     out_of_fold: OutOfFold | None = None
     """What it says of the labelled rows without having seen them; not kept in a folder."""
     reading: Cost = field(default_factory=Cost)
-    """What reading the labelled rows took."""
+    """What reading rows took as it is done to predict them; nothing where no model reads, or not known."""
+    n_read: int = 0
+    """How many they were."""
+    fitting: Cost = field(default_factory=Cost)
+    """What else the model took to be fitted."""
 
     kind: ClassVar[str]
 

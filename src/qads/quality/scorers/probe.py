@@ -11,10 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from threadpoolctl import threadpool_limits
 
 from qads.cluster import Execution
 from qads.errors import InputError
@@ -45,6 +47,8 @@ from qads.quality.scorers.validation import Said, grouped_folds, out_of_fold_of
 __all__ = ["FittedProbe", "ProbeScorer"]
 
 _ROWS_AT_A_TIME = 256
+_MANY_ROWS = 2000
+"""Labels from which on a linear system is large enough for several threads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +152,11 @@ class ProbeScorer:
         made = dataclasses.replace(
             made_for or MadeFor(tuple(labelled.rows.sources)), reader=method.reader_identity(execution)
         )
-        return _Fitting(method, labelled, blocks, len(candidates)).fit(
-            names, made, readings.cost if readings else Cost()
-        )
+        # Many small systems: threads would spend their time waiting for each other.
+        with threadpool_limits(1 if len(labelled.rows) < _MANY_ROWS else None, user_api="blas"):
+            return _Fitting(method, labelled, blocks, len(candidates)).fit(
+                names, made, readings.cost if readings else Cost()
+            )
 
     def open_reader(self, execution: Execution) -> RowReader:
         """The model, ready to read rows; of a completed scorer."""
@@ -216,7 +222,8 @@ class _Fitting:
         standard, machine, boosted, chosen = self._fitted(everything)
         return FittedProbe(
             method=method, groups=groups, standard=standard, machine=machine, boosted=boosted, chosen=chosen,
-            made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold, reading=reading,
+            made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold,
+            reading=reading, n_read=len(real) if method.reads_model else 0,
         )  # fmt: skip
 
     def _fitted(self, rows: Bool[np.ndarray, " n"]) -> tuple[Standard, KernelMachine, Boosted | None, Candidate]:
@@ -310,9 +317,10 @@ class FittedProbe(FittedScorer):
 
     @classmethod
     def load(
-        cls, method: ProbeScorer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray], **common: Any
-    ) -> FittedProbe:
-        """What `contents` gave."""
+        cls, method: ProbeScorer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, folder: Path,
+        **common: Any,
+    ) -> FittedProbe:  # fmt: skip
+        """What `contents` gave; nothing else lies in its folder."""
         boosted = None
         if numbers["trees"] is not None:
             trees = Trees.load(_named(arrays, "trees_"), numbers["trees"])

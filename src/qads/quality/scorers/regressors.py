@@ -151,7 +151,7 @@ class Boosted:
         """Fit on rows on one scale."""
         reduced: Any = PCA(min(_COMPONENTS, len(x) - 1, x.shape[1]), svd_solver="full").fit(x)
         grown = GradientBoostingRegressor(
-            n_estimators=200, learning_rate=0.05, max_depth=3, subsample=0.5, min_samples_leaf=5, random_state=0
+            n_estimators=100, learning_rate=0.1, max_depth=3, subsample=0.5, min_samples_leaf=5, random_state=0
         ).fit(reduced.transform(x), y)
         return cls(reduced.mean_.astype(np.float32), reduced.components_.astype(np.float32), Trees.of(grown))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -167,7 +168,8 @@ class FittedRetrieval(FittedScorer):
 
     @classmethod
     def load(
-        cls, method: RetrievalScorer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray], **common: Any
-    ) -> FittedRetrieval:
-        """What `contents` gave."""
+        cls, method: RetrievalScorer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, folder: Path,
+        **common: Any,
+    ) -> FittedRetrieval:  # fmt: skip
+        """What `contents` gave; nothing else lies in its folder."""
         return cls(method=method, support=arrays["support"], values=arrays["values"], width=numbers["width"], **common)

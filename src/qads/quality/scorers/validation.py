@@ -15,7 +15,9 @@ from sklearn.model_selection import GroupKFold
 
 from qads.quality.scorers.calibration import Calibration, Scale
 
-__all__ = ["OutOfFold", "Said", "cross_calibrated", "grouped_folds", "out_of_fold_of", "source_means"]
+__all__ = [
+    "OutOfFold", "Said", "cross_calibrated", "grouped_folds", "held_out_part", "out_of_fold_of", "source_means",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,32 @@ def grouped_folds(groups: Int[np.ndarray, " n"], n_folds: int, seed: int) -> Int
     for number, (_, held) in enumerate(splits):
         fold[held] = number
     return fold
+
+
+def held_out_part(
+    groups: Int[np.ndarray, " n"], sources: Sequence[str], real: Float[np.ndarray, " n"], *, share: float, seed: int
+) -> Bool[np.ndarray, " n"]:
+    """One part to hold out where refitting for every fold is too dear: about `share` of every source, low and high.
+
+    Groups stand in the order of their source and mean quality, and one in every 1/share of them is taken from a random
+    start on: a systematic sample, which is even in both, and to which each group belongs with the same probability.
+
+    Args:
+        groups: near duplicates have one number and are held out together.
+        sources: of the rows; a group counts to that of its first row.
+        real: measured quality.
+        share: of the rows, above 0 and below 1.
+        seed: of the start.
+
+    Returns:
+        Which rows are held out.
+    """
+    _, first, group, size = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    order = np.lexsort((np.bincount(group, real) / size, np.array(sources)[first]))
+    steps = np.arange(len(size) + 1) * share + np.random.default_rng(seed).random()
+    taken = np.zeros(len(size), np.bool_)
+    taken[order] = np.diff(np.floor(steps)) > 0
+    return taken[group]
 
 
 def out_of_fold_of(

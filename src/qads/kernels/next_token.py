@@ -1,0 +1,44 @@
+"""Which of a few tokens comes next, one forward pass a text: probabilities among them alone.
+
+Texts run in padded batches of near lengths; logits are computed for the last state of a text and the tokens that are
+asked for, never for a vocabulary. Inputs are checked by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from qads.kernels.head import AnswerHead
+from qads.kernels.row_states import batches_by_length, padded
+
+__all__ = ["NextToken"]
+
+
+class NextToken:
+    """Asks one model for the token that follows.
+
+    Args:
+        model: a causal LM of transformers, in evaluation mode.
+        tokens: those to choose from.
+        max_tokens_per_batch: padded tokens in one forward pass; a longer text goes alone.
+    """
+
+    def __init__(self, model: Any, *, tokens: Sequence[int], max_tokens_per_batch: int) -> None:
+        self._model, self._max_tokens = model, max_tokens_per_batch
+        self._head, self._tokens = AnswerHead(model), torch.tensor(tokens, device=model.device)
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[Sequence[int]]) -> Float[np.ndarray, "n l"]:
+        """Probability of each token after every text, given that it is one of them; float64, rows sum to 1."""
+        found = np.empty((len(texts), len(self._tokens)))
+        for batch in batches_by_length([len(text) for text in texts], self._max_tokens):
+            ids, mask = (part.to(self._model.device) for part in padded([texts[i] for i in batch]))
+            states = self._model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            last = states[torch.arange(len(batch)), mask.sum(1) - 1]
+            found[batch] = self._head.logits(last, self._tokens).double().softmax(-1).cpu().numpy()
+        return found

@@ -1,0 +1,101 @@
+"""What a model makes of rows, and scorers that read with one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import qads
+from qads.cluster import Execution, MemoryShards
+from qads.errors import InputError, ModelError
+from qads.quality import AnswerLikelihoods
+from qads.quality.scorers.reading import LIKELIHOODS
+from run.tiny import make_model, rows, write_rows
+
+CPU = Execution(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_model(tmp_path_factory.mktemp("model") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> qads.Pool:
+    return qads.load_pool([str(write_rows(tmp_path_factory.mktemp("pool") / "pool.jsonl", rows(40)))])
+
+
+@pytest.fixture(scope="module")
+def probe(model: str) -> qads.ProbeScorer:
+    return qads.ProbeScorer(
+        model=model, dtype="float32", reads=("likelihood", "states"), depths=(0.5, 1.0), families=("ridge",)
+    )
+
+
+def quality_of(pool: qads.Pool) -> np.ndarray:
+    """Something that the text tells."""
+    return np.array([len(row.problem) for row in pool]) / 100
+
+
+def test_the_likelihood_of_a_solution_is_that_of_the_row_as_an_anchor(
+    model: str, pool: qads.Pool, probe: qads.ProbeScorer
+):
+    found = probe.completed().read(pool, CPU)
+    expected = AnswerLikelihoods(model=model, dtype="float32")(pool, execution=CPU)[:, 0]
+    np.testing.assert_allclose(
+        found.likelihoods[:, LIKELIHOODS.index("solution given the problem")], expected, atol=1e-4
+    )
+    assert found.states.shape == (40, 4, 32) and np.isfinite(found.states).all()
+    assert found.cost.tokens == int(np.exp(found.likelihoods[:, LIKELIHOODS.index("log tokens")]).round().sum())
+
+
+def test_a_row_reads_alike_whatever_stands_beside_it(pool: qads.Pool, probe: qads.ProbeScorer):
+    method = probe.completed()
+    whole, alone = method.read(pool, CPU), method.read(pool.take([7]), CPU)
+    np.testing.assert_allclose(whole.states[7], alone.states[0], atol=1e-4)
+    np.testing.assert_allclose(whole.likelihoods[7], alone.likelihoods[0], atol=1e-4)
+
+
+def test_a_row_that_the_model_cannot_read_has_no_number_and_a_reason(pool: qads.Pool, probe: qads.ProbeScorer):
+    lengths = np.exp(probe.completed().read(pool, CPU).likelihoods[:, -1]).round()
+    short = dataclasses.replace(probe, max_length=int(np.sort(lengths)[-6]))
+    quality = quality_of(pool)
+    fitted = short.fit(pool, quality, execution=CPU)
+    found = fitted.prediction(pool, execution=CPU)
+    unread = np.flatnonzero(lengths > short.max_length)
+    assert 0 < len(unread) < 6 and fitted.n_labels == 40 - len(unread)
+    assert sorted(found.reasons) == unread.tolist() == np.flatnonzero(np.isnan(found.quality)).tolist()
+    assert all("tokens where the context of the model holds" in reason for reason in found.reasons.values())
+    assert fitted.out_of_fold is not None and np.isnan(fitted.out_of_fold.predicted[unread]).all()
+
+
+def test_a_folder_keeps_a_probe_and_another_model_is_refused(
+    pool: qads.Pool, probe: qads.ProbeScorer, model: str, tmp_path: Path
+):
+    fitted = probe.fit(pool, quality_of(pool), execution=CPU)
+    fitted.save(tmp_path / "scorer")
+    again = qads.load_scorer(tmp_path / "scorer")
+    np.testing.assert_array_equal(again.predict(pool, execution=CPU), fitted.predict(pool, execution=CPU))
+    raw = json.loads((tmp_path / "scorer" / "scorer.json").read_text())
+    raw["made_for"]["reader"]["model"] = "sha256:other"
+    (tmp_path / "scorer" / "scorer.json").write_text(json.dumps(raw))
+    other = qads.load_scorer(tmp_path / "scorer")
+    with pytest.raises(InputError, match=r'model: reader model was "sha256:other", now (.|\n)*--allow-other model'):
+        other.predict(pool, execution=CPU)
+    assert np.isfinite(other.predict(pool, allow=("model",), execution=CPU)).all()
+
+
+def test_finished_shards_of_a_prediction_are_not_computed_again(pool: qads.Pool, probe: qads.ProbeScorer, model: str):
+    fitted, shards = probe.fit(pool, quality_of(pool), execution=CPU), MemoryShards()
+    first = fitted.prediction(pool, execution=CPU, shards=shards)
+    gone = dataclasses.replace(fitted, method=dataclasses.replace(fitted.method, model="no/such-model-anywhere"))
+    with pytest.raises(ModelError):
+        gone.opened(CPU)
+    made_for = dataclasses.replace(fitted.made_for, reader={})
+    again = dataclasses.replace(fitted, made_for=made_for).prediction(pool, execution=CPU, shards=shards)
+    np.testing.assert_array_equal(first.quality, again.quality)
+    assert len(shards.tables) == 1
