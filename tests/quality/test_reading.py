@@ -12,7 +12,6 @@ import pytest
 import qads
 from qads.cluster import Execution, MemoryShards
 from qads.errors import InputError, ModelError
-from qads.quality import AnswerLikelihoods
 from qads.quality.scorers.reading import LIKELIHOODS
 from run.tiny import make_model, rows, write_rows
 
@@ -45,7 +44,8 @@ def test_the_likelihood_of_a_solution_is_that_of_the_row_as_an_anchor(
     model: str, pool: qads.Pool, probe: qads.ProbeScorer
 ):
     found = probe.completed().read(pool, CPU)
-    expected = AnswerLikelihoods(model=model, dtype="float32")(pool, execution=CPU)[:, 0]
+    scoring = qads.OneShotInfluence(model=model, dtype="float32")
+    expected = scoring(pool.take([0]), pool, execution=CPU).zero_shot
     np.testing.assert_allclose(
         found.likelihoods[:, LIKELIHOODS.index("solution given the problem")], expected, atol=1e-4
     )

@@ -280,3 +280,14 @@ def test_with_few_rows_an_interval_is_without_end_rather_than_wrong():
     bounds = calibration.bounds(np.zeros(2), spread=np.ones(2), sources=["a", "b"])
     assert np.isinf(bounds).all()
     assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
+
+
+@pytest.mark.parametrize("scorer", [PLAIN, qads.RetrievalScorer()], ids=["probe", "retrieval"])
+def test_a_learning_curve_holds_every_row_out_and_rises_where_there_is_something_to_learn(scorer: Scorer):
+    pool, x = pool_of(240), unit(240)
+    y = x @ PLANE + 0.05 * RNG.standard_normal(240)
+    fitted = scorer.fit(pool, y, embeddings=x)
+    assert [n for n, _ in fitted.curve] == [48, 96] and fitted.out_of_fold is not None
+    reached = [pearson(y, each.predicted) for _, each in fitted.curve] + [pearson(y, fitted.out_of_fold.predicted)]
+    assert reached[0] < reached[-1] and max(reached[:-1]) < reached[-1] + 0.01
+    assert scorer.fit(pool.take(range(60)), y[:60], embeddings=x[:60]).curve == ()

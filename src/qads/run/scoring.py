@@ -16,7 +16,7 @@ from qads.config import QualityConfig, SavedScorer
 from qads.datasets import atomic_path
 from qads.pool import Pool
 from qads.quality import MadeFor, OneShotInfluence, Prediction, load_scorer
-from qads.quality.fidelity import Fidelity, FidelityReport, HeldOut, ScoringCost, fidelity
+from qads.quality.fidelity import CurvePoint, Fidelity, FidelityReport, HeldOut, ScoringCost, fidelity
 from qads.quality.scorers import FittedScorer
 from qads.run.clusters import near_duplicates
 from qads.run.context import Facts, StageContext, nullable, write_array, write_table
@@ -24,6 +24,8 @@ from qads.run.directory import StageDirectory, write_json
 from qads.run.labels import Labels
 
 __all__ = ["run_quality", "run_scorer"]
+
+_CURVE_BOOTSTRAPS = 300
 
 
 def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
@@ -71,9 +73,25 @@ def _measured(
     )  # fmt: skip
     write_table(held_out.to_table(), stage.path / "held_out.parquet")
     found = fidelity(held_out, terms=labels.terms, anchor_groups=labels.influence.anchor_groups)
-    report = FidelityReport(fitted.described, found, cost=_cost(context, fitted), groups=labels.anchor_groups)
+    report = FidelityReport(
+        fitted.described, found, curve=_curve(fitted, held_out, found), cost=_cost(context, fitted),
+        groups=labels.anchor_groups,
+    )  # fmt: skip
     write_json(stage.path / "fidelity.json", report.as_json())
     return found
+
+
+def _curve(fitted: FittedScorer, held_out: HeldOut, whole: Fidelity) -> tuple[CurvePoint, ...]:
+    """Agreement with fewer labels, then with all that a fold leaves."""
+    if not fitted.curve:
+        return ()
+    points: list[CurvePoint] = []
+    for n_labels, fewer in fitted.curve:
+        part = dataclasses.replace(held_out, predicted=fewer.predicted, low=None, high=None)
+        found = fidelity(part, n_bootstraps=_CURVE_BOOTSTRAPS)
+        points.append(CurvePoint(n_labels, found.overall["pearson"], found.within_source["pearson"]))
+    n_fitted = round(whole.n_rows * (1 - 1 / whole.n_folds))
+    return (*points, CurvePoint(n_fitted, whole.overall["pearson"], whole.within_source["pearson"]))
 
 
 def _cost(context: StageContext, fitted: FittedScorer) -> ScoringCost:

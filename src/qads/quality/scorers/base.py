@@ -171,6 +171,8 @@ class FittedScorer(ABC):
     """Rows that it was fitted on."""
     out_of_fold: OutOfFold | None = None
     """What it says of the labelled rows without having seen them; not kept in a folder."""
+    curve: tuple[tuple[int, OutOfFold], ...] = ()
+    """The same of models that were fitted on fewer labels, with their number; not kept either."""
     reading: Cost = field(default_factory=Cost)
     """What reading rows took as it is done to predict them; nothing where no model reads, or not known."""
     n_read: int = 0

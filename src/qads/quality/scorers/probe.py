@@ -32,7 +32,6 @@ from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.choosing import choose
 from qads.quality.scorers.features import (
     READS,
-    Blocks,
     Reads,
     Standard,
     blocks_of,
@@ -42,7 +41,7 @@ from qads.quality.scorers.features import (
 )
 from qads.quality.scorers.reading import Readings, RowReader
 from qads.quality.scorers.regressors import Boosted, Candidate, Family, KernelMachine
-from qads.quality.scorers.validation import Said, grouped_folds, out_of_fold_of
+from qads.quality.scorers.validation import Said, grouped_folds, learning_curve, out_of_fold_of
 
 __all__ = ["FittedProbe", "ProbeScorer"]
 
@@ -117,6 +116,7 @@ class ProbeScorer:
         *,
         embeddings: Float[np.ndarray, "k d"] | None = None,
         groups: Int[np.ndarray, " k"] | None = None,
+        readings: Readings | None = None,
         made_for: MadeFor | None = None,
         execution: Execution | None = None,
         progress: Progress | None = None,
@@ -128,6 +128,7 @@ class ProbeScorer:
             quality: their real quality; rows of NaN (which could not be scored) are left out.
             embeddings: their vectors.
             groups: near duplicates have one number, and never lie in two folds; by default rows of one problem do.
+            readings: what `read` made of them, if that is known already.
             made_for: what is known of their origin beside the sources.
             execution: device and batch size.
             progress: called with (rows read, rows).
@@ -144,11 +145,15 @@ class ProbeScorer:
                 "what is to be read without it."
             )
         labelled = check_labels("ProbeScorer", candidates, quality, embeddings=embeddings, groups=groups)
-        readings = method.read(labelled.rows, execution, progress) if self.reads_model else None
+        if readings is not None:
+            readings = readings.take(labelled.places)
+        elif self.reads_model:
+            readings = method.read(labelled.rows, execution, progress)
         names = group_names(labelled.rows)
         blocks = blocks_of(labelled.rows, self.reads, groups=names, embeddings=labelled.embeddings, readings=readings)
         if readings is not None and any(readings.reasons):
-            labelled, blocks = _without_unread(labelled, blocks, readings)
+            read = np.flatnonzero([reason is None for reason in readings.reasons])
+            labelled, blocks = labelled.take(read), of_rows(blocks, read)
         made = dataclasses.replace(
             made_for or MadeFor(tuple(labelled.rows.sources)), reader=method.reader_identity(execution)
         )
@@ -184,21 +189,6 @@ class ProbeScorer:
         return {"model": found["model"], "dtype": found["dtype"], "template": dataclasses.asdict(self.template)}  # type: ignore[arg-type]
 
 
-def _without_unread(
-    labelled: Labelled, blocks: Blocks, readings: Readings
-) -> tuple[Labelled, dict[str, Float[np.ndarray, "n _"]]]:
-    """The rows that the model could read; those that it could score on anchors are nearly always among them."""
-    read = np.flatnonzero([reason is None for reason in readings.reasons])
-    rest = check_labels(
-        "ProbeScorer",
-        labelled.rows.take(read),
-        labelled.quality[read],
-        embeddings=None if labelled.embeddings is None else labelled.embeddings[read],
-        groups=labelled.groups[read],
-    )
-    return dataclasses.replace(rest, places=labelled.places[read]), of_rows(blocks, read)
-
-
 @dataclass(frozen=True, eq=False)
 class _Fitting:
     """Rows and their features, ready for regressors."""
@@ -213,16 +203,17 @@ class _Fitting:
         real, method = self.labelled.quality, self.method
         scale, everything = Scale.of(real), np.ones(len(real), np.bool_)
         fold = grouped_folds(self.labelled.groups, method.folds, method.seed)
+        of: Any = {"fold": fold, "sources": self.labelled.rows.strings("source"), "scale": scale}
         out_of_fold, calibration = None, Calibration(scale)
         if len(np.unique(fold)) > 1:
-            out_of_fold, calibration = out_of_fold_of(
-                real, self._fit_and_say, fold=fold, sources=self.labelled.rows.strings("source"), scale=scale
-            )
+            out_of_fold, calibration = out_of_fold_of(real, self._fit_and_say, **of)
             out_of_fold = out_of_fold.spread_out(self.labelled.places, self.n_given)
+        curve = learning_curve(real, self._fit_and_say, groups=self.labelled.groups, **of)
         standard, machine, boosted, chosen = self._fitted(everything)
         return FittedProbe(
             method=method, groups=groups, standard=standard, machine=machine, boosted=boosted, chosen=chosen,
             made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold,
+            curve=tuple((n, each.spread_out(self.labelled.places, self.n_given)) for n, each in curve),
             reading=reading, n_read=len(real) if method.reads_model else 0,
         )  # fmt: skip
 

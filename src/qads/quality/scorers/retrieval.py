@@ -21,7 +21,7 @@ from qads.errors import InputError
 from qads.pool import Pool, Progress
 from qads.quality.scorers.base import FittedScorer, MadeFor, Prediction, check_labels
 from qads.quality.scorers.calibration import Calibration, Scale
-from qads.quality.scorers.validation import Said, grouped_folds, out_of_fold_of
+from qads.quality.scorers.validation import Said, grouped_folds, learning_curve, out_of_fold_of
 
 __all__ = ["FittedRetrieval", "RetrievalScorer"]
 
@@ -79,16 +79,17 @@ class RetrievalScorer:
             width = self._chosen_width(x[fit], y[fit], labelled.groups[fit])
             return Said(_weighted(x[on], x[fit], y[fit], width), np.ones(int(on.sum())))
 
+        of: Any = {"fold": fold, "sources": labelled.rows.strings("source"), "scale": scale}
         out_of_fold, calibration = None, Calibration(scale)
         if len(np.unique(fold)) > 1:
-            out_of_fold, calibration = out_of_fold_of(
-                real, fit_and_say, fold=fold, sources=labelled.rows.strings("source"), scale=scale
-            )
+            out_of_fold, calibration = out_of_fold_of(real, fit_and_say, **of)
             out_of_fold = out_of_fold.spread_out(labelled.places, len(candidates))
+        curve = learning_curve(real, fit_and_say, groups=labelled.groups, **of)
         return FittedRetrieval(
             method=self, support=x, values=y, width=self._chosen_width(x, y, labelled.groups),
             made_for=made_for or MadeFor(tuple(labelled.rows.sources)), n_labels=len(real),
             calibration=calibration, out_of_fold=out_of_fold,
+            curve=tuple((n, each.spread_out(labelled.places, len(candidates))) for n, each in curve),
         )  # fmt: skip
 
     def _chosen_width(

@@ -16,8 +16,14 @@ from sklearn.model_selection import GroupKFold
 from qads.quality.scorers.calibration import Calibration, Scale
 
 __all__ = [
-    "OutOfFold", "Said", "cross_calibrated", "grouped_folds", "held_out_part", "out_of_fold_of", "source_means",
+    "OutOfFold", "Said", "cross_calibrated", "grouped_folds", "held_out_part", "learning_curve", "out_of_fold_of",
+    "source_means",
 ]  # fmt: skip
+
+_CURVE = (0.25, 0.5)
+"""Shares of the labels at which the learning curve is measured, beside all of them."""
+_FEWEST_FOR_CURVE = 100
+"""Labels below which a quarter of them is too few to fit on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +123,44 @@ def out_of_fold_of(
         said = fit_and_say(~held, held)
         value[held], spread[held] = said.value, said.spread
     return cross_calibrated(real, Said(value, spread), fold=fold, sources=sources, scale=scale)
+
+
+def learning_curve(
+    real: Float[np.ndarray, " n"],
+    fit_and_say: Callable[[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]], Said],
+    *,
+    fold: Int[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
+    sources: Sequence[str],
+    scale: Scale,
+) -> tuple[tuple[int, OutOfFold], ...]:
+    """Predict every fold by models of a part of the other folds: how agreement grows with labels.
+
+    Parts are random, of whole groups, and a larger one holds the smaller ones. With few labels there is no curve.
+
+    Returns:
+        Labels fitted on, in the mean over the folds, and the predictions; the fewest labels first.
+    """
+    if len(real) < _FEWEST_FOR_CURVE or len(np.unique(fold)) < 2:
+        return ()
+    codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    place = np.random.default_rng(0).permutation(int(codes.max()) + 1)[codes] / (int(codes.max()) + 1)
+    points: list[tuple[int, OutOfFold]] = []
+    for share in _CURVE:
+        part, counts = place < share, list[int]()
+
+        def fit_on_part(
+            fit: Bool[np.ndarray, " n"],
+            on: Bool[np.ndarray, " n"],
+            part: Bool[np.ndarray, " n"] = part,
+            counts: list[int] = counts,
+        ) -> Said:
+            counts.append(int((fit & part).sum()))
+            return fit_and_say(fit & part, on)
+
+        found, _ = out_of_fold_of(real, fit_on_part, fold=fold, sources=sources, scale=scale)
+        points.append((round(float(np.mean(counts))), found))
+    return tuple(points)
 
 
 def cross_calibrated(
