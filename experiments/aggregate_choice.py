@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from aggregates import MODEL, Records, draw_sample, effects_path, influence_path
 from jaxtyping import Float, Int
+from qads.quality.scorer import RidgeScorer
 
 import qads
 from qads.quality.influence import AGGREGATES
-from qads.quality.scorer import RidgeScorer
 from qads.run.directory import write_json
 
 BASELINE = "positive_gain"
