@@ -14,7 +14,7 @@ embeddings = qads.SentenceEmbedder()(pool)
 
 scored = qads.stratified_sample(pool, 30)
 influence = qads.OneShotInfluence()(pool.take(scored), anchors)
-scorer = qads.RidgeScorer().fit(pool.take(scored), influence.quality(), embeddings=embeddings.vectors[scored])
+scorer = qads.ProbeScorer().fit(pool.take(scored), influence.quality(), embeddings=embeddings.vectors[scored])
 quality = scorer.predict(pool, embeddings.vectors)
 
 selection = qads.KCenterGreedy()(embeddings, quality, budget=0.1)

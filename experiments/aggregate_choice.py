@@ -11,7 +11,6 @@ fitted on the other half.
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,13 @@ from jaxtyping import Float, Int
 from qads.quality.scorer import RidgeScorer
 
 import qads
+from qads.quality.fidelity import HeldOut, fidelity
 from qads.quality.influence import AGGREGATES
 from qads.run.directory import write_json
 
 BASELINE = "positive_gain"
 ORIGINS = ("real", "predicted")
+SCORER = qads.ProbeScorer(reads=("source", "embedding"), families=("ridge",))
 BUDGET = 0.2
 SELECTORS = {
     "QaDS, ranks (default)": qads.KCenterGreedy(),
@@ -49,6 +50,18 @@ def interval(values: Float[np.ndarray, " s"]) -> dict[str, float]:
     return {"mean": float(values.mean()), "low": float(low), "high": float(high)}
 
 
+def agreement_of(pool: qads.Pool, quality: Float[np.ndarray, " n"], x: np.ndarray) -> dict[str, Any]:
+    """How well the scorer predicts rows that it did not see."""
+    out = SCORER.fit(pool, quality, embeddings=x).out_of_fold
+    assert out is not None, "there are many problems"
+    _, problem = np.unique(np.array(pool.problem_keys), return_inverse=True)
+    rows = HeldOut(
+        source=tuple(pool.strings("source")), real=quality, predicted=out.predicted, fold=out.fold,
+        cluster=problem.reshape(-1), source_mean=out.source_mean,
+    )  # fmt: skip
+    return fidelity(rows).summary()
+
+
 def picked_effects(
     pool: qads.Pool, x: np.ndarray, qualities: dict[str, np.ndarray], effect: np.ndarray, splits: int, seed: int
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
@@ -61,7 +74,7 @@ def picked_effects(
     for split in range(splits):
         fitted_on, rows = halves(pool.source_codes, rng)
         for aggregate, quality in qualities.items():
-            scorer = RidgeScorer().fit(pool.take(fitted_on), quality[fitted_on], embeddings=x[fitted_on])
+            scorer = SCORER.fit(pool.take(fitted_on), quality[fitted_on], embeddings=x[fitted_on])
             predicted = scorer.predict(pool.take(rows), x[rows])
             for origin, values in (("real", quality[rows]), ("predicted", predicted)):
                 for name, selector in SELECTORS.items():
@@ -88,7 +101,7 @@ def main() -> None:
     effect = np.array([effects[name] for name in pool.strings("id")])
     qualities = {name: influence.quality(name) for name in AGGREGATES}
     x = np.asarray(qads.SentenceEmbedder()(pool).vectors)
-    agreement = {name: asdict(RidgeScorer().fit(pool, q, embeddings=x).agreement) for name, q in qualities.items()}
+    agreement = {name: agreement_of(pool, quality, x) for name, quality in qualities.items()}
     print("| scorer predicts | Pearson, out of fold | within sources | source mean alone | negative |")
     print("|---|---|---|---|---|")
     for name, a in agreement.items():

@@ -58,8 +58,8 @@ def main() -> None:
         )
         started = time.monotonic()
         result = run_pipeline(config, args.out / model.replace("/", "--"), until="quality", reuse=args.reuse)
-        quality = result.manifests["quality"]
-        print(f"{model}: {quality['real']} rows scored in {time.monotonic() - started:.0f} s, {quality['agreement']}")
+        fitted = result.manifests["scorer"]
+        print(f"{model}: {fitted['labels']} rows scored in {time.monotonic() - started:.0f} s, {fitted['fidelity']}")
 
 
 if __name__ == "__main__":

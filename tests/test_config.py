@@ -25,6 +25,7 @@ from qads.config import (
     QualityConfig,
     QuotaConfig,
     RunConfig,
+    SavedScorer,
     Tokens,
     load_config,
     parse_budget,
@@ -33,13 +34,15 @@ from qads.config import (
 from qads.embed import LMEmbedder, SentenceEmbedder
 from qads.errors import ConfigError
 from qads.prompts import ChatTemplate, ExemplarTemplate
-from qads.quality import AnswerLikelihoods, OneShotInfluence, ProbeScorer
+from qads.quality import AnswerLikelihoods, OneShotInfluence, Scorer, StyleControl
+from qads.quality.scorers import Lora
 from qads.selection import KCenterGreedy, Selector
 
 LEAST: dict[str, Any] = {"pool": {"sources": "pool.jsonl"}, "budget": "10%"}
 SECTIONS = [
     RunConfig, PoolConfig, ConstraintsConfig, QuotaConfig, AnchorsConfig, QualityConfig, OutputConfig, Execution, SentenceEmbedder, LMEmbedder,
-    OneShotInfluence, AnswerLikelihoods, ProbeScorer, *get_args(Selector), ExemplarTemplate, ChatTemplate,
+    OneShotInfluence, AnswerLikelihoods, StyleControl, *get_args(Scorer), Lora, SavedScorer, *get_args(Selector), ExemplarTemplate,
+    ChatTemplate,
 ]  # fmt: skip
 
 
@@ -377,4 +380,5 @@ def test_nothing_in_a_configuration_names_a_place_that_is_written_to():
         "OneShotInfluence.model", "OneShotInfluence.revision", "ExemplarTemplate.question", "ExemplarTemplate.answer",
         "ExemplarTemplate.separator", "ChatTemplate.system", "RunConfig.tokenizer", "ConstraintsConfig.quotas",
         "AnswerLikelihoods.model", "AnswerLikelihoods.revision", "ConstraintsConfig.exclude", "ConstraintsConfig.include", "ConstraintsConfig.given",
+        "ProbeScorer.model", "ProbeScorer.revision", "LMScorer.model", "LMScorer.revision", "SavedScorer.path",
     }  # fmt: skip

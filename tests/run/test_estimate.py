@@ -92,7 +92,8 @@ def test_a_server_costs_what_its_own_rule_says_and_time_is_unknown(
     with serving(kind, lambda ids: [-1.0] * (len(ids) - 1), lambda token: f"token_id:{token}", str(model)) as server:
         engine = {"kind": kind, "url": server.url, "api_key_variable": ""}
         influence = {"model": str(model), "engine": engine}
-        config = load_config(anchored | {"quality": {"sample": 20, "influence": influence}})
+        scorer = {"reads": ["source", "embedding", "surface"]}
+        config = load_config(anchored | {"quality": {"sample": 20, "influence": influence, "scorer": scorer}})
         before = estimated(config, tmp_path / "run")
         assert server.requests == []
         after = spent(config, tmp_path / "run")
@@ -130,7 +131,27 @@ def test_the_tokens_of_a_pass_are_no_part_of_the_fingerprint(anchored: dict[str,
     assert plans[0]["influence"].fingerprint == plans[1]["influence"].fingerprint
 
 
-def test_embedding_is_called_an_estimate(anchored: dict[str, Any], tmp_path: Path):
+def test_embedding_and_reading_are_called_estimates(anchored: dict[str, Any], tmp_path: Path):
     found = {stage.name: stage for stage in estimate_run(load_config(anchored), tmp_path / "run")}
-    assert found["embed"].basis == "estimated" and np.isfinite(found["embed"].seconds or np.nan)
-    assert all(found[name].basis is None for name in ("pool", "anchors", "quality", "select", "mixture", "report"))
+    for name in ("embed", "scorer", "quality"):
+        assert found[name].basis == "estimated" and np.isfinite(found[name].seconds or np.nan)
+    assert all(found[name].basis is None for name in ("pool", "anchors", "select", "mixture", "report"))
+
+
+def test_a_scorer_reads_the_labelled_rows_and_then_the_pool(anchored: dict[str, Any], tmp_path: Path):
+    config = load_config(anchored)
+    before = {stage.name: stage for stage in estimate_run(config, tmp_path / "run")}
+    after = run_pipeline(config, tmp_path / "run", until="quality").manifests
+    for name in ("scorer", "quality"):
+        # The tiny model's tokens are shorter than those that the estimate supposes.
+        assert 0.3 < (before[name].tokens or 0) / after[name]["tokens"] < 1.2
+    assert before["quality"].rows == 30 and before["scorer"].rows == 20
+
+
+@pytest.mark.parametrize(
+    "change", [{"scorer": {"kind": "retrieval"}}, {"sample": 99}], ids=["retrieval", "all labelled"]
+)
+def test_a_scorer_that_reads_nothing_costs_nothing(change: dict[str, Any], anchored: dict[str, Any], tmp_path: Path):
+    config = load_config(anchored | {"quality": anchored["quality"] | change})
+    found = {stage.name: stage for stage in estimate_run(config, tmp_path / "run")}
+    assert found["scorer"].basis is None and found["quality"].basis is None

@@ -359,7 +359,7 @@ def test_code_that_comes_with_a_model_is_part_of_the_plan(config: RunConfig, mod
     pool = config.pool.sources
     trusting = load_config(settings(model, Path(pool[0])), ["execution.trust_remote_code=true"])
     before, now = (plan_stages(c, pool, ()) for c in (config, trusting))
-    assert {name for name in ALL if before[name].settings != now[name].settings} == {"embed", "influence"}
+    assert {name for name in ALL if before[name].settings != now[name].settings} == {"embed", "influence", "scorer"}
 
 
 def test_the_manifest_of_a_model_stage_says_how_it_was_computed(finished: Path):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.kernel_ridge import KernelRidge
 
 from qads.quality.scorers.regressors import (
     Boosted,
@@ -15,6 +12,7 @@ from qads.quality.scorers.regressors import (
     candidates_of,
     kernel_matrix,
     median_distance,
+    precomputed_ridge,
 )
 
 __all__ = ["choose"]
@@ -50,7 +48,8 @@ def _kernel_errors(
 ) -> dict[Candidate, float]:
     """Mean squared error of every candidate; the matrix of a kernel is made once for all its penalties."""
     scale, errors = median_distance(x), dict[Candidate, float]()
-    for family, gamma in dict.fromkeys((candidate.family, candidate.gamma) for candidate in candidates):
+    kernels: dict[tuple[Family, float], None] = dict.fromkeys((each.family, each.gamma) for each in candidates)
+    for family, gamma in kernels:
         gram = kernel_matrix(x, x, Candidate(family, gamma=gamma), scale)
         unit = float(np.trace(gram)) / len(x)
         for candidate in candidates:
@@ -60,7 +59,7 @@ def _kernel_errors(
             for number in np.unique(fold):
                 rest, held = fold != number, fold == number
                 centre = y[rest].mean()
-                solved: Any = KernelRidge(alpha=max(candidate.penalty * unit, 1e-9), kernel="precomputed")
+                solved = precomputed_ridge(max(candidate.penalty * unit, 1e-9))
                 solved.fit(gram[np.ix_(rest, rest)], y[rest] - centre)
                 said[held] = solved.predict(gram[np.ix_(held, rest)]) + centre
             errors[candidate] = float(np.mean((said - y) ** 2))

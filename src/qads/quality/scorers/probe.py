@@ -186,9 +186,9 @@ class ProbeScorer:
         """What makes the readings: weights, precision and template; nothing where no model reads."""
         if not self.reads_model:
             return {}
-        assert self.model is not None
+        assert self.model is not None and self.template is not None
         found = LocalEngine().identity(self.model, revision=self.revision, dtype=self.dtype, device=execution.device)
-        return {"model": found["model"], "dtype": found["dtype"], "template": dataclasses.asdict(self.template)}  # type: ignore[arg-type]
+        return {"model": found["model"], "dtype": found["dtype"], "template": dataclasses.asdict(self.template)}
 
 
 @dataclass(frozen=True, eq=False)

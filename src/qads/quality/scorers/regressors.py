@@ -22,7 +22,10 @@ from sklearn.kernel_ridge import KernelRidge
 
 from qads.kernels.trees import Trees
 
-__all__ = ["Boosted", "Candidate", "Family", "KernelMachine", "candidates_of", "kernel_matrix", "median_distance"]
+__all__ = [
+    "Boosted", "Candidate", "Family", "KernelMachine", "candidates_of", "kernel_matrix", "median_distance",
+    "precomputed_ridge",
+]  # fmt: skip
 
 Family = Literal["ridge", "kernel", "boosting"]
 _PENALTIES = {"ridge": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0), "kernel": (0.01, 0.03, 0.1, 0.3, 1.0)}
@@ -78,6 +81,12 @@ def kernel_matrix(
     return a.astype(np.float64) @ b.astype(np.float64).T
 
 
+def precomputed_ridge(penalty: float) -> Any:
+    """Kernel ridge regression on a matrix K that was made beforehand."""
+    # scikit-learn takes any penalty; what is known of its types names whole numbers only.
+    return KernelRidge(alpha=penalty, kernel="precomputed")  # pyright: ignore[reportArgumentType]
+
+
 @dataclass(frozen=True, eq=False)
 class KernelMachine:
     """Kernel ridge regression."""
@@ -102,7 +111,7 @@ class KernelMachine:
         gram = kernel_matrix(x, x, candidate, scale)
         penalty = max(candidate.penalty * float(np.trace(gram)) / len(x), 1e-9)
         centre = float(y.mean())
-        solved: Any = KernelRidge(alpha=penalty, kernel="precomputed").fit(gram, y - centre)
+        solved = precomputed_ridge(penalty).fit(gram, y - centre)
         factor = np.linalg.cholesky(gram + penalty * np.eye(len(x)))
         return cls(candidate, x.astype(np.float32), np.asarray(solved.dual_coef_), centre, scale, penalty, factor)
 

@@ -162,7 +162,8 @@ class FittedRetrieval(FittedScorer):
             said = _weighted(_unit(embeddings), self.support, self.values, self.width)
             quality = self.calibration.real(said)
             bounds = self.calibration.bounds(quality, spread=np.ones(len(said)), sources=pool.strings("source"))
-            return Prediction(*(part.astype(np.float32) for part in (quality, bounds[:, 0], bounds[:, 1])))
+            low, high = bounds.astype(np.float32).T
+            return Prediction(quality.astype(np.float32), low, high)
 
         return predict
 

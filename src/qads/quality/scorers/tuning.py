@@ -44,6 +44,7 @@ class Lora:
     """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685) of every linear layer but the head."""
 
     rank: int = 16
+    """Of the product of two matrices that is added to a layer's weights."""
     alpha: int = 32
     """The adapter counts alpha / rank times."""
     dropout: float = 0.0

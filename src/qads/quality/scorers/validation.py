@@ -55,8 +55,13 @@ class OutOfFold:
             found[places] = values
             return found
 
-        numbers = (placed(values, np.nan) for values in (self.predicted, self.low, self.high, self.source_mean))
-        return OutOfFold(*numbers, placed(self.fold, -1))
+        return OutOfFold(
+            predicted=placed(self.predicted, np.nan),
+            low=placed(self.low, np.nan),
+            high=placed(self.high, np.nan),
+            source_mean=placed(self.source_mean, np.nan),
+            fold=placed(self.fold, -1),
+        )
 
 
 def grouped_folds(groups: Int[np.ndarray, " n"], n_folds: int, seed: int) -> Int[np.ndarray, " n"]:
