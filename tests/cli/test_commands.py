@@ -17,7 +17,22 @@ from qads.errors import RunError
 from qads.run import RunDirectory
 from run.tiny import settings, write_rows
 
-COMMANDS = ["demo", "select", "mix", "run", "embed", "score", "analyze", "check", "status", "report", "explain"]
+COMMANDS = [
+    "demo",
+    "select",
+    "mix",
+    "run",
+    "embed",
+    "score",
+    "fit-scorer",
+    "predict",
+    "validate-scorer",
+    "analyze",
+    "check",
+    "status",
+    "report",
+    "explain",
+]
 ANSI = re.compile(r"\x1b")
 
 
@@ -191,6 +206,7 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(
         "embed",
         "anchors",
         "influence",
+        "scorer",
         "quality",
         "select",
         "mixture",
