@@ -56,8 +56,8 @@ def _labelling_sentences(scored: Mapping[str, Any]) -> Iterator[str]:
     rounds = scored["labelling"]["rounds"]
     within = ", ".join(f"{each['n_labels']:,}: {_number(each['within_source'])}" for each in rounds)
     yield (
-        f"Labels: {scored['rows']:,} in {len(rounds)} rounds, {scored['evenly_drawn']:,} of them drawn evenly; it ended "
-        f"since {_ENDED[scored['labelling']['ended']]}. Labels and agreement within sources: {within}."
+        f"Labels: {scored['rows']:,} in {len(rounds)} rounds, {scored['evenly_drawn']:,} of them drawn evenly; it "
+        f"ended since {_ENDED[scored['labelling']['ended']]}. Labels and agreement within sources: {within}."
     )
 
 
