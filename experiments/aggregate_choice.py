@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow.parquet as pq
 from aggregates import MODEL, Records, draw_sample, effects_path, influence_path
 from jaxtyping import Float, Int
-from qads.quality.scorer import RidgeScorer
 
 import qads
 from qads.quality.fidelity import HeldOut, fidelity
