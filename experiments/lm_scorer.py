@@ -60,9 +60,9 @@ def others(pool: Pool, quality: np.ndarray, embeddings: np.ndarray, held: np.nda
 
 def measured(fitted: FittedLM, pool: Pool, quality: np.ndarray, embeddings: np.ndarray) -> dict[str, Any]:
     """The agreement of every scorer on the rows that the language model was not trained on."""
-    assert fitted.held_out is not None
-    held = fitted.held_out.fold >= 0
-    said = {"lm": fitted.held_out.predicted[held], "source mean": fitted.held_out.source_mean[held]}
+    assert fitted.out_of_fold is not None
+    held = fitted.out_of_fold.fold >= 0
+    said = {"lm": fitted.out_of_fold.predicted[held], "source mean": fitted.out_of_fold.source_mean[held]}
     said |= others(pool, quality, embeddings, held)
     codes = pool.source_codes[held]
     return {name: agreement(np.asarray(values, float), quality[held], codes) for name, values in said.items()}
@@ -86,7 +86,7 @@ def main() -> None:
         fitted.save(args.save)
     found = {
         "settings": settings, "described": fitted.described, "seconds": seconds, "cpu_seconds": cpu,
-        "tokens": fitted.reading.tokens, "calibration": dataclasses.asdict(fitted.calibration),
+        "tokens": fitted.fitting.tokens, "calibration": dataclasses.asdict(fitted.calibration),
         "agreement": measured(fitted, pool, quality, embeddings),
     }  # fmt: skip
     print(json.dumps(found, indent=1))

@@ -16,7 +16,9 @@ import qads
 from qads.cluster import Execution
 from qads.errors import CorruptError, InputError, ModelError
 from qads.quality.scorers import FittedLM, LMScorer, Lora, load_scorer
-from run.tiny import make_model
+from qads.run import run_pipeline
+from run.tiny import make_model, settings, write_rows
+from run.tiny import rows as tiny_rows
 
 peft = pytest.importorskip("peft", reason="the extra 'train' is not installed")
 CPU = Execution(device="cpu")
@@ -257,3 +259,17 @@ def test_what_is_not_named_comes_from_the_influence():
     completed = LMScorer().completed(influence)
     assert (completed.model, completed.dtype, completed.max_length) == ("gemma3-270m", "float32", 512)
     assert LMScorer(model="smollm2-135m").completed(influence).dtype == "auto"
+
+
+def test_a_run_chooses_it_and_says_how_well_it_does(tmp_path: Path):
+    model = make_model(tmp_path / "model")
+    pool = write_rows(tmp_path / "pool.jsonl", tiny_rows(80))
+    scorer = {"kind": "lm", "levels": 3, "epochs": 1, "lora": {"rank": 2}}
+    influence = {"model": str(model), "dtype": "float32"}
+    changes = {"quality": {"sample": 60, "influence": influence, "scorer": scorer}}
+    run_pipeline(qads.load_config(settings(model, pool, **changes)), tmp_path / "out", until="quality")
+    manifest = json.loads((tmp_path / "out" / "scorer" / "manifest.json").read_text())
+    assert manifest["scorer"]["kind"] == "lm" and manifest["scorer"]["held_out"] == manifest["fidelity"]["n_rows"] == 12
+    assert "adapter/adapter_model.safetensors" in manifest["files"]
+    quality = np.load(tmp_path / "out" / "quality" / "quality.npy")
+    assert np.isfinite(quality).all()

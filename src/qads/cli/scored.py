@@ -12,6 +12,7 @@ __all__ = ["quality_sentences"]
 def quality_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterator[str]:
     """Rows with a real and with a predicted quality, and whether the predictions are to be believed."""
     fitted, quality = manifests.get("scorer"), manifests.get("quality")
+    yield from _labelling_sentences(manifests.get("influence", {}))
     if quality is not None and not quality["predicted"]:
         yield f"Quality: all {quality['real']:,} rows really scored."
     elif quality is not None and fitted is None:
@@ -40,6 +41,24 @@ def _style_sentences(style: Mapping[str, Any]) -> Iterator[str]:
     if lost := style["without_mates"]:
         listed = ", ".join(f"{n:,} of {name}" for name, n in lost.items())
         yield f"Nothing to compare with: {sum(lost.values()):,} scored rows count as not scored ({listed})."
+
+
+_ENDED = {
+    "budget": "the budget was spent",
+    "no improvement": "agreement within sources had stopped to rise",
+    "no rows left": "every watched problem was labelled",
+}
+
+
+def _labelling_sentences(scored: Mapping[str, Any]) -> Iterator[str]:
+    if "labelling" not in scored:
+        return
+    rounds = scored["labelling"]["rounds"]
+    within = ", ".join(f"{each['n_labels']:,}: {_number(each['within_source'])}" for each in rounds)
+    yield (
+        f"Labels: {scored['rows']:,} in {len(rounds)} rounds, {scored['evenly_drawn']:,} of them drawn evenly; it "
+        f"ended since {_ENDED[scored['labelling']['ended']]}. Labels and agreement within sources: {within}."
+    )
 
 
 def _fidelity_sentences(fitted: Mapping[str, Any], directory: Path) -> Iterator[str]:

@@ -47,6 +47,13 @@ def fit_scorer(
         Literal["probe", "lm", "retrieval"],
         typer.Option(help="States of the scoring model and more; a model that is fine-tuned; or the nearest rows."),
     ] = "probe",
+    in_rounds: Annotated[
+        bool,
+        typer.Option(
+            "--in-rounds",
+            help="Draw half of the labels evenly, then label where the scorer is least sure, until that helps no more.",
+        ),
+    ] = False,
     style: Style = "off",
     until_se: UntilSe = None,
     until_rank_stable: UntilRankStable = False,
@@ -65,10 +72,11 @@ def fit_scorer(
     """
     from qads.cli.validate import show_measured
 
+    planned = ["quality.labelling={kind: rounds}"] if in_rounds else []
     config = config_from_flags(
         pool, "1", anchors=anchors, model=model, sample=labels, scorer={"kind": scorer}, column=column,
         on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable, style=style,
-        settings=settings,
+        settings=[*planned, *(settings or [])],
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:

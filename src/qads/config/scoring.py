@@ -13,6 +13,7 @@ from qads.errors import ConfigError, InputError
 from qads.quality import (
     Aggregate,
     Difference,
+    LabellingPlan,
     LMScorer,
     LocalEngine,
     OneShotInfluence,
@@ -53,6 +54,8 @@ class QualityConfig:
 
     sample: int = 256
     """Rows that are really scored, drawn evenly over the sources; the whole pool if it is not larger."""
+    labelling: LabellingPlan | None = None
+    """Score them in rounds, each where the scorer is least sure, and `sample` at most; null scores all at once."""
     influence: OneShotInfluence = field(default_factory=OneShotInfluence)
     """How they are scored."""
     style: StyleControl | None = None
@@ -68,6 +71,11 @@ class QualityConfig:
         if self.sample < 10:
             raise InputError(f"quality.sample is {self.sample}; the scorer needs 10 scored rows at least.")
         scorer = self.scorer
+        if self.labelling is not None and not isinstance(scorer, ProbeScorer | RetrievalScorer):
+            raise ConfigError(
+                f"quality.labelling: in rounds the scorer is fitted again and again, which a scorer of kind "
+                f"{scorer.kind!r} is not made for. Take probe or retrieval, or leave labelling out."
+            )
         served = not isinstance(self.influence.engine, LocalEngine)
         if served and isinstance(scorer, ProbeScorer | LMScorer) and scorer.reads_model and scorer.model is None:
             raise ConfigError(
@@ -81,6 +89,11 @@ class QualityConfig:
     def aggregate(self) -> Aggregate:
         """What quality is made of gains by."""
         return self.influence.aggregate if self.style is None else self.style.aggregate
+
+    @property
+    def n_watched(self) -> int:
+        """Rows that may be labelled."""
+        return self.sample * (1 if self.labelling is None else self.labelling.watched)
 
     @property
     def scores(self) -> bool:

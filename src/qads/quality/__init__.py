@@ -7,6 +7,7 @@ from qads.quality.anchor_groups import AnchorGroups, Cell
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
 from qads.quality.known import check_known
+from qads.quality.labelling import LabellingPlan
 from qads.quality.likelihoods import AnswerLikelihoods
 from qads.quality.oneshot import OneShotInfluence
 from qads.quality.plan import choose_anchors, stratified_sample
@@ -39,6 +40,7 @@ __all__ = [
     "FittedScorer",
     "Influence",
     "LMScorer",
+    "LabellingPlan",
     "LocalEngine",
     "MadeFor",
     "OneShotInfluence",

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -143,6 +143,29 @@ class Influence:
             self.pending[:, anchors],
             group_codes(tuple(self.anchor_groups[j] for j in anchors)),
             signed=aggregate in _SIGNED,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Influence]) -> Influence:
+        """Scores of several sets of candidates on the same anchors, one after the other; one part at least."""
+        first = parts[0]
+        keys = tuple(key for part in parts if part.origin for key in part.origin.candidate_keys)
+        affected: dict[str, str] = {}
+        for part in parts:
+            affected |= part.affected
+        pending = np.concatenate([part.pending for part in parts])
+        return cls(
+            one_shot=np.concatenate([part.one_shot for part in parts]),
+            zero_shot=first.zero_shot,
+            candidate_ids=tuple(name for part in parts for name in part.candidate_ids),
+            anchor_ids=first.anchor_ids,
+            anchor_groups=first.anchor_groups,
+            cost=sum((part.cost for part in parts), Cost()),
+            affected=affected,
+            left_out=pending if pending.any() else None,
+            origin=None if first.origin is None else replace(first.origin, candidate_keys=keys),
+            n_reused=sum(part.n_reused for part in parts),
+            rounds=tuple(each for part in parts for each in part.rounds),
         )
 
     def to_table(self) -> pa.Table:

@@ -11,6 +11,7 @@ from qads.analyze import RowScores
 from qads.errors import RunError
 from qads.quality import Influence
 from qads.report.evidence import FinishedRun, open_run
+from qads.run import labelled_file
 
 __all__ = ["open_scored_run", "read_scores"]
 
@@ -45,7 +46,7 @@ def read_scores(run: FinishedRun) -> RowScores:
     apart = quality.get("style") is not None
     return RowScores(
         model=str(settings["model"]),
-        rows=np.load(run.root / "anchors" / "candidates.npy"),
+        rows=np.load(labelled_file(run.root)),
         terms=terms,
         anchor_groups=() if stopped_early else found.anchor_groups,
         anchors=() if stopped_early else found.anchor_ids,

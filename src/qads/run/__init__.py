@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qads.run.coverage import ensure_coverage, read_coverage
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, pool_file, read_json
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file, read_json
 from qads.run.estimate import StageEstimate, estimate_run
 from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
 from qads.run.selecting import count_tokens
@@ -28,6 +28,7 @@ __all__ = [
     "count_tokens",
     "ensure_coverage",
     "estimate_run",
+    "labelled_file",
     "pool_file",
     "read_coverage",
     "read_json",

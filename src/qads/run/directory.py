@@ -37,6 +37,7 @@ __all__ = [
     "StageDirectory",
     "StagePlan",
     "file_sha256",
+    "labelled_file",
     "pool_file",
     "read_json",
     "write_json",
@@ -327,7 +328,7 @@ class DiskShards:
 
     def count(self) -> int:
         """How many shards are finished."""
-        return len(list((self.path / "shards").glob("*.parquet")))
+        return len(list((self.path / "shards").rglob("*.parquet")))
 
     def _file(self, index: int) -> Path:
         return self.path / "shards" / f"{index:05d}.parquet"
@@ -337,6 +338,12 @@ def pool_file(root: Path) -> Path:
     """The candidates that the stages of a run have read: as they were, or cleaned."""
     embedded = read_json(root / "embed" / "manifest.json") or {"inputs": {}}
     return root / ("clean" if "clean" in embedded["inputs"] else "pool") / "pool.parquet"
+
+
+def labelled_file(root: Path) -> Path:
+    """Positions in the pool of the rows that were really scored: those drawn, or of them those chosen in rounds."""
+    chosen = root / "influence" / "labelled.npy"
+    return chosen if chosen.exists() else root / "anchors" / "candidates.npy"
 
 
 def file_sha256(path: Path) -> str:

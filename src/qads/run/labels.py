@@ -27,16 +27,17 @@ _FEWEST = 10
 class Labels:
     """Quality of the scored rows, apart from their style where that is asked for."""
 
-    def __init__(self, context: StageContext) -> None:
-        assert context.config.quality is not None
-        self.config: QualityConfig = context.config.quality
-        self.rows: Pool = context.pool.take(context.candidates)
-        self._table = context.stages["influence"].path / "influence.parquet"
-
-    @cached_property
-    def measured(self) -> Influence:
+    def __init__(self, config: QualityConfig, rows: Pool, measured: Influence) -> None:
+        self.config, self.rows = config, rows
+        self.measured = measured
         """The scores as they are."""
-        return Influence.from_table(pq.read_table(self._table))
+
+    @classmethod
+    def of(cls, context: StageContext) -> Labels:
+        """What the stage `influence` left."""
+        assert context.config.quality is not None
+        table = pq.read_table(context.stages["influence"].path / "influence.parquet")
+        return cls(context.config.quality, context.pool.take(context.labelled), Influence.from_table(table))
 
     @cached_property
     def styles(self) -> tuple[str, ...]:

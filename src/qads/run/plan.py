@@ -47,7 +47,8 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
     if config.uses_anchors:
         reads["anchors"] = (rows,) if config.anchors.sources else (rows, "embed")
     if config.scores:
-        reads |= {"influence": ("anchors",), "scorer": ("embed", "influence")}
+        in_rounds = config.quality is not None and config.quality.labelling is not None
+        reads |= {"influence": ("anchors", "embed") if in_rounds else ("anchors",), "scorer": ("embed", "influence")}
     if config.quality is not None:
         reads["quality"] = ("embed", "influence", "scorer") if config.scores else ("embed",)
     if config.counts_tokens:
@@ -180,14 +181,14 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
     if name == "anchors":
         own = {"columns": anchors.columns, "on_bad_row": anchors.on_bad_row, "sources": sources}
         chosen = own if sources else {"n": anchors.n_chosen}
-        drawn = {"quality": {"sample": quality.sample}, "seed": config.seed} if quality else {}
+        drawn = {"quality": {"sample": quality.n_watched}, "seed": config.seed} if quality else {}
         return {"anchors": chosen, **drawn}
     if name == "influence" and quality is not None:
         method = method_identity(quality.influence, config)
         if isinstance(quality.influence.stopping, EveryAnchor):
             # The aggregate is applied to the scores afterwards, by the stage `quality`.
             del method["aggregate"], method["stopping"]
-        return {"quality": {"influence": method}, **_foreign_code(config)}
+        return {"quality": {"influence": method, **_in_rounds(config, quality)}, **_foreign_code(config)}
     if name == "quality" and quality is not None and isinstance(quality.scorer, SavedScorer):
         return {"quality": {"scorer": {"allow": list(quality.scorer.allow)}}}
     if name in ("scorer", "quality") and quality is not None:
@@ -224,6 +225,17 @@ def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
         kept = dataclasses.asdict(config.constraints)
         settings["constraints"] = {name: value for name, value in kept.items() if name not in ROLES}
     return settings
+
+
+def _in_rounds(config: RunConfig, quality: QualityConfig) -> dict[str, Any]:
+    """What decides which rows are labelled, where the scorer does."""
+    if quality.labelling is None:
+        return {}
+    style = None if quality.style is None else dataclasses.asdict(quality.style)
+    return {
+        "labelling": dataclasses.asdict(quality.labelling), "sample": quality.sample, "style": style,
+        "aggregate": quality.influence.aggregate, "scorer": _scorer_settings(config, quality),
+    }  # fmt: skip
 
 
 def _scorer_settings(config: RunConfig, quality: QualityConfig) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _CURVE_BOOTSTRAPS = 300
 
 def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
     """Labels -> scorer.json and scorer.safetensors, held_out.parquet, fidelity.json."""
-    labels = Labels(context)
+    labels = Labels.of(context)
     n_labels = int(np.isfinite(labels.quality).sum())
     if n_labels == len(context.pool):
         return {"rows": n_labels, "labels": n_labels, "scorer": None, "fidelity": None, "tokens": 0}
@@ -38,8 +38,9 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
     fitted = labels.config.scorer_method.fit(
         labels.rows,
         labels.quality,
-        embeddings=context.embeddings[context.candidates],
+        embeddings=context.embeddings[context.labelled],
         groups=clusters,
+        **_judges(context, len(labels.rows)),
         made_for=_made_for(context),
         execution=context.config.execution,
         progress=context.progress,
@@ -55,6 +56,12 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
         "model_seconds": round(spent.seconds, 3),
         "seconds_a_row": _seconds_a_row(context, fitted),
     }
+
+
+def _judges(context: StageContext, n_rows: int) -> dict[str, Any]:
+    """Where labels came in rounds, the rows of the first alone judge; the others were chosen since they are hard."""
+    n_first = (context.stages["influence"].manifest() or {}).get("evenly_drawn")
+    return {} if n_first is None else {"judges": np.arange(n_rows) < n_first}
 
 
 def _measured(
@@ -162,10 +169,10 @@ def run_quality(context: StageContext, stage: StageDirectory) -> Facts:
         reasons = dict(predicted.reasons)
     style = None
     if not isinstance(context.config.quality.scorer, SavedScorer):
-        labels = Labels(context)
+        labels = Labels.of(context)
         style = _write_labels(labels, stage)
         known = np.isfinite(labels.quality)
-        real = context.candidates[known]
+        real = context.labelled[known]
         quality[real] = labels.quality[known]
     origin = np.where(np.isnan(quality), "none", "predicted").astype(object)
     origin[real] = "real"

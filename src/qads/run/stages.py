@@ -20,6 +20,7 @@ from qads.run.cleaning import run_clean
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory
 from qads.run.evaluation import contamination_facts, evidence
+from qads.run.labelling import score_in_rounds
 from qads.run.scoring import run_quality, run_scorer
 from qads.run.selecting import run_given, run_likelihoods, run_mixture, run_select, run_targets, run_tokens
 
@@ -89,8 +90,10 @@ def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
         contaminated = contamination_facts(own.contamination, context.config.clean, context.evaluation)
     candidates = np.empty(0, np.int64)
     if (quality := context.config.quality) is not None:
-        candidates = stratified_sample(context.pool, quality.sample, exclude=chosen, seed=context.config.seed)
+        candidates = stratified_sample(context.pool, quality.n_watched, exclude=chosen, seed=context.config.seed)
         write_array(candidates, stage.path / "candidates.npy")
+        if quality.labelling is not None and chosen:
+            write_array(np.array(chosen, np.int64), stage.path / "chosen.npy")
     return {
         "rows": len(anchors),
         "candidates": len(candidates),
@@ -106,18 +109,22 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
     """Candidates × anchors -> influence.parquet, through shards."""
     assert context.config.quality is not None
     method = context.config.quality.influence
-    candidates = context.pool.take(context.candidates)
-    found = method(
-        candidates,
-        context.anchors,
-        known=[run.influence for run in context.reused],
-        execution=context.config.execution,
-        shards=stage.shards,
-        progress=context.progress,
-    )
+    planned: Facts = {}
+    if context.config.quality.labelling is not None:
+        found, planned = score_in_rounds(context, stage)
+    else:
+        found = method(
+            context.pool.take(context.candidates),
+            context.anchors,
+            known=[run.influence for run in context.reused],
+            execution=context.config.execution,
+            shards=stage.shards,
+            progress=context.progress,
+        )
     write_table(found.to_table(), stage.path / "influence.parquet")
     return {
-        "rows": len(candidates),
+        "rows": len(found.candidate_ids),
+        **planned,
         "anchors": len(context.anchors),
         **_cost_facts(found.cost),
         "pairs_scored": int(np.isfinite(found.one_shot).sum()),

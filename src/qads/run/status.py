@@ -71,5 +71,5 @@ def _stage_status(path: Path) -> StageStatus:
         return StageStatus(path.name, "done", manifest.get("rows"), manifest.get("seconds"), 0)
     if path.name == "report" and (path / "report.html").exists():
         return StageStatus(path.name, "done", None, None, 0)
-    shards = len(list((path / "shards").glob("*.parquet")))
+    shards = len(list((path / "shards").rglob("*.parquet")))
     return StageStatus(path.name, "partial" if path.exists() else "to do", None, None, shards)

@@ -90,7 +90,7 @@ class _Test:
         stages = {name: RunDirectory(root).stage(StagePlan(name, {})) for name in names}
         self.context = StageContext(config, stages, lambda done, total: None, (), ())
         self.quality: QualityConfig = config.quality
-        self.labels = Labels(self.context)
+        self.labels = Labels.of(self.context)
         self.method = dataclasses.replace(self.quality.influence, stopping=EveryAnchor())
 
     @cached_property

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load_file, save_file
 
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
@@ -117,11 +117,15 @@ class Labelled:
     """Near duplicates have one number."""
     places: Int[np.ndarray, " k"]
     """Where they are among the candidates that were given."""
+    judges: Bool[np.ndarray, " k"]
+    """Which of them measure and calibrate the scorer: those that were drawn at random."""
 
     def take(self, rows: Int[np.ndarray, " r"]) -> Labelled:
         """Some of the rows."""
         vectors = None if self.embeddings is None else self.embeddings[rows]
-        return Labelled(self.rows.take(rows), self.quality[rows], vectors, self.groups[rows], self.places[rows])
+        return Labelled(
+            self.rows.take(rows), self.quality[rows], vectors, self.groups[rows], self.places[rows], self.judges[rows]
+        )
 
 
 def check_labels(
@@ -131,6 +135,7 @@ def check_labels(
     *,
     embeddings: Float[np.ndarray, "n d"] | None,
     groups: Int[np.ndarray, " n"] | None,
+    judges: Bool[np.ndarray, " n"] | None = None,
 ) -> Labelled:
     """The candidates that have a quality.
 
@@ -139,7 +144,7 @@ def check_labels(
         InputError: fewer than 10 rows have a quality.
     """
     n = len(candidates)
-    given = {"qualities": quality, "embeddings": embeddings, "groups": groups}
+    given = {"qualities": quality, "embeddings": embeddings, "groups": groups, "judges": judges}
     if wrong := {name: len(array) for name, array in given.items() if array is not None and len(array) != n}:
         told = ", ".join(f"{length} {name}" for name, length in wrong.items())
         raise AlignmentError(f"{who}: {n} candidates, but {told}; all must describe the same rows.")
@@ -158,6 +163,7 @@ def check_labels(
         None if embeddings is None else np.asarray(embeddings)[places],
         np.asarray(groups, np.int64)[places],
         places,
+        np.ones(len(places), np.bool_) if judges is None else np.asarray(judges, np.bool_)[places],
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,6 +214,7 @@ class _Trained:
 def _trained(method: LMScorer, labelled: Labelled, execution: Execution, progress: Progress | None) -> _Trained:
     """Train on the rows that can be read, but for those that are held out."""
     assert method.model is not None
+    started = time.perf_counter()
     lm = method.open_model(execution, dtype="float32" if method.lora is None else None)
     make, shape = method.texts(lm), lm.shape
     texts, reasons = make(labelled.rows)
@@ -234,7 +236,8 @@ def _trained(method: LMScorer, labelled: Labelled, execution: Execution, progres
     files = method.tuning(
         lm, rated, name=method.model, dtype=resolve_dtype(method.dtype, execution.device), progress=progress
     )
-    return _Trained(labelled, held, levels, files, _training_cost(text_cost(shape, rows), method))
+    cost = _training_cost(text_cost(shape, rows), method, time.perf_counter() - started)
+    return _Trained(labelled, held, levels, files, cost)
 
 
 def _held_out(method: LMScorer, of: Labelled) -> Bool[np.ndarray, " n"]:
@@ -264,11 +267,11 @@ def _measured(
     return held_out.spread_out(rows, len(trained.held)), calibration
 
 
-def _training_cost(forward: Cost, method: LMScorer) -> Cost:
+def _training_cost(forward: Cost, method: LMScorer, seconds: float) -> Cost:
     """Of all epochs: the way back takes one pass more for the states, and another for weights that are trained."""
     passes = method.epochs * (2 if method.lora else 3)
     flops = None if forward.flops is None else forward.flops * passes
-    return Cost(forward.tokens * method.epochs, forward.answer_tokens * method.epochs, flops)
+    return Cost(forward.tokens * method.epochs, forward.answer_tokens * method.epochs, flops, seconds=seconds)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -116,6 +116,8 @@ class ProbeScorer:
         *,
         embeddings: Float[np.ndarray, "k d"] | None = None,
         groups: Int[np.ndarray, " k"] | None = None,
+        readings: Readings | None = None,
+        judges: Bool[np.ndarray, " k"] | None = None,
         made_for: MadeFor | None = None,
         execution: Execution | None = None,
         progress: Progress | None = None,
@@ -127,6 +129,8 @@ class ProbeScorer:
             quality: their real quality; rows of NaN (which could not be scored) are left out.
             embeddings: their vectors.
             groups: near duplicates have one number, and never lie in two folds; by default rows of one problem do.
+            readings: what `read` made of them, if that is known already.
+            judges: rows drawn at random, which measure and calibrate the scorer; all of them by default.
             made_for: what is known of their origin beside the sources.
             execution: device and batch size.
             progress: called with (rows read, rows).
@@ -142,8 +146,11 @@ class ProbeScorer:
                 "ProbeScorer: reads has 'embedding', but no embeddings were given. Give embeddings=…, or name in reads "
                 "what is to be read without it."
             )
-        labelled = check_labels("ProbeScorer", candidates, quality, embeddings=embeddings, groups=groups)
-        readings = method.read(labelled.rows, execution, progress) if self.reads_model else None
+        labelled = check_labels("ProbeScorer", candidates, quality, embeddings=embeddings, groups=groups, judges=judges)
+        if readings is not None:
+            readings = readings.take(labelled.places)
+        elif self.reads_model:
+            readings = method.read(labelled.rows, execution, progress)
         names = group_names(labelled.rows)
         blocks = blocks_of(labelled.rows, self.reads, groups=names, embeddings=labelled.embeddings, readings=readings)
         if readings is not None and any(readings.reasons):
@@ -198,9 +205,10 @@ class _Fitting:
         real, method = self.labelled.quality, self.method
         scale, everything = Scale.of(real), np.ones(len(real), np.bool_)
         fold = grouped_folds(self.labelled.groups, method.folds, method.seed)
-        of: Any = {"fold": fold, "sources": self.labelled.rows.strings("source"), "scale": scale}
+        judges = self.labelled.judges
+        of: Any = {"fold": fold, "sources": self.labelled.rows.strings("source"), "scale": scale, "judges": judges}
         out_of_fold, calibration = None, Calibration(scale)
-        if len(np.unique(fold)) > 1:
+        if len(np.unique(fold[judges])) > 1:
             out_of_fold, calibration = out_of_fold_of(real, self._fit_and_say, **of)
             out_of_fold = out_of_fold.spread_out(self.labelled.places, self.n_given)
         curve = learning_curve(real, self._fit_and_say, groups=self.labelled.groups, **of)
@@ -268,13 +276,14 @@ class FittedProbe(FittedScorer):
         reader = self.method.open_reader(execution) if self.method.reads_model else None
 
         def predict(pool: Pool, embeddings: Float[np.ndarray, "n d"] | None) -> Prediction:
-            return self._predict(pool, embeddings, reader(pool) if reader else None)
+            return self.predict_read(pool, embeddings, reader(pool) if reader else None)
 
         return predict
 
-    def _predict(
+    def predict_read(
         self, pool: Pool, embeddings: Float[np.ndarray, "n d"] | None, readings: Readings | None
     ) -> Prediction:
+        """Predict rows of which it is known what the model makes of them."""
         blocks = blocks_of(pool, self.method.reads, groups=self.groups, embeddings=embeddings, readings=readings)
         unread = {i: reason for i, reason in enumerate(readings.reasons) if reason} if readings else {}
         read = np.array([i for i in range(len(pool)) if i not in unread], np.int64)

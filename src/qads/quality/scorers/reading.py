@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from qads.cluster import Execution
 from qads.errors import InputError
@@ -50,6 +50,11 @@ class Readings:
     """Why a row could not be read."""
     cost: Cost = field(default_factory=Cost)
     """What reading took."""
+
+    def take(self, rows: Int[np.ndarray, " r"]) -> Readings:
+        """Those of some rows; what reading took is that of all."""
+        reasons = tuple(self.reasons[i] for i in rows.tolist())
+        return Readings(self.states[rows], self.likelihoods[rows], reasons, self.cost)
 
     @classmethod
     def joined(cls, parts: Sequence[Readings]) -> Readings:

@@ -58,6 +58,7 @@ class RetrievalScorer:
         *,
         embeddings: Float[np.ndarray, "k d"] | None = None,
         groups: Int[np.ndarray, " k"] | None = None,
+        judges: Bool[np.ndarray, " k"] | None = None,
         made_for: MadeFor | None = None,
         execution: Execution | None = None,
         progress: Progress | None = None,
@@ -70,7 +71,9 @@ class RetrievalScorer:
         """
         if embeddings is None:
             raise InputError("RetrievalScorer: it reads nothing but embeddings, and none were given: embeddings=…")
-        labelled = check_labels("RetrievalScorer", candidates, quality, embeddings=embeddings, groups=groups)
+        labelled = check_labels(
+            "RetrievalScorer", candidates, quality, embeddings=embeddings, groups=groups, judges=judges
+        )
         assert labelled.embeddings is not None
         x, real, scale = _unit(labelled.embeddings), labelled.quality, Scale.of(labelled.quality)
         y, fold = scale.forward(real), grouped_folds(labelled.groups, self.folds, self.seed)
@@ -79,9 +82,10 @@ class RetrievalScorer:
             width = self._chosen_width(x[fit], y[fit], labelled.groups[fit])
             return Said(_weighted(x[on], x[fit], y[fit], width), np.ones(int(on.sum())))
 
-        of: Any = {"fold": fold, "sources": labelled.rows.strings("source"), "scale": scale}
+        judged = labelled.judges
+        of: Any = {"fold": fold, "sources": labelled.rows.strings("source"), "scale": scale, "judges": judged}
         out_of_fold, calibration = None, Calibration(scale)
-        if len(np.unique(fold)) > 1:
+        if len(np.unique(fold[judged])) > 1:
             out_of_fold, calibration = out_of_fold_of(real, fit_and_say, **of)
             out_of_fold = out_of_fold.spread_out(labelled.places, len(candidates))
         curve = learning_curve(real, fit_and_say, groups=labelled.groups, **of)

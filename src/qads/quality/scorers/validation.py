@@ -109,6 +109,7 @@ def out_of_fold_of(
     fold: Int[np.ndarray, " n"],
     sources: Sequence[str],
     scale: Scale,
+    judges: Bool[np.ndarray, " n"],
 ) -> tuple[OutOfFold, Calibration]:
     """Predict every fold by a model of the others.
 
@@ -118,16 +119,21 @@ def out_of_fold_of(
         fold: of every row.
         sources: of the rows.
         scale: what the regressor is fitted on.
+        judges: rows that are predicted and calibrated by; the others are fitted on only.
 
     Returns:
         The predictions, and the calibration that all of them together give.
     """
-    value, spread = np.zeros(len(real)), np.ones(len(real))
-    for number in np.unique(fold):
+    value, spread, rows = np.zeros(len(real)), np.ones(len(real)), np.flatnonzero(judges)
+    for number in np.unique(fold[rows]):
         held = fold == number
-        said = fit_and_say(~held, held)
-        value[held], spread[held] = said.value, said.spread
-    return cross_calibrated(real, Said(value, spread), fold=fold, sources=sources, scale=scale)
+        said = fit_and_say(~held, held & judges)
+        value[held & judges], spread[held & judges] = said.value, said.spread
+    found, calibration = cross_calibrated(
+        real[rows], Said(value[rows], spread[rows]), fold=fold[rows], sources=np.array(sources)[rows].tolist(),
+        scale=scale,
+    )  # fmt: skip
+    return found.spread_out(rows, len(real)), calibration
 
 
 def learning_curve(
@@ -138,6 +144,7 @@ def learning_curve(
     groups: Int[np.ndarray, " n"],
     sources: Sequence[str],
     scale: Scale,
+    judges: Bool[np.ndarray, " n"],
 ) -> tuple[tuple[int, OutOfFold], ...]:
     """Predict every fold by models of a part of the other folds: how agreement grows with labels.
 
@@ -146,7 +153,7 @@ def learning_curve(
     Returns:
         Labels fitted on, in the mean over the folds, and the predictions; the fewest labels first.
     """
-    if len(real) < _FEWEST_FOR_CURVE or len(np.unique(fold)) < 2:
+    if len(real) < _FEWEST_FOR_CURVE or len(np.unique(fold[judges])) < 2:
         return ()
     codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
     place = np.random.default_rng(0).permutation(int(codes.max()) + 1)[codes] / (int(codes.max()) + 1)
@@ -163,7 +170,7 @@ def learning_curve(
             counts.append(int((fit & part).sum()))
             return fit_and_say(fit & part, on)
 
-        found, _ = out_of_fold_of(real, fit_on_part, fold=fold, sources=sources, scale=scale)
+        found, _ = out_of_fold_of(real, fit_on_part, fold=fold, sources=sources, scale=scale, judges=judges)
         points.append((round(float(np.mean(counts))), found))
     return tuple(points)
 

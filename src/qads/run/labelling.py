@@ -1,0 +1,101 @@
+"""Score rows in rounds: what a plan asks for, by the methods of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from qads.pool import Pool
+from qads.quality import Influence, LabellingPlan, ProbeScorer
+from qads.quality.scorers import FittedProbe, FittedScorer
+from qads.quality.scorers.reading import Readings
+from qads.run.clusters import near_duplicates
+from qads.run.context import Facts, StageContext, write_array
+from qads.run.directory import DiskShards, StageDirectory
+from qads.run.labels import Labels
+
+__all__ = ["score_in_rounds"]
+
+
+def score_in_rounds(context: StageContext, stage: StageDirectory) -> tuple[Influence, Facts]:
+    """Candidates x anchors, as many as the plan asks for -> labelled.npy; the scores in the order of the rounds.
+
+    Every round has shards of its own, so that a killed run scores nothing again. Which rows a round has follows from
+    the scores of those before, so the plan is gone through from its beginning.
+    """
+    quality = context.config.quality
+    assert quality is not None and isinstance(quality.labelling, LabellingPlan)
+    rounds = _Rounds(context, stage)
+    plan = quality.labelling
+    first = _positions(context, plan.n_first(quality.sample))
+    found = plan(rounds.watched, first, quality.sample, label=rounds.label, fit=rounds.fit, widths=rounds.widths)
+    write_array(context.candidates[found.rows], stage.path / "labelled.npy")
+    return Influence.joined(rounds.parts), {
+        "evenly_drawn": found.n_first,
+        "labelling": {"ended": found.ended, "rounds": [dataclasses.asdict(each) for each in found.rounds]},
+    }
+
+
+def _positions(context: StageContext, n_first: int) -> Int[np.ndarray, " f"]:
+    """Where the evenly drawn rows are among the candidates: a smaller draw of the same seed is part of a larger one."""
+    drawn = context.evenly_drawn(n_first)
+    return np.searchsorted(context.candidates, drawn).astype(np.int64)
+
+
+class _Rounds:
+    """The rounds so far: their scores, and what the scorer needs of the rows that are watched."""
+
+    def __init__(self, context: StageContext, stage: StageDirectory) -> None:
+        assert context.config.quality is not None
+        self._context, self._stage, self._quality = context, stage, context.config.quality
+        self.watched: Pool = context.pool.take(context.candidates)
+        self._embeddings = context.embeddings[context.candidates]
+        self._clusters = near_duplicates(self.watched)
+        self._readings: Readings | None = None
+        self.parts: list[Influence] = []
+
+    def label(self, number: int, rows: Int[np.ndarray, " r"]) -> None:
+        """Score the rows of a round."""
+        context = self._context
+        self.parts.append(
+            self._quality.influence(
+                self.watched.take(rows),
+                context.anchors,
+                known=[*(run.influence for run in context.reused)],
+                execution=context.config.execution,
+                shards=DiskShards(self._stage.path / "shards" / f"round-{number:03d}"),
+                progress=context.progress,
+            )
+        )
+
+    def fit(
+        self, rows: Int[np.ndarray, " k"], judges: Bool[np.ndarray, " k"]
+    ) -> tuple[FittedScorer, Float[np.ndarray, " k"]]:
+        """The scorer fitted on the rows of all rounds, and their quality."""
+        labels = Labels(self._quality, self.watched.take(rows), Influence.joined(self.parts))
+        method, known = self._quality.scorer_method, dict[str, Any]()
+        if isinstance(method, ProbeScorer) and method.reads_model:
+            known = {"readings": self._read(method).take(rows)}
+        fitted = method.fit(
+            labels.rows, labels.quality, embeddings=self._embeddings[rows], groups=self._clusters[rows], judges=judges,
+            execution=self._context.config.execution, **known,
+        )  # fmt: skip
+        return fitted, labels.quality
+
+    def widths(self, fitted: FittedScorer) -> Float[np.ndarray, " w"]:
+        """The predictive interval of every watched row; NaN for one that the scorer cannot read."""
+        if isinstance(fitted, FittedProbe):
+            found = fitted.predict_read(self.watched, self._embeddings, self._readings)
+        else:
+            found = fitted.opened(self._context.config.execution)(self.watched, self._embeddings)
+        return (found.high - found.low).astype(np.float64)
+
+    def _read(self, method: ProbeScorer) -> Readings:
+        """What the model makes of the watched rows, once."""
+        if self._readings is None:
+            context = self._context
+            self._readings = method.read(self.watched, context.config.execution, context.progress)
+        return self._readings
