@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
 from qads.config import RunConfig, load_config
 from qads.errors import LockedError
 from qads.run import read_status, run_pipeline
-from run.tiny import StopAt, rows, run_in_process, settings, write_rows
+from run.processes import started, wait_for, wait_until_stopped
+from run.tiny import StopAt, rows, settings, write_rows
 
 PROMISED = {
     "pool/pool.parquet", "embed/embeddings.npy", "anchors/anchors.parquet", "anchors/candidates.npy",
@@ -53,33 +48,6 @@ def results(directory: Path) -> dict[str, bytes]:
     }
     assert set(found) >= PROMISED
     return found
-
-
-@contextmanager
-def started(config: RunConfig, directory: Path, observer: StopAt | None = None) -> Iterator[BaseProcess]:
-    """A run in a process of its own, forked off one that has loaded the libraries and computed nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["qads.run"])
-    process = context.Process(target=run_in_process, args=(config, directory, observer))
-    process.start()
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.join()
-        process.close()
-
-
-def wait_for(condition: Callable[[], bool], process: BaseProcess | subprocess.Popen[bytes]) -> None:
-    """Look until it is so; a process that is gone first is an error."""
-    while not condition():
-        alive = process.poll() is None if isinstance(process, subprocess.Popen) else process.is_alive()
-        assert alive or condition(), "the run ended before it came there"
-        time.sleep(0.0005)
-
-
-def wait_until_stopped(process: BaseProcess) -> None:
-    wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, process)
 
 
 def shards(directory: Path, stage: str) -> dict[str, tuple[int, int]]:
