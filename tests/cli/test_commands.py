@@ -17,7 +17,9 @@ from qads.errors import RunError
 from qads.run import RunDirectory
 from run.tiny import settings, write_rows
 
-COMMANDS = ["demo", "select", "mix", "run", "embed", "score", "analyze", "check", "status", "report", "explain"]
+COMMANDS = [
+    "demo", "select", "mix", "run", "embed", "score", "fit-scorer", "predict", "validate-scorer", "analyze", "check", "status", "report", "explain",
+]  # fmt: skip
 ANSI = re.compile(r"\x1b")
 
 
@@ -191,6 +193,7 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(
         "embed",
         "anchors",
         "influence",
+        "scorer",
         "quality",
         "select",
         "mixture",
@@ -199,7 +202,7 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(
     ]
     assert {stage["status"] for stage in stages.values()} == {"to do"}
     assert stages["select"]["rows"] == {"run": 6, "select": 6, "score": 1}[command]
-    for name in ("embed", "influence"):
+    for name in ("embed", "influence", "scorer", "quality"):
         assert stages[name]["tokens"] > 100
         assert stages[name]["seconds"] > 0
 
