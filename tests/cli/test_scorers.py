@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,11 @@ def test_a_selection_uses_a_scorer_that_was_fitted_before(
     assert len(picked) == 5 and {row["qads"]["quality_origin"] for row in picked} == {"predicted"}
     assert "n4" not in {row["id"] for row in picked}
     assert not (tmp_path / "out.jsonl.qads" / "influence").exists()
-    assert (tmp_path / "out.jsonl.qads" / "report" / "report.html").exists()
+    page = (tmp_path / "out.jsonl.qads" / "report" / "report.html").read_text()
+    assert "predicted by a scorer that was fitted before" in page and "1 row without quality" in page
+    assert "nan" not in re.sub(r"<[^>]*>", " ", page).casefold().split()
+    told = parsed(qads("explain", tmp_path / "out.jsonl.qads", "--row", "n4", "--json").out)
+    assert "NaN" not in json.dumps(told)
 
 
 @pytest.mark.parametrize(

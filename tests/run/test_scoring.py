@@ -13,7 +13,7 @@ import pytest
 import qads
 from qads.config import load_config
 from qads.errors import CorruptError, DriftError, InputError
-from qads.run import run_pipeline
+from qads.run import ensure_coverage, run_pipeline
 from run.tiny import rows, run, settings, write_rows
 
 LONG = " ".join(map(str, range(10_000, 10_600)))
@@ -70,6 +70,9 @@ def test_a_row_without_quality_that_is_to_be_in_is_in(with_long_rows: dict[str, 
     run(config, tmp_path / "run", until="select")
     selected = pq.read_table(tmp_path / "run" / "select" / "selection.parquet")
     assert selected["id"].to_pylist()[0] == "r4" and selected["quality_origin"].to_pylist()[0] == "none"
+    assert selected["quality"].to_pylist()[0] is None and selected["quality"].null_count == 1
+    found = ensure_coverage(tmp_path / "run")
+    assert found.mean_quality is not None and np.isfinite(found.mean_quality).tolist() == [False, True, True]
     assert manifest(tmp_path / "run", "select")["excluded_without_quality"] == 1
 
 
