@@ -18,6 +18,7 @@ from qads.run import RunDirectory
 from run.tiny import settings, write_rows
 
 COMMANDS = [
+<<<<<<< HEAD
     "demo",
     "select",
     "mix",
@@ -33,6 +34,10 @@ COMMANDS = [
     "report",
     "explain",
 ]
+=======
+    "demo", "select", "mix", "run", "embed", "score", "fit-scorer", "predict", "validate-scorer", "analyze", "check", "status", "report", "explain",
+]  # fmt: skip
+>>>>>>> mend
 ANSI = re.compile(r"\x1b")
 
 
@@ -215,7 +220,7 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(
     ]
     assert {stage["status"] for stage in stages.values()} == {"to do"}
     assert stages["select"]["rows"] == {"run": 6, "select": 6, "score": 1}[command]
-    for name in ("embed", "influence"):
+    for name in ("embed", "influence", "scorer", "quality"):
         assert stages[name]["tokens"] > 100
         assert stages[name]["seconds"] > 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,55 @@ def test_a_prediction_that_is_killed_goes_on_where_it_was(qads: Call, model: Pat
     np.testing.assert_array_equal(resumed[512:], whole[512:])
 
 
-def test_a_selection_uses_a_scorer_that_was_fitted_before(qads: Call, fitted: Path, new: Path, tmp_path: Path):
-    words = ("select", new, "--budget", 5, "-o", tmp_path / "out.jsonl", *CPU, "--scorer", fitted)
+def test_a_selection_uses_a_scorer_that_was_fitted_before(
+    qads: Call, fitted: Path, model: Path, new: Path, tmp_path: Path
+):
+    embedding = ("embedding.kind=lm", f"embedding.model={model}", "embedding.dtype=float32")
+    words = ["select", new, "--budget", 5, "-o", tmp_path / "out.jsonl", "--scorer", fitted, *CPU]
+    words += [word for setting in embedding for word in ("--set", setting)]
     refused = qads(*words)
-    assert refused.code == 2 and "--allow-other" in refused.err
+    assert refused.code == 2 and "--allow-other pool" in refused.err
+    found = qads(*words, "--allow-other", "pool", "--redo", "quality")
+    assert found.code == 0, found.err
+    assert "Quality: 11 rows predicted by a scorer fitted before; none really scored." in found.out
+    picked = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(picked) == 5 and {row["qads"]["quality_origin"] for row in picked} == {"predicted"}
+    assert "n4" not in {row["id"] for row in picked}
+    assert not (tmp_path / "out.jsonl.qads" / "influence").exists()
+    page = (tmp_path / "out.jsonl.qads" / "report" / "report.html").read_text()
+    assert "predicted by a scorer that was fitted before" in page and "1 row without quality" in page
+    assert "nan" not in re.sub(r"<[^>]*>", " ", page).casefold().split()
+    told = parsed(qads("explain", tmp_path / "out.jsonl.qads", "--row", "n4", "--json").out)
+    assert "NaN" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--anchors", "3"), "--anchors: a scorer that was fitted before scores nothing for real"),
+        (("--sample", "20"), "--sample: a scorer that was fitted before scores nothing for real"),
+        (("--until-se", "0.1"), "a scorer that was fitted before scores nothing for real"),
+        (("--no-quality",), "--no-quality: a scorer that was fitted before scores nothing for real"),
+    ],
+)
+def test_what_scores_for_real_is_refused_beside_a_fitted_scorer(
+    qads: Call, fitted: Path, known: Path, tmp_path: Path, words: tuple[str, ...], message: str
+):
+    found = qads("select", known, "--budget", 5, "-o", tmp_path / "out.jsonl", "--scorer", fitted, *words)
+    assert found.code == 2 and message in " ".join(found.err.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_allowed_or_is_no_scorer_is_refused(qads: Call, known: Path, tmp_path: Path):
+    select = ("select", known, "--budget", 5, "-o", tmp_path / "out.jsonl")
+    found = qads(*select, "--allow-other", "pool")
+    assert found.code == 2 and "--allow-other is of a scorer that was fitted before" in found.err
+    found = qads("predict", known, "--scorer", tmp_path / "none", "-o", tmp_path / "out.parquet")
+    assert found.code == 2 and "holds no scorer" in found.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_difference_than_there_is_cannot_be_allowed(qads: Call, fitted: Path, known: Path, tmp_path: Path):
+    words = ("predict", known, "--scorer", fitted, "-o", tmp_path / "out.parquet", "--allow-other")
+    found = qads(*words, "everything")
+    assert found.code == 2 and "'everything' is none of pool, model, template, anchors, embedding" in found.err

@@ -74,7 +74,7 @@ def test_select_again_uses_what_is_done_and_a_change_is_an_error_that_offers_red
     assert qads(*command, "-b", "6").code == 0
     again = qads(*command, "-b", "6")
     assert again.code == 0
-    assert again.err.count("done before") == 7
+    assert again.err.count("done before") == 8
     changed = qads(*command, "-b", "8")
     assert changed.code == 2
     assert "budget: was 6, now 8" in changed.err
@@ -232,12 +232,13 @@ def test_embed_and_score_are_parts_of_the_same_run(qads: Call, pool: Path, tiny:
     scored = qads("score", pool, "--out", run, *tiny)
     assert scored.code == 0
     assert scored.err.count("done before") == 2
-    assert "Prediction against real, out of fold: r =" in scored.out
+    assert "Prediction against real, on rows that it did not see: r =" in scored.out
     assert {s.name for s in read_status(run).stages if s.state == "done"} == {
         "pool",
         "embed",
         "anchors",
         "influence",
+        "scorer",
         "quality",
     }
     picked = qads("select", pool, "-b", "5", "--run-dir", run, "-o", tmp_path / "out.jsonl", *tiny)

@@ -25,7 +25,7 @@ class SelectionSummary:
     mean_distance: float
     """Mean of those distances."""
     mean_quality: float | None
-    """Mean quality of the picks; None without quality."""
+    """Mean quality of the picks that have one; None without any."""
     counts: dict[str, int]
     """Picks in every group of the labels given."""
 
@@ -44,7 +44,7 @@ def summarize_selection(
         name: what to call it.
         indices: the picks.
         embeddings: of the pool.
-        quality: of the pool.
+        quality: of the pool, NaN for a row that has none.
         labels: the group of every row of the pool, such as its source.
 
     Raises:
@@ -65,5 +65,6 @@ def summarize_selection(
     groups = np.asarray(labels, dtype=object)
     picked = groups[indices]
     counts = {str(group): int((picked == group).sum()) for group in dict.fromkeys(labels)}
-    mean_quality = None if quality is None else float(np.mean(quality[indices]))
+    known = np.empty(0) if quality is None else quality[indices][np.isfinite(quality[indices])]
+    mean_quality = float(known.mean()) if len(known) else None
     return SelectionSummary(name, len(indices), float(distances.max()), float(distances.mean()), mean_quality, counts)

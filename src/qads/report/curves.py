@@ -83,10 +83,13 @@ def along_budgets(budgets: Int[np.ndarray, " b"], values: Float[np.ndarray, " b"
 
 
 def running_mean(values: Float[np.ndarray, " k"]) -> Curve | None:
-    """The mean of all values so far, at the end of every bin."""
-    if len(values) == 0:
+    """The mean of all finite values so far, at the end of every bin; None if there are none."""
+    finite = np.isfinite(values)
+    if not finite.any():
         return None
-    means = np.cumsum(values) / np.arange(1, len(values) + 1)
-    ends = np.unique(np.linspace(0, len(values) - 1, min(len(values), _MOST_POINTS)).round().astype(np.int64))
+    first = int(np.argmax(finite))
+    means = np.cumsum(np.where(finite, values, 0.0)) / np.maximum(np.cumsum(finite), 1)
+    n_points = min(len(values) - first, _MOST_POINTS)
+    ends = np.unique(np.linspace(first, len(values) - 1, n_points).round().astype(np.int64))
     points = tuple(float(mean) for mean in means[ends])
     return Curve(tuple(float(end) + 1 for end in ends), points, points, points, len(values))

@@ -106,7 +106,7 @@ class _Explainer:
             distance=distance,
             nearest=nearest,
             nearest_step=nearest_step,
-            quality=None if run.quality is None else float(run.quality[row]),
+            quality=None if run.quality is None or np.isnan(run.quality[row]) else float(run.quality[row]),
             quality_origin=None if self._origins is None else self._origins[row].as_py(),
             covers=covers,
         )

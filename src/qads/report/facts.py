@@ -38,9 +38,9 @@ class SourceFacts:
     expected: float
     """Picks it would have if every row of the pool were as likely."""
     quality: float | None
-    """Mean over its rows in the pool, real or predicted."""
+    """Mean over its rows in the pool that have one, real or predicted; None without any."""
     pick_quality: float | None
-    """Mean over its picks; None without any."""
+    """Mean over its picks that have one; None without any."""
     real_quality: float | None
     """Mean over its rows that were really scored."""
     n_real: int
@@ -193,11 +193,10 @@ def _sources(run: FinishedRun) -> tuple[SourceFacts, ...]:
     taken[run.picks] = True
     found: list[SourceFacts] = []
     for (name, rows), n_picks in zip(run.pool.rows_by_source().items(), counts.tolist(), strict=True):
-        quality = None if run.quality is None else run.quality[rows].astype(np.float64)
+        quality = np.empty(0) if run.quality is None else _scored(run.quality[rows].astype(np.float64))
+        picked = np.empty(0) if run.quality is None else _scored(run.quality[rows[taken[rows]]].astype(np.float64))
         real = scored.get(name, np.empty(0))
-        least, low, median, high, most = (
-            np.zeros(5) if quality is None else np.quantile(quality, [0, 0.25, 0.5, 0.75, 1])
-        )
+        least, low, median, high, most = np.quantile(quality, [0, 0.25, 0.5, 0.75, 1]) if len(quality) else np.zeros(5)
         found.append(
             SourceFacts(
                 name=line(name),
@@ -207,12 +206,10 @@ def _sources(run: FinishedRun) -> tuple[SourceFacts, ...]:
                 pick_share=n_picks / len(run.picks),
                 expected=len(run.picks) * len(rows) / len(run.pool),
                 quality=_mean(quality),
-                pick_quality=None if quality is None else _mean(quality[taken[rows]]),
+                pick_quality=_mean(picked),
                 real_quality=_mean(real),
                 n_real=len(real),
-                quartiles=None
-                if quality is None
-                else (float(least), float(low), float(median), float(high), float(most)),
+                quartiles=(float(least), float(low), float(median), float(high), float(most)) if len(quality) else None,
             )
         )
     return tuple(sorted(found, key=lambda source: (-source.picks, -source.rows)))
@@ -249,10 +246,10 @@ def _picks(run: FinishedRun, steps: range) -> tuple[PickFacts, ...]:
 
 def _aside(run: FinishedRun) -> AsideFacts:
     reasons = sorted(run.manifests["pool"]["rejected_reasons"].items(), key=lambda item: -item[1])
-    affected: dict[str, str] = run.manifests["influence"]["affected_rows"] if run.has_quality else {}
+    affected: dict[str, str] = run.manifests["influence"]["affected_rows"] if run.is_scored else {}
     return AsideFacts(
         n_rejected=run.manifests["pool"]["rejected"],
-        n_anchors_rejected=run.manifests["anchors"]["anchors_rejected"] if run.has_quality else 0,
+        n_anchors_rejected=run.manifests["anchors"]["anchors_rejected"] if run.is_scored else 0,
         reasons=tuple((line(reason), count) for reason, count in reasons[:_FIRST_ASIDE]),
         n_reasons=len(reasons),
         rejected=tuple((line(r.where), line(r.reason), beginning(r.content)) for r in run.rejected(_FIRST_ASIDE)),
@@ -266,5 +263,5 @@ def _scored(quality: Float[np.ndarray, " k"]) -> Float[np.ndarray, " s"]:
     return quality[np.isfinite(quality)]
 
 
-def _mean(values: Float[np.ndarray, " k"] | None) -> float | None:
-    return None if values is None or len(values) == 0 else float(values.mean())
+def _mean(values: Float[np.ndarray, " k"]) -> float | None:
+    return float(values.mean()) if len(values) else None

@@ -149,10 +149,12 @@ def _reasons(context: StageContext, chosen: Selection) -> pa.Table:
     """A row a pick, in order, with the reason for it."""
     has_quality = context.config.quality is not None
     tokens = context.array("tokens", "tokens.npy")
-    origin = pa.nulls(len(chosen), pa.string())
+    origin, quality = pa.nulls(len(chosen), pa.string()), pa.nulls(len(chosen), pa.float64())
     if has_quality:
         table = pq.read_table(context.stages["quality"].path / "quality.parquet", columns=["origin"])
         origin = table["origin"].take(pa.array(chosen.indices))
+        # A row that was to be in is in without one.
+        quality = pa.array(chosen.quality, mask=np.array(origin.to_pylist(), dtype=object) == "none")
     ids = context.pool.table["id"].take(pa.array(chosen.indices))
     columns = {
         "step": pa.array(range(len(chosen)), pa.int64()),
@@ -161,7 +163,7 @@ def _reasons(context: StageContext, chosen: Selection) -> pa.Table:
         "gain": _nullable(chosen.gains),
         "distance": _nullable(chosen.distances),
         "nearest": pa.array(_nearest_ids(context, chosen, ids.to_pylist()), pa.string()),
-        "quality": pa.array(chosen.quality) if has_quality else pa.nulls(len(chosen), pa.float64()),
+        "quality": quality,
         "quality_origin": origin,
     }
     if tokens is not None:

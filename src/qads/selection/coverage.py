@@ -43,7 +43,7 @@ class Coverage:
     mean_distance: Float[np.ndarray, " b"]
     """Mean of those distances over the pool."""
     mean_quality: Float[np.ndarray, " b"] | None
-    """Mean quality of those picks; None where no quality was given."""
+    """Mean quality of those picks that have one, NaN where none has; None where no quality was given."""
     n_tokens: Int[np.ndarray, " b"] | None
     """Tokens of those picks together; None where no tokens were given."""
     metric: str
@@ -74,7 +74,7 @@ def coverage(
         embeddings: float array-like [n, d], what was selected from. Read in blocks; a memory map may exceed memory.
         selection: of these rows.
         metric: ``euclidean`` or ``cosine`` (1 − cos).
-        quality: one number a row [n].
+        quality: one number a row [n], NaN for a row that has none.
         tokens: whole numbers ≥ 0, one a row [n].
         budgets: numbers of first picks to measure, each in 1..k; by default all of them up to 40, else 40 or fewer from
             1 to k, evenly in their logarithms.
@@ -106,7 +106,6 @@ def coverage(
         on_rows=(lambda done: progress(done, len(x))) if progress else None,
     )  # fmt: skip
     sums = None if tokens is None else np.cumsum(_checked_tokens(tokens, len(x))[picks])
-    q = None if quality is None else np.cumsum(checked_quality(quality, len(x), method="coverage")[picks])
     return Coverage(
         steps=found.nearest,
         rows=picks[found.nearest],
@@ -114,7 +113,7 @@ def coverage(
         budgets=at,
         radius=found.largest,
         mean_distance=found.mean,
-        mean_quality=None if q is None else q[at - 1] / at,
+        mean_quality=None if quality is None else _running_mean(quality, len(x), picks)[at - 1],
         n_tokens=None if sums is None else sums[at - 1],
         metric=metric,
     )
@@ -141,6 +140,16 @@ def find_knee(budgets: Int[np.ndarray, " b"], falling: Float[np.ndarray, " b"]) 
     above = (falling[0] - falling) / fall - across
     best = int(np.argmax(above))
     return int(budgets[best]) if above[best] > 1 / (len(budgets) - 1) else None
+
+
+def _running_mean(quality: npt.ArrayLike, n_rows: int, picks: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """Mean quality of the picks so far, of those that have one."""
+    given = np.asarray(quality)
+    has_none = np.isnan(given) if given.dtype.kind == "f" else np.zeros(given.shape, np.bool_)
+    checked = checked_quality(np.where(has_none, 0, given) if has_none.any() else quality, n_rows, method="coverage")
+    known = ~has_none[picks] if has_none.any() else np.ones(len(picks), np.bool_)
+    total, count = np.cumsum(np.where(known, checked[picks], 0.0)), np.cumsum(known)
+    return np.divide(total, count, out=np.full(len(picks), np.nan), where=count > 0)
 
 
 def _checked_budgets(budgets: Sequence[int] | None, k: int) -> Int[np.ndarray, " b"]:

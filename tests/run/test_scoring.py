@@ -1,0 +1,167 @@
+"""What a run does with rows that have no quality, with none to predict, and with a scorer that was fitted before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import qads
+from qads.config import load_config
+from qads.errors import CorruptError, DriftError, InputError
+from qads.run import ensure_coverage, run_pipeline
+from run.tiny import rows, run, settings, write_rows
+
+LONG = " ".join(map(str, range(10_000, 10_600)))
+"""More tokens than the context holds."""
+
+
+def manifest(root: Path, stage: str) -> dict[str, Any]:
+    return json.loads((root / stage / "manifest.json").read_text())
+
+
+@pytest.fixture
+def with_long_rows(model: Path, tmp_path: Path) -> dict[str, Any]:
+    """A configuration whose pool has two rows that no model reads."""
+    made = rows(30)
+    for i in (4, 17):
+        made[i] |= {"solution": LONG}
+    whole = settings(model, write_rows(tmp_path / "pool.jsonl", made), budget=28)
+    whole["quality"]["influence"]["too_long"] = "drop"
+    return whole
+
+
+@pytest.fixture(scope="module")
+def fitted(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that fitted a scorer on a pool of its own."""
+    folder = tmp_path_factory.mktemp("fitted")
+    run(load_config(settings(model, write_rows(folder / "pool.jsonl", rows(40)))), folder / "run", until="scorer")
+    return folder / "run"
+
+
+def with_saved(model: Path, pool: Path, scorer: Path, **changes: Any) -> dict[str, Any]:
+    saved = {"kind": "saved", "path": str(scorer), "allow": ["pool"]}
+    return settings(model, pool) | {"quality": {"scorer": saved}} | changes
+
+
+def test_a_row_without_quality_is_listed_counted_and_not_selected(with_long_rows: dict[str, Any], tmp_path: Path):
+    root = tmp_path / "run"
+    run(load_config(with_long_rows), root, until="mixture")
+    quality = np.load(root / "quality" / "quality.npy")
+    assert np.flatnonzero(np.isnan(quality)).tolist() == [4, 17]
+    found = manifest(root, "quality")
+    assert found["unscored"] == sum(found["unscored_reasons"].values()) == 2
+    assert found["real"] + found["predicted"] == 28
+    listed = [json.loads(line) for line in (root / "quality" / "unscored.jsonl").read_text().splitlines()]
+    assert [(each["row"], each["id"]) for each in listed] == [(4, "r4"), (17, "r17")]
+    assert all("context" in each["reason"] for each in listed)
+    selected = pq.read_table(root / "select" / "selection.parquet")["row"].to_pylist()
+    assert sorted(selected) == [i for i in range(30) if i not in (4, 17)]
+    assert manifest(root, "select")["excluded_without_quality"] == 2
+
+
+def test_a_row_without_quality_that_is_to_be_in_is_in(with_long_rows: dict[str, Any], tmp_path: Path):
+    (tmp_path / "wanted.txt").write_text("r4\n")
+    config = load_config(with_long_rows | {"budget": 3, "constraints": {"include": str(tmp_path / "wanted.txt")}})
+    run(config, tmp_path / "run", until="select")
+    selected = pq.read_table(tmp_path / "run" / "select" / "selection.parquet")
+    assert selected["id"].to_pylist()[0] == "r4" and selected["quality_origin"].to_pylist()[0] == "none"
+    assert selected["quality"].to_pylist()[0] is None and selected["quality"].null_count == 1
+    found = ensure_coverage(tmp_path / "run")
+    assert found.mean_quality is not None and np.isfinite(found.mean_quality).tolist() == [False, True, True]
+    assert manifest(tmp_path / "run", "select")["excluded_without_quality"] == 1
+
+
+def test_a_selector_that_picks_rows_as_a_whole_refuses_rows_without_quality(
+    with_long_rows: dict[str, Any], tmp_path: Path
+):
+    config = load_config(with_long_rows | {"budget": 3, "selection": {"kind": "kmeans"}})
+    with pytest.raises(InputError, match=r"2 rows have no quality \(quality/unscored.jsonl lists them\).*'kmeans'"):
+        run(config, tmp_path / "run")
+
+
+def test_where_every_row_is_labelled_nothing_is_fitted(model: Path, pool_file: Path, tmp_path: Path):
+    anchors = write_rows(tmp_path / "anchors.jsonl", rows(4, seed=5, prefix="a"))
+    whole = settings(model, pool_file, anchors={"sources": str(anchors)})
+    root = tmp_path / "run"
+    run(load_config(whole, ["quality.sample=99"]), root, until="quality")
+    found = manifest(root, "scorer")
+    assert found["labels"] == 30 and found["scorer"] is None and found["fidelity"] is None and found["tokens"] == 0
+    assert not (root / "scorer" / "scorer.json").exists()
+    table = pq.read_table(root / "quality" / "quality.parquet")
+    assert set(table["origin"].to_pylist()) == {"real"} and table["low"].null_count == table["high"].null_count == 30
+    assert manifest(root, "quality")["predicted"] == 0
+
+
+def test_labels_are_kept_as_measured_and_the_rest_has_an_interval(model: Path, pool_file: Path, tmp_path: Path):
+    root = tmp_path / "run"
+    run(load_config(settings(model, pool_file)), root, until="quality")
+    quality = np.load(root / "quality" / "quality.npy")
+    table = pq.read_table(root / "quality" / "quality.parquet")
+    np.testing.assert_array_equal(table["quality"].to_numpy(), quality)
+    real = dict(
+        zip(*(pq.read_table(root / "quality" / "quality_real.parquet")[name].to_pylist() for name in ("candidate", "quality")), strict=True)
+    )  # fmt: skip
+    assert len(real) == 20
+    for each in table.to_pylist():
+        assert (each["origin"] == "real") == (each["id"] in real) == (each["low"] is None)
+        if each["id"] in real:
+            assert each["quality"] == pytest.approx(real[each["id"]], rel=1e-6)
+        else:
+            assert each["low"] <= each["quality"] <= each["high"]
+    held_out = pq.read_table(root / "scorer" / "held_out.parquet")
+    assert held_out["id"].to_pylist() == list(real)
+    assert set(held_out.column_names) == {
+        "id", "source", "real", "predicted", "low", "high", "fold", "cluster", "source_mean", "length",
+    }  # fmt: skip
+
+
+def test_with_a_scorer_that_was_fitted_before_nothing_is_scored(
+    fitted: Path, model: Path, pool_file: Path, tmp_path: Path
+):
+    config, root = load_config(with_saved(model, pool_file, fitted)), tmp_path / "run"
+    assert run(config, root).computed == ["pool", "embed", "quality", "select", "mixture"]
+    assert {path.name for path in root.iterdir() if path.is_dir()}.isdisjoint({"anchors", "influence", "scorer"})
+    found = manifest(root, "quality")
+    assert (
+        found["real"] == 0
+        and found["predicted"] == 30
+        and found["settings"]["quality"]["scorer"] == {"allow": ["pool"]}
+    )
+    loaded = qads.load_scorer(fitted / "scorer")
+    pool = qads.load_pool([str(pool_file)])
+    alone = loaded.predict(pool, np.load(root / "embed" / "embeddings.npy"), allow=("pool",),
+                           execution=config.execution)  # fmt: skip
+    np.testing.assert_allclose(np.load(root / "quality" / "quality.npy"), alone, rtol=1e-5)
+    assert run(config, root).computed == []
+
+
+def test_another_scorer_in_its_place_is_drift_and_a_copy_is_none(
+    fitted: Path, model: Path, pool_file: Path, tmp_path: Path
+):
+    root, copy = tmp_path / "run", tmp_path / "copy"
+    run(load_config(with_saved(model, pool_file, fitted)), root, until="quality")
+    copy.mkdir()
+    for name in ("scorer.json", "scorer.safetensors"):
+        (copy / name).write_bytes((fitted / "scorer" / name).read_bytes())
+    moved = load_config(with_saved(model, pool_file, copy))
+    assert run(moved, root, until="quality").computed == []
+    numbers = json.loads((copy / "scorer.json").read_text())
+    (copy / "scorer.json").write_text(json.dumps(numbers | {"labels": 7}))
+    with pytest.raises(DriftError, match=r"(?s)scorer\.json: was .*--redo quality"):
+        run(moved, root, until="quality")
+    assert run(moved, root, until="quality", redo=["quality"]).computed == ["quality"]
+    (copy / "scorer.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CorruptError, match="its scorer cannot be read"):
+        run(moved, root, until="quality", redo=["quality"])
+
+
+def test_a_place_that_holds_no_scorer_is_named_before_anything_runs(model: Path, pool_file: Path, tmp_path: Path):
+    config = load_config(with_saved(model, pool_file, tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"nowhere holds no scorer\. Give the run that fitted one"):
+        run_pipeline(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "pool").exists()
