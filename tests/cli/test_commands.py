@@ -18,7 +18,6 @@ from qads.run import RunDirectory
 from run.tiny import settings, write_rows
 
 COMMANDS = [
-<<<<<<< HEAD
     "demo",
     "select",
     "mix",
@@ -34,10 +33,6 @@ COMMANDS = [
     "report",
     "explain",
 ]
-=======
-    "demo", "select", "mix", "run", "embed", "score", "fit-scorer", "predict", "validate-scorer", "analyze", "check", "status", "report", "explain",
-]  # fmt: skip
->>>>>>> mend
 ANSI = re.compile(r"\x1b")
 
 
