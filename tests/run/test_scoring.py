@@ -165,3 +165,10 @@ def test_a_place_that_holds_no_scorer_is_named_before_anything_runs(model: Path,
     with pytest.raises(InputError, match=r"nowhere holds no scorer\. Give the run that fitted one"):
         run_pipeline(config, tmp_path / "run")
     assert not (tmp_path / "run" / "pool").exists()
+
+
+def test_another_pool_is_refused_before_it_is_embedded(model: Path, fitted: Path, pool_file: Path, tmp_path: Path):
+    config = load_config(with_saved(model, pool_file, fitted), ["quality.scorer.allow=[]"])
+    with pytest.raises(InputError, match="pool: was"):
+        run_pipeline(config, tmp_path / "run", until="quality")
+    assert not (tmp_path / "run" / "embed").exists()

@@ -19,6 +19,7 @@ from qads.models.opening import (
 )
 from qads.models.sources import ALIASES, ModelSource, find_model, find_tokenizer
 from qads.models.tokens import header_ids, token_ids, training_tokens
+from qads.models.weights import count_parameters
 
 __all__ = [
     "ALIASES",
@@ -27,6 +28,7 @@ __all__ = [
     "Encoder",
     "ModelSource",
     "Tokenizer",
+    "count_parameters",
     "find_model",
     "find_tokenizer",
     "header_ids",

@@ -15,20 +15,18 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from gguf import GGUFReader
 from jaxtyping import Float
-from safetensors import safe_open
 
-from qads.config import QualityConfig, RunConfig
+from qads.config import QualityConfig, RunConfig, SavedScorer
 from qads.datasets import load_pool
-from qads.errors import ModelError
 from qads.kernels.cost import call_cost
 from qads.kernels.peak import matmul_peak
 from qads.kernels.target import TokenTarget
-from qads.models import Dtype, find_model, open_tokenizer, resolve_device, resolve_dtype
+from qads.models import Dtype, count_parameters, open_tokenizer, resolve_device, resolve_dtype
 from qads.pool import Pool
 from qads.prompts import sample_text
-from qads.quality import EveryAnchor, LocalEngine, ProbeScorer, stratified_sample
+from qads.quality import EveryAnchor, LMScorer, LocalEngine, ProbeScorer, load_scorer, stratified_sample
+from qads.quality.scorers import FittedLM, FittedProbe
 from qads.run.budgets import resolve_rows
 from qads.run.context import read_pool
 from qads.run.directory import RunDirectory, StageDirectory
@@ -117,8 +115,9 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
     cost = {"clean" if embeds_early else "embed": _embedding_cost(config, pool)}
     if "likelihoods" in stages:
         cost["likelihoods"] = _likelihood_cost(config, pool)
-    if config.quality is not None and config.scores:
+    if config.quality is not None:
         cost |= _reading_costs(config, config.quality, pool, rows)
+    if config.quality is not None and config.scores:
         scored = _scored_rows(config, config.quality, pool, anchors, stages["anchors"]) if is_cleaned else None
         if scored is None:
             cost["influence"] = _estimated_influence(config, config.quality, pool, rows, is_cleaned=is_cleaned)
@@ -168,6 +167,8 @@ def _scored_rows(
     config: RunConfig, quality: QualityConfig, pool: Pool, anchors: Pool | None, stage: StageDirectory
 ) -> tuple[Pool, Pool] | None:
     """Candidates and anchors, where they are determined without a model."""
+    if quality.labelling is not None:
+        return None  # Which rows are labelled, the scorer decides on the way.
     if anchors is not None:
         return pool.take(stratified_sample(pool, quality.sample, seed=config.seed)), anchors
     if _status(stage) != "done":
@@ -204,6 +205,8 @@ def _estimated_influence(
     seconds, note = _scoring_seconds(config, quality, cost.flops)
     missing = "the anchors are not chosen yet" if is_cleaned else "the pool is not cleaned yet"
     why = f"{missing}; counts are exact once the stage anchors is done"
+    if quality.labelling is not None:
+        why = f"labels come in rounds; beside them the scorer reads {quality.n_watched:,} rows that may be labelled"
     return _ModelCost(cost.tokens, cost.flops, "estimated", seconds, _joined(why, note))
 
 
@@ -226,7 +229,7 @@ def _joined(*notes: str | None) -> str | None:
 def _embedding_cost(config: RunConfig, pool: Pool) -> _ModelCost:
     """Two operations a parameter and token; of a row 256 tokens are read at most."""
     tokens = int(np.minimum(_tokens(pool), 256).sum())
-    n_parameters = _count_parameters(config.embedding.model)
+    n_parameters = count_parameters(config.embedding.model)
     if n_parameters is None:
         why = "operations and time are unknown, since the weights are not on this disk"
         return _ModelCost(tokens, None, "estimated", None, why)
@@ -239,14 +242,21 @@ def _embedding_cost(config: RunConfig, pool: Pool) -> _ModelCost:
 def _reading_costs(
     config: RunConfig, quality: QualityConfig, pool: Pool, rows: Mapping[str, int]
 ) -> dict[str, _ModelCost]:
-    """A probe reads the labelled rows, then all of them, each once; nothing where all are labelled."""
-    method = quality.scorer_method
-    if not isinstance(method, ProbeScorer) or not method.reads_model or rows["influence"] >= len(pool):
+    """A probe reads the labelled rows, then all of them, each once; nothing where all are labelled.
+
+    One that was fitted before reads all of them.
+    """
+    labelled = rows["influence"] if config.scores else 0
+    saved = load_scorer(quality.scorer.folder) if isinstance(quality.scorer, SavedScorer) else None
+    method = saved.method if isinstance(saved, FittedProbe | FittedLM) else None if saved else quality.scorer_method
+    if not isinstance(method, ProbeScorer | LMScorer) or not method.reads_model or labelled >= len(pool):
         return {}
     assert method.model is not None
-    n_parameters, per_row = _count_parameters(method.model), float(_tokens(pool).mean())
+    n_parameters, per_row = count_parameters(method.model), float(_tokens(pool).mean())
     found: dict[str, _ModelCost] = {}
-    for name, n_rows in (("scorer", rows["influence"]), ("quality", len(pool))):
+    for name, n_rows in (("scorer", labelled), ("quality", len(pool))):
+        if not n_rows:
+            continue
         tokens = int(per_row * n_rows)
         if n_parameters is None:
             found[name] = _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk")
@@ -262,7 +272,7 @@ def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:
     """Two operations a parameter and token, of problem and solution and of the solution once more."""
     method = config.answer_likelihoods
     characters = sum(len(sample_text(row)) + len(row.solution) for row in pool)
-    tokens, n_parameters = int(characters / _CHARS_PER_TOKEN), _count_parameters(method.model)
+    tokens, n_parameters = int(characters / _CHARS_PER_TOKEN), count_parameters(method.model)
     if n_parameters is None:
         return _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk, so time is unknown")
     flops = 2 * n_parameters * tokens
@@ -279,18 +289,3 @@ def _tokens(pool: Pool) -> Float[np.ndarray, " n"]:
 def _peak(config: RunConfig, dtype: Dtype) -> float:
     device = config.execution.device
     return matmul_peak(resolve_device(device), getattr(torch, resolve_dtype(dtype, device)))
-
-
-def _count_parameters(model: str) -> int | None:
-    """Parameters of a model on this disk, from the headers of its files."""
-    try:
-        location = Path(find_model(model).location)
-    except ModelError:
-        return None
-    if location.suffix == ".gguf":
-        return sum(int(tensor.n_elements) for tensor in GGUFReader(location).tensors)
-    total = 0
-    for file in location.glob("*.safetensors"):
-        with safe_open(file, framework="np") as tensors:
-            total += sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())
-    return total or None

@@ -26,6 +26,7 @@ from qads.run.plan import (
     with_dependents,
 )
 from qads.run.reuse import read_reused
+from qads.run.scoring import check_saved_scorer
 from qads.run.stages import STAGE_FUNCTIONS
 
 __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
@@ -152,6 +153,8 @@ def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
         check_limits(context.pool, context.config, context.named)
     if "anchors" in wanted and context.stages["anchors"].manifest() is None:
         _ = context.own_anchors  # Read now, kept for the stage.
+    if "quality" in wanted and context.stages["quality"].manifest() is None:
+        check_saved_scorer(context)
 
 
 def _prepare(

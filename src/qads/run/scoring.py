@@ -23,7 +23,7 @@ from qads.run.context import Facts, StageContext, nullable, write_array, write_t
 from qads.run.directory import StageDirectory, write_json
 from qads.run.labels import Labels
 
-__all__ = ["run_quality", "run_scorer"]
+__all__ = ["check_saved_scorer", "run_quality", "run_scorer"]
 
 _CURVE_BOOTSTRAPS = 300
 
@@ -206,22 +206,40 @@ def _write_labels(labels: Labels, stage: StageDirectory) -> Facts | None:
     return labels.style_facts()
 
 
+def check_saved_scorer(context: StageContext) -> None:
+    """Refuse a scorer that was fitted for something else, before the pool is embedded.
+
+    Raises:
+        InputError: names every difference that is not allowed.
+    """
+    assert context.config.quality is not None
+    saved = context.config.quality.scorer
+    if isinstance(saved, SavedScorer):
+        fitted = load_scorer(saved.folder)
+        reader = fitted.reader_now(context.config.execution)
+        fitted.made_for.check(dataclasses.replace(_used_on(context), reader=reader), saved.allow)
+
+
+def _used_on(context: StageContext) -> MadeFor:
+    """What a scorer that was fitted before is used on; of the influence only what was asked for."""
+    quality = context.config.quality
+    assert quality is not None
+    asked = quality.influence != OneShotInfluence() or quality.style is not None
+    return MadeFor(
+        tuple(context.pool.sources), pool=context.pool.fingerprint, embedding=context.embedding_identity,
+        influence=_identity(context, quality) if asked else {},
+    )  # fmt: skip
+
+
 def _predicted(context: StageContext, stage: StageDirectory) -> Prediction | None:
     """Of every row; None where all were really scored."""
     config = context.config
     assert config.quality is not None
     saved = config.quality.scorer if isinstance(config.quality.scorer, SavedScorer) else None
-    if saved is not None:
-        fitted, allow = load_scorer(saved.folder), saved.allow
-        now = MadeFor(
-            tuple(context.pool.sources), pool=context.pool.fingerprint, embedding=context.embedding_identity,
-            influence={} if config.quality.influence == OneShotInfluence() and config.quality.style is None else
-            _identity(context, config.quality),
-        )  # fmt: skip
-    elif (context.stages["scorer"].path / "scorer.json").exists():
-        fitted, allow, now = load_scorer(context.stages["scorer"].path), (), _made_for(context)
-    else:
+    if saved is None and not (context.stages["scorer"].path / "scorer.json").exists():
         return None
+    fitted = load_scorer(context.stages["scorer"].path if saved is None else saved.folder)
+    now, allow = (_made_for(context), ()) if saved is None else (_used_on(context), saved.allow)
     return fitted.prediction(
         context.pool, context.embeddings, now=now, allow=allow, execution=config.execution, shards=stage.shards,
         progress=context.progress,

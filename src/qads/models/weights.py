@@ -1,0 +1,29 @@
+"""How many parameters a model has, told by the headers of its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from gguf import GGUFReader
+from safetensors import safe_open
+
+from qads.errors import ModelError
+from qads.models.sources import find_model
+
+__all__ = ["count_parameters"]
+
+
+def count_parameters(model: str) -> int | None:
+    """Parameters of a model on this disk, from the headers of its files."""
+    try:
+        location = Path(find_model(model).location)
+    except ModelError:
+        return None
+    if location.suffix == ".gguf":
+        return sum(int(tensor.n_elements) for tensor in GGUFReader(location).tensors)
+    total = 0
+    for file in location.glob("*.safetensors"):
+        with safe_open(file, framework="np") as tensors:
+            total += sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())
+    return total or None
