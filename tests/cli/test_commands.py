@@ -18,8 +18,21 @@ from qads.run import RunDirectory
 from run.tiny import settings, write_rows
 
 COMMANDS = [
-    "demo", "select", "mix", "run", "embed", "score", "fit-scorer", "predict", "validate-scorer", "analyze", "check", "status", "report", "explain",
-]  # fmt: skip
+    "demo",
+    "select",
+    "mix",
+    "run",
+    "embed",
+    "score",
+    "fit-scorer",
+    "predict",
+    "validate-scorer",
+    "analyze",
+    "check",
+    "status",
+    "report",
+    "explain",
+]
 ANSI = re.compile(r"\x1b")
 
 

@@ -141,6 +141,8 @@ def test_intervals_of_the_real_quality_are_counted():
     high = ROWS.real + np.where(np.arange(N) < 100, -0.5, 1)
     found = judged(ROWS.real, low=ROWS.real - 1, high=high)
     assert found.covered.value == 0.75 and found.covered.low < 0.75 < found.covered.high
+    every = judged(ROWS.real, low=ROWS.real - 1, high=ROWS.real + 1).covered
+    assert every.value == every.high == 1 and 0.98 < every.low < 1
     assert np.isnan(judged(ROWS.real).covered.value)
 
 

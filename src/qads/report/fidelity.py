@@ -131,7 +131,7 @@ def render_fidelity(report: FidelityReport, held_out: HeldOut, *, about: str) ->
     found = report.fidelity
     rows = held_out.take(np.flatnonzero(held_out.is_judged))
     looks = {name: min(number, _LOOKS) for number, name in enumerate(found.by_source)}
-    inside = [each.pearson for each in found.by_source.values()]
+    inside = [found.within_source["pearson"], *(each.pearson for each in found.by_source.values())]
     return render_page(
         "fidelity.html",
         report=report,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from qads.pool import Pool
-from qads.quality import Influence, LabellingPlan, ProbeScorer
+from qads.quality import Influence, LabellingPlan, ProbeScorer, RetrievalScorer
 from qads.quality.scorers import FittedProbe, FittedScorer
 from qads.quality.scorers.reading import Readings
 from qads.run.clusters import near_duplicates
@@ -76,7 +76,9 @@ class _Rounds:
     ) -> tuple[FittedScorer, Float[np.ndarray, " k"]]:
         """The scorer fitted on the rows of all rounds, and their quality."""
         labels = Labels(self._quality, self.watched.take(rows), Influence.joined(self.parts))
-        method, known = self._quality.scorer_method, dict[str, Any]()
+        method = self._quality.scorer_method
+        assert isinstance(method, ProbeScorer | RetrievalScorer), "the configuration refuses others"
+        known: dict[str, Any] = {}
         if isinstance(method, ProbeScorer) and method.reads_model:
             known = {"readings": self._read(method).take(rows)}
         fitted = method.fit(

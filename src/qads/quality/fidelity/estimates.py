@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import BeforeValidator
+from scipy.stats import binomtest
 
 from qads.kernels.agreement import cluster_weights
 from qads.kernels.percentiles import expanded_percentiles
@@ -71,3 +72,15 @@ class Samples:
             return np.divide(weights @ (values * member), count, out=np.full(len(count), np.nan), where=count > 0)
 
         return self.estimate(statistic, rows)
+
+    def share(self, holds: Float[np.ndarray, " n"]) -> Estimate:
+        """The share of rows for which something holds (1, else 0).
+
+        Where that is all or none, which no sample changes, the interval is Wilson's (1927) for as many clusters.
+        """
+        found = self.mean(holds)
+        if 0 < found.value < 1:
+            return found
+        n = len(np.unique(self.clusters))
+        bounds = binomtest(round(found.value * n), n).proportion_ci(CONFIDENCE, method="wilson")
+        return Estimate(found.value, float(bounds.low), float(bounds.high))

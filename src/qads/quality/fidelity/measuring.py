@@ -123,7 +123,7 @@ def fidelity(
         mean_absolute_error=samples.mean(np.abs(rows.predicted - rows.real)),
         error_by_length=_error_by_length(rows, judged, samples),
         calibration=_calibration(rows, samples),
-        covered=UNDEFINED if (covered := _is_covered(judged)) is None else samples.mean(covered),
+        covered=UNDEFINED if (covered := _is_covered(judged)) is None else samples.share(covered),
     )
 
 

@@ -129,7 +129,7 @@ class Fidelity:
         if within.high < 0:
             return f"{shown}; it orders the rows of a source the wrong way round."
         if self.is_useless:
-            return f"{shown}, which includes zero; it tells sources apart and not rows."
+            return f"{shown}, an interval that includes zero; it tells sources apart and not rows."
         share = f", {self.share_of_ceiling:.0%} of the ceiling" if np.isfinite(self.share_of_ceiling) else ""
         return f"{shown}{share}."
 
@@ -139,9 +139,9 @@ class Fidelity:
             return ""
         overall = f"r = {_shown(self.overall['pearson'])} overall"
         if more.includes_zero:
-            return f"It does not beat the mean of the source: {overall}, which alone gives {mean:.2f}."
+            return f"It does not beat the mean of the source: {overall}, where that alone gives {mean:.2f}."
         if more.high < 0:
-            return f"It is worse than the mean of the source: {overall}, which alone gives {mean:.2f}."
+            return f"It is worse than the mean of the source: {overall}, where that alone gives {mean:.2f}."
         return f"It beats the mean of the source, which alone gives {mean:.2f}: {overall}, {_shown(more)} more."
 
     def summary(self) -> dict[str, Any]:
