@@ -34,14 +34,14 @@ from qads.config import (
 from qads.embed import LMEmbedder, SentenceEmbedder
 from qads.errors import ConfigError
 from qads.prompts import ChatTemplate, ExemplarTemplate
-from qads.quality import AnswerLikelihoods, OneShotInfluence, Scorer, StyleControl
+from qads.quality import AnswerLikelihoods, LabellingPlan, OneShotInfluence, Scorer, StyleControl
 from qads.quality.scorers import Lora
 from qads.selection import KCenterGreedy, Selector
 
 LEAST: dict[str, Any] = {"pool": {"sources": "pool.jsonl"}, "budget": "10%"}
 SECTIONS = [
     RunConfig, PoolConfig, ConstraintsConfig, QuotaConfig, AnchorsConfig, QualityConfig, OutputConfig, Execution, SentenceEmbedder, LMEmbedder,
-    OneShotInfluence, AnswerLikelihoods, StyleControl, *get_args(Scorer), Lora, SavedScorer, *get_args(Selector), ExemplarTemplate,
+    OneShotInfluence, AnswerLikelihoods, StyleControl, LabellingPlan, *get_args(Scorer), Lora, SavedScorer, *get_args(Selector), ExemplarTemplate,
     ChatTemplate,
 ]  # fmt: skip
 

@@ -243,7 +243,7 @@ def test_embed_and_score_are_parts_of_the_same_run(qads: Call, pool: Path, tiny:
     }
     picked = qads("select", pool, "-b", "5", "--run-dir", run, "-o", tmp_path / "out.jsonl", *tiny)
     assert picked.code == 0
-    assert picked.err.count("done before") == 5
+    assert picked.err.count("done before") == 6
 
 
 def test_a_pool_that_is_scored_whole_needs_no_scorer(qads: Call, tiny: list[str], tmp_path: Path):

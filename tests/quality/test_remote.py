@@ -625,7 +625,10 @@ def test_a_run_can_go_on_with_another_server_of_the_same_model(tmp_path: Path, t
             {
                 "pool": {"sources": [str(tmp_path / "pool.jsonl")]},
                 "budget": 1,
-                "quality": {"influence": {"model": str(tiny), "engine": {"kind": "sglang", **engine}}},
+                "quality": {
+                    "influence": {"model": str(tiny), "engine": {"kind": "sglang", **engine}},
+                    "scorer": {"kind": "retrieval"},
+                },
             }
         )
         return plan_stages(config, config.pool.sources, (), until="influence")["influence"]
