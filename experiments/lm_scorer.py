@@ -37,7 +37,7 @@ def read_labels(run: Path) -> tuple[Pool, np.ndarray, np.ndarray]:
 
 
 def agreement(said: np.ndarray, real: np.ndarray, codes: np.ndarray) -> dict[str, list[float] | None]:
-    """Pearson's r, pooled and within sources, each with a 95% interval from rows drawn again; None where none varies."""
+    """Pearson, pooled and within sources, each with a 95% interval from rows drawn again; None where none varies."""
     rng, n = np.random.default_rng(0), len(real)
 
     def both(rows: np.ndarray) -> tuple[float, float]:
