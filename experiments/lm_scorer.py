@@ -36,17 +36,21 @@ def read_labels(run: Path) -> tuple[Pool, np.ndarray, np.ndarray]:
     return Pool(table.take(rows)), labels["quality"].to_numpy(), embeddings
 
 
-def agreement(said: np.ndarray, real: np.ndarray, codes: np.ndarray) -> dict[str, list[float]]:
-    """Pearson's r pooled and within sources, each with a 95% interval from rows drawn again."""
+def agreement(said: np.ndarray, real: np.ndarray, codes: np.ndarray) -> dict[str, list[float] | None]:
+    """Pearson, pooled and within sources, each with a 95% interval from rows drawn again; None where none varies."""
     rng, n = np.random.default_rng(0), len(real)
 
     def both(rows: np.ndarray) -> tuple[float, float]:
         a, b, c = said[rows], real[rows], codes[rows]
-        return pearson(a, b), pearson(centred(a, c), centred(b, c))
+        apart = centred(a, c)
+        within = pearson(apart, centred(b, c)) if np.abs(apart).max() > 1e-12 else float("nan")
+        return pearson(a, b), within
 
     drawn = np.array([both(rng.integers(0, n, n)) for _ in range(BOOTSTRAPS)])
-    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-    return {name: [both(np.arange(n))[i], low[i], high[i]] for i, name in enumerate(("pearson", "within"))}
+    found: dict[str, list[float] | None] = {}
+    for name, value, values in zip(("pearson", "within"), both(np.arange(n)), drawn.T, strict=True):
+        found[name] = [value, *np.nanquantile(values, [0.025, 0.975]).tolist()] if np.isfinite(value) else None
+    return found
 
 
 def others(pool: Pool, quality: np.ndarray, embeddings: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:

@@ -86,7 +86,7 @@ class LMScorer:
     """Levels of quality, as many rows in each."""
     lora: Lora | None = dataclasses.field(default_factory=Lora)
     """Adapter that is trained; None (``null``) trains all weights."""
-    epochs: int = 3
+    epochs: int = 2
     """How often every row is trained on."""
     learning_rate: float = 5e-4
     """After the warm-up; training all weights needs a lower one."""
