@@ -126,16 +126,14 @@ def test_a_prediction_that_is_killed_goes_on_where_it_was(qads: Call, model: Pat
     np.testing.assert_array_equal(resumed[512:], whole[512:])
 
 
-def test_a_selection_uses_a_scorer_that_was_fitted_before(
-    qads: Call, fitted: Path, model: Path, new: Path, tmp_path: Path
-):
-    embedding = ("embedding.kind=lm", f"embedding.model={model}", "embedding.dtype=float32")
+def test_a_selection_uses_a_scorer_that_was_fitted_before(qads: Call, fitted: Path, new: Path, tmp_path: Path):
+    # Its embeddings are made as those that the scorer was fitted on: by the tiny model.
     words = ["select", new, "--budget", 5, "-o", tmp_path / "out.jsonl", "--scorer", fitted, *CPU]
-    words += [word for setting in embedding for word in ("--set", setting)]
     refused = qads(*words)
     assert refused.code == 2 and "--allow-other pool" in refused.err
     found = qads(*words, "--allow-other", "pool", "--redo", "quality")
     assert found.code == 0, found.err
+    assert json.loads((tmp_path / "out.jsonl.qads" / "config.json").read_text())["embedding"]["kind"] == "lm"
     assert "Quality: 11 rows predicted by a scorer fitted before; none really scored." in found.out
     picked = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert len(picked) == 5 and {row["qads"]["quality_origin"] for row in picked} == {"predicted"}

@@ -191,7 +191,6 @@ def config_from_flags(
     until_se: float | None = None,
     until_rank_stable: bool = False,
     scorer: dict[str, Any] | None = None,
-    embedding: dict[str, Any] | None = None,
     constraints: dict[str, Any] | None = None,
     settings: list[str] | None = None,
 ) -> RunConfig:
@@ -225,9 +224,9 @@ def config_from_flags(
     if scorer is not None:
         if scorer["kind"] == "saved":
             _refuse_with_saved(anchors=anchors, sample=sample, stopping=stopping, no_quality=no_quality)
+            if embedder := _embedder_of(scorer["path"]):
+                raw["embedding"] = embedder
         quality["scorer"] = scorer
-    if embedding is not None:
-        raw["embedding"] = embedding
     raw["quality"] = None if no_quality else quality
     config = load_config(raw, settings or [])
     if no_quality and config.quality is not None:
@@ -247,6 +246,14 @@ def scorer_from_flags(scorer: str | None, allow_other: list[str] | None) -> dict
     if allow_other:
         raise typer.BadParameter("--allow-other is of a scorer that was fitted before: --scorer RUN")
     return None if scorer is None else {"kind": scorer}
+
+
+def _embedder_of(scorer: str) -> dict[str, Any]:
+    """What made the embeddings that a scorer was fitted on; nothing where it is not said."""
+    from qads.config import SavedScorer
+    from qads.quality import load_scorer
+
+    return dict(load_scorer(SavedScorer(path=scorer).folder).made_for.embedder)
 
 
 def _refuse_with_saved(

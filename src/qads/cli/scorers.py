@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,9 +28,6 @@ from qads.cli.options import (
     saved_scorer,
 )
 from qads.cli.running import make_terminal, run_stages
-
-if TYPE_CHECKING:
-    from qads.config import RunConfig
 
 __all__ = ["fit_scorer", "predict"]
 
@@ -113,9 +110,10 @@ def predict(
 
     if out.suffix not in (".parquet", ".jsonl"):
         raise InputError(f"--out {out}: predictions are written as .parquet or .jsonl")
-    config = _prediction_config(
-        pool, scorer, allow_other, column=column, on_bad_row=on_bad_row, device=device, settings=settings
-    )
+    config = config_from_flags(
+        pool, "1", scorer=saved_scorer(scorer, allow_other), column=column, on_bad_row=on_bad_row, device=device,
+        settings=settings,
+    )  # fmt: skip
     refuse_own_output(config.files, [out])
     terminal = make_terminal(as_json)
     result = run_stages(config, run_dir or out.with_name(out.name + ".qads"), terminal, redo=redo, until="quality")
@@ -123,27 +121,6 @@ def predict(
     terminal.run_finished(result, {out: result.manifests["quality"]["rows"]})
     if not as_json:
         terminal.line(f"Predictions: {out}")
-
-
-def _prediction_config(
-    pool: list[str],
-    scorer: str,
-    allow_other: list[str] | None,
-    *,
-    column: list[str] | None,
-    on_bad_row: str,
-    device: str | None,
-    settings: list[str] | None,
-) -> RunConfig:
-    """A run of pool, embeddings (those that the scorer was fitted on) and predictions."""
-    from qads.config import SavedScorer
-    from qads.quality import load_scorer
-
-    embedder = load_scorer(SavedScorer(path=scorer).folder).made_for.embedder
-    return config_from_flags(
-        pool, "1", scorer=saved_scorer(scorer, allow_other), embedding=dict(embedder) or None, column=column,
-        on_bad_row=on_bad_row, device=device, settings=settings,
-    )  # fmt: skip
 
 
 def _write_predictions(table: Path, out: Path) -> None:
