@@ -102,7 +102,7 @@ def test_a_terminal_sees_progress_and_colours(config: Path, tmp_path: Path):
     assert COLOUR.search(said)
     assert "━" in said
     for name in ("pool", "influence", "mixture"):
-        assert re.search(rf"\[\d/7\] {name}", COLOUR.sub("", said))
+        assert re.search(rf"\[\d/8\] {name}", COLOUR.sub("", said))
         assert re.search(rf"✓ {name}", said)
 
 

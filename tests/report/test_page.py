@@ -133,10 +133,12 @@ def test_the_head_says_how_well_quality_is_known(scored: RunFacts) -> None:
         "pearson_high": 0.9,
         "within_source": 0.31,
         "source_mean": 0.85,
+        "verdict": "Tells rows of a source apart.",
     }
     text = words(render(dataclasses.replace(scored, agreement={**known, "n_rows": 12})))
     assert "quality was really measured for 12 rows and predicted for the other 28" in text
     assert "(out-of-fold Pearson r = 0.87 [0.83, 0.90]; within sources 0.31; a source’s mean alone gives 0.85)" in text
+    assert "Tells rows of a source apart. Row by row" in text
     assert WARNING not in text
 
 
@@ -152,7 +154,7 @@ def test_weak_evidence_within_sources_is_said_in_so_many_words(
 
 @pytest.mark.slow
 def test_an_agreement_that_could_not_be_computed_is_a_dash(scored: RunFacts) -> None:
-    nothing = dict.fromkeys(("pearson", "pearson_low", "pearson_high", "within_source", "source_mean"), None)
+    nothing = dict.fromkeys(("pearson", "pearson_low", "pearson_high", "within_source", "source_mean", "verdict"), None)
     html = render(dataclasses.replace(scored, agreement={**nothing, "n_rows": 12}))
     assert "how well cannot be said" in words(html)
     assert "nan" not in words(html).split() and "None" not in words(html).split()

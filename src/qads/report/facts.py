@@ -123,7 +123,7 @@ class RunFacts:
     """Of the pool."""
     mean_real_quality: float | None
     """Of the rows that were really scored."""
-    agreement: Mapping[str, float | None] | None
+    agreement: Mapping[str, Any] | None
     """Of predicted with real quality."""
     anchor_groups: AnchorGroups | None
     """None without quality, or where the run is from before they were measured."""
