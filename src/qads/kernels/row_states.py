@@ -58,19 +58,21 @@ class RowStates:
                 use_cache=False,
                 output_hidden_states=True,
             ).hidden_states
+            log_probs = self._log_probs(states[-1], [texts[i] for i in batch])
             for place, i in enumerate(batch):
-                found[i] = self._reading([states[layer][place] for layer in self._layers], states[-1][place], texts[i])
+                found[i] = self._reading([states[layer][place] for layer in self._layers], log_probs[place], texts[i])
         return found
 
-    def _reading(self, layers: Sequence[torch.Tensor], final: torch.Tensor, text: TokenTarget) -> RowReading:
-        start, end = text.answer_start, text.answer_end
-        answers = torch.stack([layer[start:end].float() for layer in layers])
-        following = torch.tensor(text.ids[1:], device=final.device)
-        return RowReading(
-            answers.mean(1).cpu().numpy(),
-            answers[:, -1].cpu().numpy(),
-            self._head.log_probs(final[: len(following)], following).cpu().numpy(),
-        )
+    def _log_probs(self, final: torch.Tensor, texts: Sequence[TokenTarget]) -> list[torch.Tensor]:
+        """Log-probability of every token but the first of each text; the head sees all of a batch at once."""
+        lengths = [len(text.ids) - 1 for text in texts]
+        following = torch.tensor([token for text in texts for token in text.ids[1:]], device=final.device)
+        before = torch.cat([final[place, :length] for place, length in enumerate(lengths)])
+        return list(self._head.log_probs(before, following).cpu().split(lengths))
+
+    def _reading(self, layers: Sequence[torch.Tensor], log_probs: torch.Tensor, text: TokenTarget) -> RowReading:
+        answers = torch.stack([layer[text.answer_start : text.answer_end].float() for layer in layers])
+        return RowReading(answers.mean(1).cpu().numpy(), answers[:, -1].cpu().numpy(), log_probs.numpy())
 
 
 def layers_at(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
