@@ -38,7 +38,8 @@ from qads.datasets import atomic_path
 from qads.models import CausalLM, find_model
 from qads.prompts import ExemplarTemplate
 from qads.quality.tokens import fit_texts
-from qads.run.directory import DiskShards, read_json, write_json
+from qads.run.directory import read_json, write_json
+from qads.run.shards import DiskShards
 
 MODEL = "smollm2-135m"
 ANCHOR_SOURCES = ("gsm8k_train", "math_train")

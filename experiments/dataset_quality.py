@@ -32,7 +32,7 @@ from qads.analyze.texts import measure_texts
 from qads.kernels.correlation import centred, pearson
 from qads.quality import Influence
 from qads.report import open_scored_run, read_scores
-from qads.run.directory import DiskShards
+from qads.run.shards import DiskShards
 
 DATA = Path(os.environ.get("QADS_TEST_DATA", "../shared/data"))
 SOURCES = ("gsm8k_train", "math_train", "aqua_rat_flan", "svamp_train_cot_reft", "tal_scq5k_en_train")

@@ -24,8 +24,8 @@ from qads import Influence, Pool, ProbeScorer, RetrievalScorer
 from qads.cluster import Execution
 from qads.pool import to_json
 from qads.quality.fidelity import HeldOut, compare_predictions, fidelity, noise_ceiling
-from qads.quality.scorers import OutOfFold
-from qads.quality.scorers.reading import Readings
+from qads.quality.scorers import FittedScorer, OutOfFold
+from qads.quality.scorers.reading import LIKELIHOODS, Readings
 from qads.run.clusters import near_duplicates
 
 SEEDS = (0, 1, 2)
@@ -64,17 +64,14 @@ class LabelledRun:
             self.readings = ProbeScorer(model=self.model).completed().read(self.rows, Execution())
         return self.readings
 
-    def predicted(self, scorer: Any, quality: np.ndarray, seed: int) -> OutOfFold:
-        """Every row by a model that saw neither it nor a near duplicate."""
+    def fitted(self, scorer: Any, quality: np.ndarray, seed: int, *, curve: bool = False) -> FittedScorer:
+        """The scorer, with what it says of every row out of fold."""
         method, known = dataclasses.replace(scorer, seed=seed), {}
         if isinstance(scorer, ProbeScorer):
             method = dataclasses.replace(method, model=self.model)
             if method.reads_model:
                 known = {"readings": self.half(method)}
-        fitted = method.fit(self.rows, quality, embeddings=self.embeddings, groups=self.clusters, **known)
-        assert fitted.out_of_fold is not None
-        self.curve = fitted.curve
-        return fitted.out_of_fold
+        return method.fit(self.rows, quality, embeddings=self.embeddings, groups=self.clusters, curve=curve, **known)
 
     def half(self, method: ProbeScorer) -> Readings:
         """The readings of fewer depths, which are the first of those of all: means, then last tokens."""
@@ -85,37 +82,37 @@ class LabelledRun:
             whole, states=np.concatenate([whole.states[:, :n], whole.states[:, n_layers : n_layers + n]], axis=1)
         )
 
-    def held_out(self, quality: np.ndarray, found: OutOfFold) -> HeldOut:
+    def held_out(self, quality: np.ndarray, found: OutOfFold | None) -> HeldOut:
         """The rows as fidelity takes them."""
+        assert found is not None
         return HeldOut(
             source=tuple(self.rows.strings("source")), real=quality, predicted=found.predicted, low=found.low,
             high=found.high, source_mean=found.source_mean, fold=found.fold, cluster=self.clusters,
         )  # fmt: skip
 
 
-def measured(run: LabelledRun, anchors: np.ndarray) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every scorer on the quality over some anchors."""
-    terms = run.influence.terms()[:, anchors]
-    groups = [run.influence.anchor_groups[j] for j in anchors]
-    quality = np.nanmean(terms, axis=1)
+def measured(run: LabelledRun) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every scorer on the labels of a run."""
+    terms, groups, quality = run.influence.terms(), run.influence.anchor_groups, run.influence.quality()
     rival: dict[int, np.ndarray] = {}
     for name, scorer in SCORERS.items():
         seeds: list[dict[str, Any]] = []
         for seed in SEEDS:
-            out = run.predicted(scorer, quality, seed)
+            with_curve = name == "probe" and seed == SEEDS[0]
+            fitted = run.fitted(scorer, quality, seed, curve=with_curve)
+            held = run.held_out(quality, fitted.out_of_fold)
             if name == "retrieval":
-                rival[seed] = out.predicted
-            held = run.held_out(quality, out)
+                rival[seed] = held.predicted
             found = fidelity(held, terms=terms, anchor_groups=groups)
             seeds.append(flat(found))
             if name != "retrieval":
                 better = compare_predictions(held, rival[seed])
                 seeds[-1] |= spread("over_retrieval", better.overall)
                 seeds[-1] |= spread("over_retrieval_within", better.within_source)
-            if name == "probe" and seed == SEEDS[0]:
+            if with_curve:
                 seeds[-1]["curve"] = [
                     {"labels": n, **flat(fidelity(run.held_out(quality, each), n_bootstraps=300))}
-                    for n, each in run.curve
+                    for n, each in fitted.curve
                 ]
         yield name, averaged(seeds) | {"cost_ratio": token_ratio(run, scorer)}
 
@@ -157,10 +154,10 @@ def token_ratio(run: LabelledRun, scorer: Any) -> float:
     """Tokens of predicting a row as a share of those of scoring it; 0 where no model reads."""
     if not (isinstance(scorer, ProbeScorer) and scorer.reads_model):
         return 0.0
-    scored = run.manifest["pairs_scored"] / len(run.influence.anchor_ids)
-    tokens = np.exp(run.read().likelihoods[:, -1])
-    per_pair = run.manifest["tokens"] / max(1, len(run.rows)) if not run.manifest["pairs_reused"] else np.nan
-    return float(np.nanmean(tokens) / per_pair) if scored else float("nan")
+    if run.manifest["pairs_reused"]:
+        return float("nan")  # What those took, another run knows.
+    read = np.exp(run.read().likelihoods[:, LIKELIHOODS.index("log tokens")])
+    return float(np.nanmean(read) / (run.manifest["tokens"] / len(run.rows)))
 
 
 def across(first: LabelledRun, second: LabelledRun) -> dict[str, Any]:
@@ -169,10 +166,11 @@ def across(first: LabelledRun, second: LabelledRun) -> dict[str, Any]:
     known = np.flatnonzero(np.isfinite(ours) & np.isfinite(theirs))
     found: dict[str, Any] = {"models": [first.model, second.model], "n_test": len(known)}
     pairs = {"real with real": ours}
-    out = first.predicted(SCORERS["probe"], ours, 0)
-    pairs[f"probe of {first.model}"] = out.predicted
+    out = first.fitted(SCORERS["probe"], ours, 0).out_of_fold
+    mine = first.held_out(theirs, out)
+    pairs[f"probe of {first.model}"] = mine.predicted
     for name, said in pairs.items():
-        held = dataclasses.replace(first.held_out(theirs, out), predicted=said, low=None, high=None)
+        held = dataclasses.replace(mine, predicted=said, low=None, high=None)
         both = fidelity(held)
         found[name] = spread("pearson", both.overall["pearson"]) | spread("within", both.within_source["pearson"])
     cells = np.zeros(len(ours), np.int64)
@@ -204,7 +202,7 @@ def main() -> None:
         "model": main_run.model, "n_anchors": n_anchors, "n_sources": len(main_run.rows.sources),
         "n_clusters": len(np.unique(main_run.clusters)), "scorers": {},
     }  # fmt: skip
-    for name, row in measured(main_run, np.arange(n_anchors)):
+    for name, row in measured(main_run):
         result["scorers"][name] = row
         shown = ("pearson", "spearman", "within_source_pearson", "share_of_ceiling", "covered", "cost_ratio")
         print(f"{name:30}", *(f"{key} {row[key]:.3f}" for key in shown), flush=True)

@@ -14,7 +14,7 @@ import pytest
 
 from cli.conftest import Call, parsed
 from qads.config import load_config
-from qads.run.directory import DiskShards
+from qads.run.shards import DiskShards
 from run.processes import started, wait_until_stopped
 from run.tiny import StopAt, rows, run, settings, write_rows
 

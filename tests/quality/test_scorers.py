@@ -283,11 +283,14 @@ def test_with_few_rows_an_interval_is_without_end_rather_than_wrong():
 
 
 @pytest.mark.parametrize("scorer", [PLAIN, qads.RetrievalScorer()], ids=["probe", "retrieval"])
-def test_a_learning_curve_holds_every_row_out_and_rises_where_there_is_something_to_learn(scorer: Scorer):
+def test_a_learning_curve_holds_every_row_out_and_rises_where_there_is_something_to_learn(
+    scorer: qads.ProbeScorer | qads.RetrievalScorer,
+):
     pool, x = pool_of(240), unit(240)
     y = x @ PLANE + 0.05 * RNG.standard_normal(240)
-    fitted = scorer.fit(pool, y, embeddings=x)
+    fitted = scorer.fit(pool, y, embeddings=x, curve=True)
     assert [n for n, _ in fitted.curve] == [48, 96] and fitted.out_of_fold is not None
     reached = [pearson(y, each.predicted) for _, each in fitted.curve] + [pearson(y, fitted.out_of_fold.predicted)]
     assert reached[0] < reached[-1] and max(reached[:-1]) < reached[-1] + 0.01
-    assert scorer.fit(pool.take(range(60)), y[:60], embeddings=x[:60]).curve == ()
+    assert scorer.fit(pool.take(range(60)), y[:60], embeddings=x[:60], curve=True).curve == ()
+    assert scorer.fit(pool, y, embeddings=x).curve == ()

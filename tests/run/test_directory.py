@@ -14,7 +14,7 @@ import pytest
 
 from qads.errors import CorruptError, LockedError, RunError
 from qads.run import RunDirectory, StageDirectory, StagePlan, read_status
-from qads.run.directory import DiskShards
+from qads.run.shards import DiskShards
 
 PLAN = StagePlan("embed", {"embedding": {"model": "m"}}, {"pool": "abc"})
 

@@ -13,7 +13,7 @@ def quality_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterator
     """Rows with a real and with a predicted quality, and whether the predictions are to be believed."""
     fitted, quality = manifests.get("scorer"), manifests.get("quality")
     yield from _labelling_sentences(manifests.get("influence", {}))
-    if quality is not None and not quality["predicted"]:
+    if quality is not None and quality["real"] == quality["rows"]:
         yield f"Quality: all {quality['real']:,} rows really scored."
     elif quality is not None and fitted is None:
         yield f"Quality: {quality['predicted']:,} rows predicted by a scorer fitted before; none really scored."

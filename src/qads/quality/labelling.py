@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from qads.errors import InputError
-from qads.kernels.correlation import centred, pearson
+from qads.kernels.agreement import cell_pearson
 from qads.pool import Pool
 from qads.quality.scorers import FittedScorer, OutOfFold
 
@@ -110,22 +110,20 @@ class LabellingPlan:
             judges = np.arange(len(rows)) < len(first)
             fitted, quality = fit(rows, judges)
             agreement = within_source(fitted.out_of_fold, quality, sources[rows])
-            chosen, widest = _widest(widths(fitted), rows, codes, min(self.step, budget - len(rows)))
-            ended = self._ended(rounds, agreement, len(rows), budget, len(chosen))
-            rounds.append(LabellingRound(fitted.n_labels, agreement, float("nan") if ended else widest))
-            if ended:
+            ended, chosen, widest = self._ended(rounds, agreement, len(rows), budget), rows[:0], float("nan")
+            if ended is None:
+                chosen, widest = _widest(widths(fitted), rows, codes, min(self.step, budget - len(rows)))
+                ended = None if len(chosen) else "no rows left"
+            rounds.append(LabellingRound(fitted.n_labels, agreement, widest))
+            if ended is not None:
                 return PlannedLabels(rows, len(first), tuple(rounds), ended)
             number += 1
             label(number, chosen)
             rows = np.concatenate([rows, chosen])
 
-    def _ended(
-        self, rounds: list[LabellingRound], agreement: float, n_labels: int, budget: int, n_chosen: int
-    ) -> End | None:
+    def _ended(self, rounds: list[LabellingRound], agreement: float, n_labels: int, budget: int) -> End | None:
         if n_labels >= budget:
             return "budget"
-        if n_chosen == 0:
-            return "no rows left"
         reached = [-1.0 if np.isnan(each.within_source) else each.within_source for each in rounds]
         reached.append(-1.0 if np.isnan(agreement) else agreement)
         if len(reached) <= self.patience:
@@ -141,9 +139,9 @@ def within_source(found: OutOfFold | None, real: Float[np.ndarray, " k"], source
     known = np.flatnonzero(np.isfinite(found.predicted) & np.isfinite(real))
     if not len(known):
         return float("nan")
-    pairs = np.column_stack([found.fold[known], sources[known]])
-    cells = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
-    return pearson(centred(found.predicted[known].astype(np.float64), cells), centred(real[known], cells))
+    cells = np.unique(np.column_stack([found.fold[known], sources[known]]), axis=0, return_inverse=True)[1].reshape(-1)
+    once = np.ones((1, len(known)))
+    return float(cell_pearson(found.predicted[None, known], real[None, known], cells, once)[0])
 
 
 def _widest(

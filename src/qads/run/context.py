@@ -17,7 +17,6 @@ from qads.config import RunConfig
 from qads.datasets import atomic_path, load_pool
 from qads.errors import AlignmentError
 from qads.pool import Pool, Progress, to_json
-from qads.quality import stratified_sample
 from qads.run.directory import StageDirectory, labelled_file
 from qads.run.evaluation import OwnAnchors, read_evaluation
 from qads.run.limits import NamedFiles
@@ -88,12 +87,6 @@ class StageContext:
     def candidates(self) -> np.ndarray:
         """Positions in the pool of the rows that may be scored: all of them are, unless labels come in rounds."""
         return np.load(self.stages["anchors"].path / "candidates.npy")
-
-    def evenly_drawn(self, n_rows: int) -> np.ndarray:
-        """Positions in the pool of the first `n_rows` of the draw that `candidates` are; ascending."""
-        anchors = self.stages["anchors"].path / "chosen.npy"
-        chosen = np.load(anchors).tolist() if anchors.exists() else []
-        return stratified_sample(self.pool, n_rows, exclude=chosen, seed=self.config.seed)
 
     @cached_property
     def labelled(self) -> np.ndarray:

@@ -22,21 +22,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import filelock
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from jaxtyping import Float
 
 from qads.datasets import atomic_path
 from qads.errors import CorruptError, DriftError, LockedError, RunError
+from qads.run.shards import DiskShards, file_sha256
 
 __all__ = [
-    "DiskShards",
     "Manifest",
     "RunDirectory",
     "StageDirectory",
     "StagePlan",
-    "file_sha256",
     "labelled_file",
     "pool_file",
     "read_json",
@@ -293,47 +288,6 @@ class StageDirectory:
         return DiskShards(self.path)
 
 
-@dataclass(frozen=True)
-class DiskShards:
-    """Finished shards as Parquet files in `shards/`, each beside its SHA-256.
-
-    Parquet's own checksums do not cover its headers, and a damaged one can read as other rows.
-    """
-
-    path: Path
-
-    def get(self, index: int) -> pa.Table | None:
-        """Shard `index` if it is finished and whole; a damaged one is thrown away, to be computed again."""
-        file, digest = self._file(index), self._file(index).with_suffix(".sha256")
-        if not file.exists():
-            return None
-        content = file.read_bytes()
-        if not digest.exists() or digest.read_bytes() != hashlib.sha256(content).hexdigest().encode():
-            logger.warning("%s is damaged and will be computed again", file)
-            file.unlink()
-            return None
-        return pq.read_table(pa.BufferReader(content))
-
-    def put(self, index: int, table: pa.Table) -> None:
-        """Keep shard `index`."""
-        with atomic_path(self._file(index)) as temporary:
-            pq.write_table(table, temporary, compression="none")
-            # Before the shard itself gets its name: where that is, the shard is finished.
-            with atomic_path(self._file(index).with_suffix(".sha256")) as digest:
-                digest.write_text(file_sha256(temporary))
-
-    def array(self, shape: tuple[int, int]) -> Float[np.ndarray, "n d"]:
-        """A float32 array on disk, `joined.npy.partial`, for the caller to rename."""
-        return np.lib.format.open_memmap(self.path / "joined.npy.partial", mode="w+", dtype=np.float32, shape=shape)
-
-    def count(self) -> int:
-        """How many shards are finished."""
-        return len(list((self.path / "shards").rglob("*.parquet")))
-
-    def _file(self, index: int) -> Path:
-        return self.path / "shards" / f"{index:05d}.parquet"
-
-
 def pool_file(root: Path) -> Path:
     """The candidates that the stages of a run have read: as they were, or cleaned."""
     embedded = read_json(root / "embed" / "manifest.json") or {"inputs": {}}
@@ -344,12 +298,6 @@ def labelled_file(root: Path) -> Path:
     """Positions in the pool of the rows that were really scored: those drawn, or of them those chosen in rounds."""
     chosen = root / "influence" / "labelled.npy"
     return chosen if chosen.exists() else root / "anchors" / "candidates.npy"
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: object) -> None:

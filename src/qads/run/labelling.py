@@ -14,8 +14,9 @@ from qads.quality.scorers import FittedProbe, FittedScorer
 from qads.quality.scorers.reading import Readings
 from qads.run.clusters import near_duplicates
 from qads.run.context import Facts, StageContext, write_array
-from qads.run.directory import DiskShards, StageDirectory
+from qads.run.directory import StageDirectory
 from qads.run.labels import Labels
+from qads.run.shards import DiskShards
 
 __all__ = ["score_in_rounds"]
 
@@ -29,20 +30,16 @@ def score_in_rounds(context: StageContext, stage: StageDirectory) -> tuple[Influ
     quality = context.config.quality
     assert quality is not None and isinstance(quality.labelling, LabellingPlan)
     rounds = _Rounds(context, stage)
-    plan = quality.labelling
-    first = _positions(context, plan.n_first(quality.sample))
-    found = plan(rounds.watched, first, quality.sample, label=rounds.label, fit=rounds.fit, widths=rounds.widths)
+    drawn = np.load(context.stages["anchors"].path / "first.npy")
+    first = np.searchsorted(context.candidates, drawn).astype(np.int64)
+    found = quality.labelling(
+        rounds.watched, first, quality.sample, label=rounds.label, fit=rounds.fit, widths=rounds.widths
+    )
     write_array(context.candidates[found.rows], stage.path / "labelled.npy")
     return Influence.joined(rounds.parts), {
         "evenly_drawn": found.n_first,
         "labelling": {"ended": found.ended, "rounds": [dataclasses.asdict(each) for each in found.rounds]},
     }
-
-
-def _positions(context: StageContext, n_first: int) -> Int[np.ndarray, " f"]:
-    """Where the evenly drawn rows are among the candidates: a smaller draw of the same seed is part of a larger one."""
-    drawn = context.evenly_drawn(n_first)
-    return np.searchsorted(context.candidates, drawn).astype(np.int64)
 
 
 class _Rounds:
@@ -64,7 +61,7 @@ class _Rounds:
             self._quality.influence(
                 self.watched.take(rows),
                 context.anchors,
-                known=[*(run.influence for run in context.reused)],
+                known=[run.influence for run in context.reused],
                 execution=context.config.execution,
                 shards=DiskShards(self._stage.path / "shards" / f"round-{number:03d}"),
                 progress=context.progress,

@@ -16,8 +16,9 @@ from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
 from qads.errors import DriftError, InputError, PoolError
 from qads.models import find_tokenizer, resolve_device
 from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence, RetrievalScorer
-from qads.run.directory import StagePlan, file_sha256
+from qads.run.directory import StagePlan
 from qads.run.limits import ROLES
+from qads.run.shards import file_sha256
 
 __all__ = [
     "local_sources",
@@ -181,7 +182,7 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
     if name == "anchors":
         own = {"columns": anchors.columns, "on_bad_row": anchors.on_bad_row, "sources": sources}
         chosen = own if sources else {"n": anchors.n_chosen}
-        drawn = {"quality": {"sample": quality.n_watched}, "seed": config.seed} if quality else {}
+        drawn = {"quality": _draw(quality), "seed": config.seed} if quality else {}
         return {"anchors": chosen, **drawn}
     if name == "influence" and quality is not None:
         method = method_identity(quality.influence, config)
@@ -225,6 +226,12 @@ def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
         kept = dataclasses.asdict(config.constraints)
         settings["constraints"] = {name: value for name, value in kept.items() if name not in ROLES}
     return settings
+
+
+def _draw(quality: QualityConfig) -> dict[str, int]:
+    """How many rows are drawn, and in how many of them labelling begins."""
+    plan = quality.labelling
+    return {"sample": quality.n_watched} | ({} if plan is None else {"first": plan.n_first(quality.sample)})
 
 
 def _in_rounds(config: RunConfig, quality: QualityConfig) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from qads.config import QualityConfig, SavedScorer
 from qads.datasets import atomic_path
 from qads.pool import Pool
-from qads.quality import MadeFor, OneShotInfluence, Prediction, load_scorer
+from qads.quality import LMScorer, MadeFor, OneShotInfluence, Prediction, load_scorer
 from qads.quality.fidelity import CurvePoint, Fidelity, FidelityReport, HeldOut, ScoringCost, fidelity
 from qads.quality.scorers import FittedScorer
 from qads.run.clusters import near_duplicates
@@ -40,7 +40,7 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
         labels.quality,
         embeddings=context.embeddings[context.labelled],
         groups=clusters,
-        **_judges(context, len(labels.rows)),
+        **_measuring(context, len(labels.rows)),
         made_for=_made_for(context),
         execution=context.config.execution,
         progress=context.progress,
@@ -58,10 +58,16 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
     }
 
 
-def _judges(context: StageContext, n_rows: int) -> dict[str, Any]:
-    """Where labels came in rounds, the rows of the first alone judge; the others were chosen since they are hard."""
+def _measuring(context: StageContext, n_rows: int) -> dict[str, Any]:
+    """How a scorer that can be fitted again and again is measured: with a learning curve, and by whom.
+
+    Where labels came in rounds, the rows of the first alone judge; the others were chosen since they are hard.
+    """
+    assert context.config.quality is not None
+    if isinstance(context.config.quality.scorer, LMScorer):
+        return {}
     n_first = (context.stages["influence"].manifest() or {}).get("evenly_drawn")
-    return {} if n_first is None else {"judges": np.arange(n_rows) < n_first}
+    return {"curve": True} | ({} if n_first is None else {"judges": np.arange(n_rows) < n_first})
 
 
 def _measured(

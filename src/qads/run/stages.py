@@ -92,8 +92,10 @@ def run_anchors(context: StageContext, stage: StageDirectory) -> Facts:
     if (quality := context.config.quality) is not None:
         candidates = stratified_sample(context.pool, quality.n_watched, exclude=chosen, seed=context.config.seed)
         write_array(candidates, stage.path / "candidates.npy")
-        if quality.labelling is not None and chosen:
-            write_array(np.array(chosen, np.int64), stage.path / "chosen.npy")
+        if quality.labelling is not None:  # A smaller draw of a seed is part of a larger one.
+            n_first = quality.labelling.n_first(quality.sample)
+            first = stratified_sample(context.pool, n_first, exclude=chosen, seed=context.config.seed)
+            write_array(first, stage.path / "first.npy")
     return {
         "rows": len(anchors),
         "candidates": len(candidates),

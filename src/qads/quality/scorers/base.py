@@ -20,10 +20,21 @@ from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
 from qads.errors import AlignmentError, CorruptError, InputError
 from qads.kernels.cost import Cost
 from qads.pool import Pool, Progress, to_json
+from qads.prompts import Template
+from qads.quality.oneshot import OneShotInfluence
 from qads.quality.scorers.calibration import Calibration
 from qads.quality.scorers.validation import OutOfFold
 
-__all__ = ["Difference", "FittedScorer", "Labelled", "MadeFor", "Prediction", "check_labels", "read_folder"]
+__all__ = [
+    "Difference",
+    "FittedScorer",
+    "Labelled",
+    "MadeFor",
+    "Prediction",
+    "check_labels",
+    "model_of_influence",
+    "read_folder",
+]
 
 Difference = Literal["pool", "model", "template", "anchors", "embedding"]
 """What of a scorer's origin may be other than what it is used on, when the user says so."""
@@ -126,6 +137,24 @@ class Labelled:
         return Labelled(
             self.rows.take(rows), self.quality[rows], vectors, self.groups[rows], self.places[rows], self.judges[rows]
         )
+
+
+def model_of_influence(
+    influence: OneShotInfluence, *, named: str | None, template: Template | None, max_length: int | None
+) -> dict[str, Any]:
+    """What a scorer that reads rows with a model takes from the influence: all that makes its texts, or what it lacks.
+
+    Args:
+        influence: what defines quality.
+        named: the model that the scorer names itself.
+        template: its own template.
+        max_length: its own context.
+    """
+    found: dict[str, Any] = {"template": template or influence.template}
+    if named is None:
+        found |= {"model": influence.model, "revision": influence.revision, "dtype": influence.dtype}
+        found["max_length"] = max_length or influence.max_length
+    return found
 
 
 def check_labels(

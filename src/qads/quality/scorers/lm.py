@@ -30,7 +30,7 @@ from qads.pool import Pool, Progress
 from qads.prompts import QUALITY_QUESTION, Template
 from qads.quality.engines import LocalEngine
 from qads.quality.oneshot import OneShotInfluence
-from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Prediction, check_labels
+from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Prediction, check_labels, model_of_influence
 from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.levels import Levels
 from qads.quality.scorers.rating import Ratings, RowRater, RowTexts, text_cost
@@ -115,14 +115,10 @@ class LMScorer:
 
     def completed(self, influence: OneShotInfluence | None = None) -> LMScorer:
         """With the model, precision and template of `influence` where none were named."""
-        method = influence or OneShotInfluence()
-        template = self.template or method.template
-        if self.model is not None:
-            return dataclasses.replace(self, template=template)
-        return dataclasses.replace(
-            self, model=method.model, revision=method.revision, dtype=method.dtype, template=template,
-            max_length=self.max_length or method.max_length,
-        )  # fmt: skip
+        taken = model_of_influence(
+            influence or OneShotInfluence(), named=self.model, template=self.template, max_length=self.max_length
+        )
+        return dataclasses.replace(self, **taken)
 
     def fit(
         self,

@@ -27,7 +27,7 @@ from qads.pool import Pool, Progress
 from qads.prompts import ChatTemplate, ExemplarTemplate
 from qads.quality.engines import LocalEngine
 from qads.quality.oneshot import OneShotInfluence
-from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Prediction, check_labels
+from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Prediction, check_labels, model_of_influence
 from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.choosing import choose
 from qads.quality.scorers.features import (
@@ -100,14 +100,10 @@ class ProbeScorer:
 
     def completed(self, influence: OneShotInfluence | None = None) -> ProbeScorer:
         """With the model, precision and template of `influence` where none were named."""
-        method = influence or OneShotInfluence()
-        template = self.template or method.template
-        if self.model is not None:
-            return dataclasses.replace(self, template=template)
-        return dataclasses.replace(
-            self, model=method.model, revision=method.revision, dtype=method.dtype, template=template,
-            max_length=self.max_length or method.max_length,
-        )  # fmt: skip
+        taken = model_of_influence(
+            influence or OneShotInfluence(), named=self.model, template=self.template, max_length=self.max_length
+        )
+        return dataclasses.replace(self, **taken)
 
     def fit(
         self,
@@ -118,6 +114,7 @@ class ProbeScorer:
         groups: Int[np.ndarray, " k"] | None = None,
         readings: Readings | None = None,
         judges: Bool[np.ndarray, " k"] | None = None,
+        curve: bool = False,
         made_for: MadeFor | None = None,
         execution: Execution | None = None,
         progress: Progress | None = None,
@@ -131,6 +128,7 @@ class ProbeScorer:
             groups: near duplicates have one number, and never lie in two folds; by default rows of one problem do.
             readings: what `read` made of them, if that is known already.
             judges: rows drawn at random, which measure and calibrate the scorer; all of them by default.
+            curve: measure a learning curve too, which takes as long again.
             made_for: what is known of their origin beside the sources.
             execution: device and batch size.
             progress: called with (rows read, rows).
@@ -162,7 +160,7 @@ class ProbeScorer:
         # Many small systems: threads would spend their time waiting for each other.
         with threadpool_limits(1 if len(labelled.rows) < _MANY_ROWS else None, user_api="blas"):
             return _Fitting(method, labelled, blocks, len(candidates)).fit(
-                names, made, readings.cost if readings else Cost()
+                names, made, readings.cost if readings else Cost(), curve=curve
             )
 
     def open_reader(self, execution: Execution) -> RowReader:
@@ -201,7 +199,7 @@ class _Fitting:
     n_given: int
     """Candidates, labelled or not."""
 
-    def fit(self, groups: tuple[str, ...], made_for: MadeFor, reading: Cost) -> FittedProbe:
+    def fit(self, groups: tuple[str, ...], made_for: MadeFor, reading: Cost, *, curve: bool) -> FittedProbe:
         real, method = self.labelled.quality, self.method
         scale, everything = Scale.of(real), np.ones(len(real), np.bool_)
         fold = grouped_folds(self.labelled.groups, method.folds, method.seed)
@@ -211,12 +209,12 @@ class _Fitting:
         if len(np.unique(fold[judges])) > 1:
             out_of_fold, calibration = out_of_fold_of(real, self._fit_and_say, **of)
             out_of_fold = out_of_fold.spread_out(self.labelled.places, self.n_given)
-        curve = learning_curve(real, self._fit_and_say, groups=self.labelled.groups, **of)
+        points = learning_curve(real, self._fit_and_say, groups=self.labelled.groups, **of) if curve else ()
         standard, machine, boosted, chosen = self._fitted(everything)
         return FittedProbe(
             method=method, groups=groups, standard=standard, machine=machine, boosted=boosted, chosen=chosen,
             made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold,
-            curve=tuple((n, each.spread_out(self.labelled.places, self.n_given)) for n, each in curve),
+            curve=tuple((n, each.spread_out(self.labelled.places, self.n_given)) for n, each in points),
             reading=reading, n_read=len(real) if method.reads_model else 0,
         )  # fmt: skip
 

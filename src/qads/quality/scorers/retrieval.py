@@ -59,6 +59,7 @@ class RetrievalScorer:
         embeddings: Float[np.ndarray, "k d"] | None = None,
         groups: Int[np.ndarray, " k"] | None = None,
         judges: Bool[np.ndarray, " k"] | None = None,
+        curve: bool = False,
         made_for: MadeFor | None = None,
         execution: Execution | None = None,
         progress: Progress | None = None,
@@ -88,12 +89,12 @@ class RetrievalScorer:
         if len(np.unique(fold[judged])) > 1:
             out_of_fold, calibration = out_of_fold_of(real, fit_and_say, **of)
             out_of_fold = out_of_fold.spread_out(labelled.places, len(candidates))
-        curve = learning_curve(real, fit_and_say, groups=labelled.groups, **of)
+        points = learning_curve(real, fit_and_say, groups=labelled.groups, **of) if curve else ()
         return FittedRetrieval(
             method=self, support=x, values=y, width=self._chosen_width(x, y, labelled.groups),
             made_for=made_for or MadeFor(tuple(labelled.rows.sources)), n_labels=len(real),
             calibration=calibration, out_of_fold=out_of_fold,
-            curve=tuple((n, each.spread_out(labelled.places, len(candidates))) for n, each in curve),
+            curve=tuple((n, each.spread_out(labelled.places, len(candidates))) for n, each in points),
         )  # fmt: skip
 
     def _chosen_width(
