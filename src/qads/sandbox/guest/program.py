@@ -73,15 +73,16 @@ def _run(source: bytes, answer_chars: int) -> bytes:
     _flush()
     answer = None if output.printed else _find_answer(main.__dict__)
     text = None if answer is None else cut(str(answer), answer_chars).encode("utf-8", "backslashreplace")
-    threading._shutdown()  # type: ignore[attr-defined]  # What the interpreter does at its end, in its order.
-    atexit._run_exitfuncs()
+    # What the interpreter does at its end, in its order.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     _flush()
     return NO_VALUE if text is None else ANSWER + text
 
 
 def _stand_in() -> _Output:
     """Fresh standard streams over the files 0, 1 and 2, and no handlers of the interpreter that was forked."""
-    atexit._clear()
+    atexit._clear()  # pyright: ignore[reportPrivateUsage]
     output = _Output(1, "wb", closefd=False)
     lenient: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "line_buffering": True}
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
@@ -100,8 +101,9 @@ def _seed() -> None:
 def _flush() -> None:
     for stream in (sys.__stdout__, sys.stdout):
         try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):  # The program closed it, or put something else there.
+            if stream is not None:
+                stream.flush()
+        except (AttributeError, OSError, ValueError):  # The program closed it, or put something there that is none.
             continue
 
 
