@@ -115,7 +115,9 @@ _REFUSED = {
         "ok",
         "4",
     ),
-    "whom it sees": Attack("import os; print(os.getpid(), os.getppid(), os.uname().nodename)", "ok", "2 1 sandbox"),
+    "whom it sees": Attack(
+        "import os; print(os.getuid(), os.getpid(), os.getppid(), os.uname().nodename)", "ok", "65534 2 1 sandbox"
+    ),
 }
 
 _FORKS = "import os, time\nn = 0\ntry:\n    while True:\n        if not os.fork():\n            time.sleep(60)\n        n += 1\n"

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import qads
 from qads import ProgramResult, Sandbox, SandboxError
 from qads.errors import InputError
 from qads.sandbox.guest.frames import REPLY, STATUSES, Reply, pack_reply, reply_size
@@ -149,6 +151,27 @@ def test_where_walls_cannot_be_built_it_refuses(walls: None):
     inside = [bwrap, "--dev-bind", "/", "/", "--unshare-user", "--disable-userns", "--", sys.executable, "-c", code]
     found = subprocess.run(inside, capture_output=True, text=True, check=True, env=dict(os.environ)).stdout
     assert found.startswith("programs cannot be run in isolation here: ") and "user namespaces" in found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_an_ordinary_user_has_the_same_walls(walls: None):
+    bwrap, home = shutil.which("bwrap"), Path.home()
+    assert bwrap
+    needed = [Path(sys.base_prefix), Path(sys.prefix), Path(qads.__file__).parents[1]]
+    opened = [part for path in needed if home in path.parents for part in _open(path, home)]
+    view = [bwrap, "--dev-bind", "/", "/", "--tmpfs", str(home), "--chmod", "0755", str(home), *opened, "--"]
+    code = (
+        "import os; os.setgroups([]); os.setresgid(1234, 1234, 1234); os.setresuid(1234, 1234, 1234); import qads;"
+        "print([r.answer for r in qads.Sandbox(packages=())(['print(7)', 'import os; print(os.getuid(), os.getpid())'])])"
+    )
+    found = subprocess.run([*view, sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout == "['7', '65534 2']\n", found.stderr
+
+
+def _open(path: Path, home: Path) -> list[str]:
+    """Arguments of bubblewrap to see a folder below a home that is hidden."""
+    above = [folder for folder in reversed(path.parents) if home in folder.parents]
+    return [*(part for folder in above for part in ("--dir", str(folder))), "--ro-bind", str(path), str(path)]
 
 
 @given(st.binary(min_size=REPLY.size, max_size=REPLY.size), st.integers(0, 2**32 - 1))

@@ -108,6 +108,7 @@ def inside_command(limits: Limits, packages: Sequence[str]) -> list[str]:
     ours = _our_places(package_paths(packages))
     isolated = [
         *(bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--hostname", "sandbox"),
+        *("--uid", str(_NOBODY), "--gid", str(_NOBODY)),
         *("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN"),
         *("--clearenv", *(part for pair in _environment().items() for part in ("--setenv", *pair))),
         *(*_system_walls(), *_bind(ours), "--dir", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"),
