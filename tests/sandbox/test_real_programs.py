@@ -21,7 +21,7 @@ def agree(found: str | None, stored: str) -> bool:
 
 @pytest.mark.parametrize("source", ["svamp_train_pot_reft", "tabmwp_pot"])
 def test_every_program_runs_and_nearly_every_answer_agrees(walls: None, test_data: Path, source: str):
-    rows = list(load_pool(test_data / "pool" / f"{source}.jsonl.gz"))[:200]
+    rows = list(load_pool(test_data / "pool" / f"{source}.jsonl.gz"))[:100]
     found = Sandbox()([row.solution for row in rows])
     assert {result.status for result in found} == {"ok"}
     assert [row.id for row, result in zip(rows, found, strict=True) if not agree(result.answer, row.answer)] == []

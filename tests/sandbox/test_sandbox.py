@@ -26,6 +26,7 @@ ANSWERS = {
     "a value": ("def solution():\n    return 1 / 4", "0.25"),
     "a value before what was printed on the way": ("def solution():\n    print('hm')\n    return 3", "3"),
     "what was printed on the way": ("def solution():\n    print('hm')", "hm"),
+    "what was printed on the way before ans": ("ans = 1\ndef solution():\n    print('hm')", "hm"),
     "a line before a value": ("def solution():\n    return 3\nprint(solution() + 1)", "4"),
     "a script": ("def solution():\n    return 3\nif __name__ == '__main__':\n    print(solution())", "3"),
     "a coroutine": ("async def solution():\n    return 3", "3"),

@@ -71,7 +71,7 @@ def _run(source: bytes, answer_chars: int) -> bytes:
         if end.code not in (None, 0):
             raise
     _flush()
-    answer = None if output.printed else _find_answer(main.__dict__)
+    answer = None if output.printed else _find_answer(main.__dict__, output)
     text = None if answer is None else cut(str(answer), answer_chars).encode("utf-8", "backslashreplace")
     # What the interpreter does at its end, in its order.
     threading._shutdown()  # type: ignore[attr-defined]
@@ -107,11 +107,14 @@ def _flush() -> None:
             continue
 
 
-def _find_answer(names: Mapping[str, Any]) -> object | None:
-    """What `solution` returns, else the first of the usual variables that has a value."""
+def _find_answer(names: Mapping[str, Any], output: _Output) -> object | None:
+    """What `solution` returns, else the first of the usual variables that has a value; None where lines decide."""
     solution = names.get("solution")
-    if callable(solution) and (value := _awaited(solution())) is not None:
-        return value
+    if callable(solution):
+        value = _awaited(solution())
+        _flush()
+        if value is not None or output.printed:
+            return value
     values = (names.get(name) for name in _VARIABLES)
     return next((value for value in values if value is not None and not callable(value)), None)
 
