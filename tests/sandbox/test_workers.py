@@ -20,7 +20,7 @@ SLEEPS = [f"import time; time.sleep(0.2); print({number})" for number in range(8
 def marked() -> tuple[Sandbox, str]:
     """A sandbox, and what the command lines of its processes hold and no others."""
     number = random.Random().randrange(10_001, 10_000_000)
-    return Sandbox(output_chars=number, packages=()), f'"output_chars": {number},'
+    return Sandbox(output_chars=number, packages=("numpy",)), f'"output_chars": {number},'
 
 
 def running(mark: str) -> list[psutil.Process]:
@@ -112,6 +112,7 @@ def test_results_do_not_depend_on_the_workers_or_the_order(walls: None):
         "def solution(): return 1 / 3",
         "1 / 0",
         "x = 2",
+        "import numpy; print(numpy.random.random())",
     ]
     first = sandbox(programs, workers=1)
     assert sandbox(programs[::-1], workers=3)[::-1] == first

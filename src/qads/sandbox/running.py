@@ -98,7 +98,7 @@ class Sandbox:
         with (
             tempfile.TemporaryDirectory(prefix="qads-sandbox-") as folder,
             ThreadPoolExecutor(max(n_workers, 1), thread_name_prefix="sandbox") as threads,
-            Crew(lambda: Worker(limits, self.packages, folder), programs) as crew,
+            Crew(lambda warm: Worker(limits, self.packages, folder, warm=warm), programs, self.packages) as crew,
         ):
             for _ in range(n_workers):
                 threads.submit(crew.work)
