@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from qads.run.completing import Observer, SilentObserver, complete_stage
 from qads.run.coverage import ensure_coverage, read_coverage
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file, read_json
 from qads.run.estimate import StageEstimate, estimate_run
-from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
+from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
@@ -25,6 +26,7 @@ __all__ = [
     "StagePlan",
     "StageStatus",
     "Validation",
+    "complete_stage",
     "count_tokens",
     "ensure_coverage",
     "estimate_run",
