@@ -27,9 +27,10 @@ from qads.run.context import nullable, write_array, write_table
 from qads.selection import TokenBudget
 from qads.selection.budget import resolve_budget
 
-__all__ = ["GridContext"]
+__all__ = ["Facts", "GridContext"]
 
 Facts = dict[str, Any]
+"""What a stage says in its manifest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class GridContext:
         """Tokens of every row as a base model is trained on it."""
         if model not in self._tokens:
             stage = self.tokens_stage(model)
-            self._complete(stage, lambda: self._count_tokens(model, stage), f"{model}: tokens")
+            self.complete(stage, lambda: self._count_tokens(model, stage), f"{model}: tokens")
             self._tokens[model] = np.load(stage.path / "tokens.npy")
         return self._tokens[model]
 
@@ -102,7 +103,7 @@ class GridContext:
     def select(self, cell: Cell) -> Manifest:
         """Choose the rows of a cell, and those that they hang on."""
         stage = self.select_stage(cell)
-        return self._complete(stage, lambda: self._select(cell, stage), f"{cell}: select")
+        return self.complete(stage, lambda: self._select(cell, stage), f"{cell}: select")
 
     def _select(self, cell: Cell, stage: StageDirectory) -> Facts:
         run, arm = self.run_of(cell.model), self.experiment.arms[cell.arm]
@@ -172,6 +173,13 @@ class GridContext:
     def _inputs(self, model: str, *stages: str) -> dict[str, str]:
         return {stage: self.run_of(model).fingerprints[stage] for stage in stages}
 
-    def _complete(self, stage: StageDirectory, compute: Callable[[], Facts], name: str) -> Manifest:
+    def complete(
+        self, stage: StageDirectory, compute: Callable[[], Facts], name: str, *, number: int = 1, n_stages: int = 1
+    ) -> Manifest:
+        """The manifest of a stage, which is computed where it is not complete.
+
+        Raises:
+            DriftError: it was made with other settings or inputs.
+        """
         stage.check_drift()
-        return complete_stage(stage, compute, self.observer, name=name, number=1, n_stages=1)
+        return complete_stage(stage, compute, self.observer, name=name, number=number, n_stages=n_stages)

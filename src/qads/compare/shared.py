@@ -15,13 +15,13 @@ from jaxtyping import Float
 from qads.compare.experiment import Experiment
 from qads.compare.grid import folder_name
 from qads.config import RunConfig
-from qads.errors import ConfigError
+from qads.errors import ConfigError, RunError
 from qads.pool import Pool
 from qads.run import Manifest, Observer, pool_file, read_json, run_pipeline, share_stages
 from qads.run.context import read_pool
 from qads.selection import RandomSelection
 
-__all__ = ["SHARED_STAGES", "SharedRun", "compute_shared", "shared_folder"]
+__all__ = ["SHARED_STAGES", "SharedRun", "compute_shared", "open_shared", "shared_folder"]
 
 _MODEL_FREE = ("pool", "clean", "embed", "anchors")
 """Stages in which the model that scores plays no part."""
@@ -106,6 +106,20 @@ def compute_shared(
             run_pipeline(config, folder, until=until, redo=again, reuse=_scored(config, reuse), observer=observer)
             again = []
         found[model] = SharedRun(folder, _parts(experiment, model)[0][0])
+    return found
+
+
+def open_shared(experiment: Experiment, out: Path) -> dict[str, SharedRun]:
+    """The shared runs of a directory, nothing computed.
+
+    Raises:
+        RunError: one has no finished pool and embeddings.
+    """
+    found: dict[str, SharedRun] = {}
+    for model in experiment.scoring_models:
+        found[model] = SharedRun(shared_folder(out, model), _parts(experiment, model)[0][0])
+        if "embed" not in found[model].fingerprints:
+            raise RunError(f"{out}: its shared stages are not finished yet; start the experiment again.")
     return found
 
 

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 _FORMAT = 1
 """Changes when a stage's files change their meaning, so that old directories are not taken for new ones."""
 _PACKAGES = ("numpy", "numba", "pyarrow", "scikit-learn", "sentence-transformers", "torch", "transformers")
-_BOOKKEEPING = {".lock", ".owner", "config.json", "input"}
+_BOOKKEEPING = {".lock", ".owner", "config.json", "experiment.json", "input"}
 """What is in a run directory before a stage has left anything."""
 Manifest = dict[str, Any]
 
