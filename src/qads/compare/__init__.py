@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from qads.compare.experiment import Arm, Experiment, JudgingConfig, load_experiment
-from qads.compare.results import ArmResult, Measured, Results, SettingResult
+from qads.compare.results import UNTRAINED, ArmResult, Measured, Results, SettingResult
 from qads.compare.running import EXPERIMENT_FILE, read_results, run_experiment
 from qads.compare.statistics import ALL_SETS, Estimate, Outcome, PairedItems, compare_arms, estimate_arm
 
 __all__ = [
     "ALL_SETS",
     "EXPERIMENT_FILE",
+    "UNTRAINED",
     "Arm",
     "ArmResult",
     "Estimate",

@@ -83,7 +83,7 @@ class GridContext:
         needed = [self._rows_stage(cell.model), *(["embed"] if getattr(arm.selection, "reads_embeddings", True) else [])]
         needed += [name for name in getattr(arm.selection, "needs", ()) if name in run.fingerprints]
         inputs = self._inputs(cell.model, *needed, *(["quality"] if arm.needs_quality else []))
-        if self._counts_tokens(cell):
+        if cell.size.counts_tokens:
             inputs["tokens"] = self.tokens_stage(cell.model).plan.fingerprint
         for role, other in (("tokens of", self._tokens_of(cell)), ("shares of", self._shares_of(cell))):
             if other is not None:
@@ -138,9 +138,6 @@ class GridContext:
             tokens = self.tokens(cell.model)
             return TokenBudget(max_tokens=int(tokens[self.rows(other)].sum()), tokens=tokens)
         return resolve_budget(amount, n_rows, method=f"budget of {cell.arm}")
-
-    def _counts_tokens(self, cell: Cell) -> bool:
-        return isinstance(cell.size.amount, Tokens) or cell.size.match == "tokens"
 
     def _tokens_of(self, cell: Cell) -> Cell | None:
         """The cell whose tokens this one is matched to."""

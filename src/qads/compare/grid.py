@@ -23,6 +23,11 @@ class Size:
     """Whether that many, or as many tokens as an arm has in that many rows."""
 
     @property
+    def counts_tokens(self) -> bool:
+        """Whether tokens end the selection, and not rows."""
+        return self.match == "tokens" or isinstance(self.amount, Tokens)
+
+    @property
     def name(self) -> str:
         """What its folder is called."""
         if isinstance(self.amount, Tokens):

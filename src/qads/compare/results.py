@@ -21,9 +21,10 @@ from qads.compare.statistics import Estimate, Outcome, PairedItems, compare_arms
 from qads.compare.trials import cell_items, is_done, train_manifest, untrained_items
 from qads.run import Manifest
 
-__all__ = ["ArmResult", "Composition", "Measured", "Results", "SettingResult", "collect"]
+__all__ = ["UNTRAINED", "ArmResult", "Composition", "Measured", "Results", "SettingResult", "collect"]
 
 UNTRAINED = "untrained"
+"""Where an arm's name stands, the base model."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class ArmResult:
     kind: str
     """Of its selector."""
     composition: Composition
+    ratio: float
+    """Share of the pool's rows that it chose."""
     selection: tuple[StageCost, ...]
     """What choosing took, of the first seed."""
     training_flops: float | None
@@ -75,8 +78,8 @@ class Measured:
     measure: str
     arms: Mapping[str, Mapping[str, Estimate]]
     """Arm -> set (or their mean) -> value; the untrained model is one of them."""
-    by_seed: Mapping[str, Mapping[str, tuple[float, ...]]]
-    """Arm -> set -> value in every seed."""
+    by_seed: Mapping[str, tuple[Mapping[str, Estimate], ...]]
+    """Arm -> in every seed set -> value; the interval is over items alone."""
     outcomes: tuple[Outcome, ...]
     n_items: Mapping[str, int]
     """Set -> items that were compared."""
@@ -145,14 +148,17 @@ def _arm(context: GridContext, arm: str, selected: Sequence[tuple[Cell, Manifest
     manifests = [manifest for _, manifest in selected]
     trained = [found for cell, _ in selected if (found := train_manifest(context, cell)) is not None]
     sources = context.run_of(selected[0][0].model).pool.sources
+    counts_tokens = selected[0][0].size.counts_tokens
     composition = Composition(
         rows=float(np.mean([m["rows"] for m in manifests])),
         tokens=float(np.mean([m["training_tokens"] for m in manifests])),
         shares={name: float(np.mean([m["sources"].get(name, 0) / m["rows"] for m in manifests])) for name in sources},
-        stopped=tuple(dict.fromkeys(m["stopped"] for m in manifests if m["stopped"])),
+        # That a budget in tokens ends somewhere below them is no shortage.
+        stopped=tuple(dict.fromkeys(m["stopped"] for m in manifests if m["stopped"] and not counts_tokens)),
     )
+    ratio = composition.rows / len(context.run_of(selected[0][0].model).pool)
     return ArmResult(
-        arm, context.experiment.arms[arm].selection.kind, composition, selection_cost(context, selected[0][0]),
+        arm, context.experiment.arms[arm].selection.kind, composition, ratio, selection_cost(context, selected[0][0]),
         _mean([m.get("flops") for m in trained]), _mean([m.get("seconds") for m in trained]),
     )  # fmt: skip
 
@@ -216,15 +222,13 @@ def _measure(
         np.array([sets.index(name) for name, _ in common], np.int64),
     )
     judging = context.experiment.judging
-    weights = items.scopes
-    means = {
-        arm: np.stack([items.values[a][:, items.codes == g].mean(axis=1) for g in range(len(sets))])
-        for a, arm in enumerate(names)
-    }
     return Measured(
         measure,
         {arm: estimate_arm(items, arm, confidence=judging.confidence) for arm in names},
-        {arm: {scope: tuple((w @ means[arm]).tolist()) for scope, w in weights.items()} for arm in names},
+        {
+            arm: tuple(estimate_arm(items, arm, seed=s, confidence=judging.confidence) for s in range(len(seeds)))
+            for arm in names
+        },
         tuple(compare_arms(items, pairs, confidence=judging.confidence, tie=judging.tie)),
         {name: int((items.codes == g).sum()) for g, name in enumerate(sets)},
         len(every) - len(common),

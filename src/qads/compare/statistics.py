@@ -137,13 +137,19 @@ def _counts(
     return wins, len(of_items) - wins - losses, losses, ahead, len(d)
 
 
-def estimate_arm(items: PairedItems, arm: str, *, confidence: float = 0.95) -> dict[str, Estimate]:
-    """The mean of one arm on every set, with its interval by itself."""
-    scopes = items.scopes
-    values = items.values[items.arms.index(arm)]
-    d = np.repeat(values[None], len(scopes), axis=0)
-    value, error, freedom = crossed_means(d, np.stack(list(scopes.values())), items.codes)
-    low, high = student_interval(value, error, freedom, 1 - confidence)
-    return {
-        scope: Estimate(float(value[c]), float(low[c]), float(high[c])) for c, scope in enumerate(scopes)
-    }  # fmt: skip
+def estimate_arm(
+    items: PairedItems, arm: str, *, seed: int | None = None, confidence: float = 0.95
+) -> dict[str, Estimate]:
+    """The mean of one arm on every set, with its interval by itself.
+
+    Args:
+        items: what the arms gave.
+        arm: which.
+        seed: position of the only seed to take; all by default.
+        confidence: of the interval.
+    """
+    scopes, values = items.scopes, items.values[items.arms.index(arm)]
+    values = values if seed is None else values[seed : seed + 1]
+    means = crossed_means(np.repeat(values[None], len(scopes), axis=0), np.stack(list(scopes.values())), items.codes)
+    low, high = student_interval(*means, 1 - confidence)
+    return {name: Estimate(float(means[0][c]), float(low[c]), float(high[c])) for c, name in enumerate(scopes)}
