@@ -40,8 +40,8 @@ class Comparison:
     is_same: bool
     how: How
     """What decided: the letter of an option or its text, the text as it stands, two numbers, part by part, algebra;
-    ``different`` where nothing made them the same, ``nothing`` where no answer was there to compare, ``undecided`` where
-    algebra was stopped."""
+    ``different`` where nothing made them the same, ``nothing`` where there was no answer, ``undecided`` where algebra
+    was stopped."""
 
     def __bool__(self) -> bool:
         return self.is_same

@@ -118,8 +118,8 @@ def same_number(found: Number, reference: Number) -> bool:
     """Whether a number is the one that was asked for.
 
     Whole numbers and fractions must be equal. Where one of the two is a decimal, that is perhaps rounded: they may
-    differ by 10⁻⁴ of the larger, or one may be the other rounded to two decimals or more. A percent sign on one side only may be left out or carried out (12% is 12, and is 0.12). Where both have a
-    unit, it is the same word.
+    differ by 10⁻⁴ of the larger, or one may be the other rounded to two decimals or more. A percent sign on one side
+    only may be left out or carried out (12% is 12, and is 0.12). Where both have a unit, it is the same word.
 
     >>> def same(a, b): return same_number(read_number(a), read_number(b))
     >>> same("1/3", "0.33"), same("0.34", "0.33"), same("10000", "10001"), same("50%", "0.5"), same("5 cm", "5 km")

@@ -17,8 +17,9 @@ from qads.models.opening import (
     resolve_device,
     resolve_dtype,
 )
+from qads.models.prompting import prompt_ids
 from qads.models.sources import ALIASES, ModelSource, find_model, find_tokenizer
-from qads.models.tokens import header_ids, token_ids, training_tokens
+from qads.models.tokens import header_ids, token_ids, token_target, training_tokens
 from qads.models.weights import count_parameters
 
 __all__ = [
@@ -35,8 +36,10 @@ __all__ = [
     "open_causal_lm",
     "open_encoder",
     "open_tokenizer",
+    "prompt_ids",
     "resolve_device",
     "resolve_dtype",
     "token_ids",
+    "token_target",
     "training_tokens",
 ]

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from qads.kernels.target import TokenTarget
 from qads.pool import Pool, Progress
-from qads.prompts import Renderer
+from qads.prompts import Renderer, Target
 
-__all__ = ["header_ids", "token_ids", "training_tokens"]
+__all__ = ["header_ids", "token_ids", "token_target", "training_tokens"]
 
 _ROWS_AT_A_TIME = 1024
 
@@ -31,6 +32,18 @@ def training_tokens(
         if progress:
             progress(start + len(rows), len(pool))
     return counts
+
+
+def token_target(tokenizer: Any, target: Target) -> TokenTarget:
+    """A target's tokens; a token is scored if it holds a character of the answer."""
+    encoded = tokenizer(target.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    scored = [
+        position
+        for position, (start, end) in enumerate(encoded["offset_mapping"])
+        if start < end and end > target.answer_start and start < target.answer_end
+    ]
+    first, last = (scored[0], scored[-1] + 1) if scored else (0, 0)
+    return TokenTarget(tuple(encoded["input_ids"]), first, last)
 
 
 def header_ids(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:
