@@ -18,6 +18,7 @@ from qads.models.opening import (
     resolve_device,
     resolve_dtype,
 )
+from qads.models.prompting import prompt_ids
 from qads.models.quiet import quiet_loading
 from qads.models.seeding import seeded
 from qads.models.sources import ADAPTER_BASE, ALIASES, ModelSource, find_model, find_tokenizer
@@ -44,6 +45,7 @@ __all__ = [
     "open_causal_lm",
     "open_encoder",
     "open_tokenizer",
+    "prompt_ids",
     "quiet_loading",
     "resolve_device",
     "resolve_dtype",

@@ -29,8 +29,8 @@ from qads.quality import EveryAnchor, LMScorer, LocalEngine, ProbeScorer, load_s
 from qads.quality.scorers import FittedLM, FittedProbe
 from qads.run.budgets import resolve_rows
 from qads.run.context import read_pool
+from qads.run.decontamination import OwnAnchors, read_evaluation
 from qads.run.directory import RunDirectory, StageDirectory
-from qads.run.evaluation import OwnAnchors, read_evaluation
 from qads.run.limits import NamedFiles, check_limits
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
