@@ -18,7 +18,7 @@ from qads.compare.choosing import choose
 from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, Setting, folder_name
 from qads.compare.shared import SharedRun
-from qads.config import RunConfig
+from qads.evaluate.generating import RunPrograms
 from qads.models import find_tokenizer, open_tokenizer, training_tokens
 from qads.pool import Pool
 from qads.prompts import Template
@@ -42,6 +42,8 @@ class GridContext:
     shared: dict[str, SharedRun]
     """Scoring model -> its run."""
     observer: Observer
+    run_programs: RunPrograms | None = None
+    """Where programs of models run; None where they may not."""
     _tokens: dict[str, Int[np.ndarray, " n"]] = field(default_factory=dict[str, Any])
 
     def run_of(self, model: str) -> SharedRun:
@@ -160,9 +162,9 @@ class GridContext:
         return {"rows": len(tokens), "training_tokens": int(tokens.sum()), "longest": int(tokens.max())}
 
     def _template(self, model: str) -> Template:
-        """How a row is rendered for training."""
-        config: RunConfig = self.run_of(model).config
-        return config.answer_likelihoods.template
+        """How a row is rendered for training; where nothing is trained, as it is scored."""
+        method = self.experiment.train
+        return self.run_of(model).config.answer_likelihoods.template if method is None else method.template
 
     def _rows_stage(self, model: str) -> str:
         return "clean" if "clean" in self.run_of(model).fingerprints else "pool"

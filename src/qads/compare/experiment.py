@@ -21,9 +21,11 @@ from qads.config import AnchorsConfig, CleanConfig, PoolConfig, QualityConfig, R
 from qads.config.limits import Sources
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError
+from qads.evaluate import Evaluation
 from qads.quality import AnswerLikelihoods, OneShotInfluence
 from qads.selection import KCenterGreedy, Selector
 from qads.settings import read_settings
+from qads.train import FineTuning
 
 __all__ = ["Arm", "Experiment", "JudgingConfig", "load_experiment"]
 
@@ -139,10 +141,14 @@ class Experiment:
     contrasts: dict[str, Sources] = field(default_factory=dict[str, Sources])
     """Arm -> arms that it is compared with as well. An arm whose source shares another takes is compared with that one
     anyway: what is between them is what choosing rows is worth."""
+    train: FineTuning | None = None
+    """How every cell is trained; its model and seed are the cell's. Null selects only."""
+    evaluate: Evaluation | None = None
+    """How trained models are evaluated, and the untrained ones; null leaves the models to others."""
     judging: JudgingConfig = field(default_factory=JudgingConfig)
     """How differences are judged."""
     keep_models: bool = False
-    """Keep trained weights after their evaluation."""
+    """Keep trained weights after their evaluation, and not only until then."""
     clean: CleanConfig | None = None
     """As in a run."""
     embedding: Annotated[Embedder, Field(discriminator="kind")] = field(default_factory=SentenceEmbedder)
@@ -174,6 +180,7 @@ class Experiment:
             raise ConfigError(f"tokens_of: match has tokens; name the arm that is matched to ({', '.join(self.arms)}).")
         if "-" in (*self.pool.sources, *self.anchors.sources):
             raise ConfigError("pool and anchors of an experiment are read from files, since it goes on in many starts.")
+        self._check_training()
         if self.quality is not None:
             model = self.quality.influence.model
             if model not in (OneShotInfluence().model, *self.models, self.scored_by):
@@ -202,6 +209,21 @@ class Experiment:
         own = self.arms[self.tokens_of] if self.tokens_of else None
         if own is not None and (own.budget is not None or own.source_shares_of):
             raise ConfigError(f"tokens_of: {self.tokens_of} has no number of tokens of its own; name another arm.")
+
+    def _check_training(self) -> None:
+        if self.train is None:
+            if self.evaluate is not None:
+                raise ConfigError("evaluate: there is nothing to evaluate, since train is null; say how to train.")
+            return
+        if self.train.model not in (FineTuning().model, *self.models):
+            raise ConfigError(f"train.model is {self.train.model!r}; in an experiment say it as models: {self.train.model}")
+        if self.train.revision is not None:
+            raise ConfigError("train.revision: the models of an experiment are folders or hub ids as they are; leave it.")
+        if self.evaluate is not None and self.evaluate.template != self.train.template:
+            raise ConfigError(
+                "evaluate.template is not train.template: models would be evaluated on texts that look otherwise than "
+                "those they were trained on. Say the same in both."
+            )
 
     def scoring_model(self, model: str) -> str:
         """What scores rows for a base model."""

@@ -20,9 +20,10 @@ from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.results import Results, collect
 from qads.compare.shared import SHARED_STAGES, compute_shared, open_shared
-from qads.compare.trials import CELL_STAGES, cell_stages
+from qads.compare.trials import CELL_STAGES, cell_stages, evaluate_untrained, is_done, run_trial
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, RunError
+from qads.evaluate.generating import RunPrograms
 from qads.run import Observer, RunDirectory, SilentObserver, read_json
 from qads.run.directory import write_json
 
@@ -39,6 +40,7 @@ def run_experiment(
     max_cells: int | None = None,
     redo: Sequence[str] = (),
     reuse: Sequence[str] = (),
+    run_programs: RunPrograms | None = None,
     observer: Observer | None = None,
 ) -> Results:
     """Compute the cells that the directory does not hold yet.
@@ -50,6 +52,7 @@ def run_experiment(
         max_cells: trainings to begin in this start, at most.
         redo: stages to compute again, with all that is made from them; those of cells only in the chosen cells.
         reuse: directories of other runs whose scores are taken over for the same texts.
+        run_programs: a sandbox, where programs that models write may run.
         observer: hears of progress.
 
     Returns:
@@ -66,15 +69,16 @@ def run_experiment(
     cells = all_cells(experiment)
     chosen = only_cells(cells, only or {})
     _check_redo(redo)
+    if experiment.evaluate is not None:
+        experiment.evaluate.check_possible(may_run_programs=run_programs is not None)
     files = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0]).files
     refuse_own_output(files, [], folders=[root])
     with RunDirectory(root).lock():
         _check_experiment_file(root / EXPERIMENT_FILE)
         write_json(root / EXPERIMENT_FILE, dataclasses.asdict(experiment))
         of_shared = [name for name in redo if name in SHARED_STAGES]
-        context = GridContext(
-            experiment, root, compute_shared(experiment, root, redo=of_shared, reuse=reuse, observer=observer), observer
-        )
+        shared = compute_shared(experiment, root, redo=of_shared, reuse=reuse, observer=observer)
+        context = GridContext(experiment, root, shared, observer, run_programs)
         _remove(context, chosen, ["select"] if of_shared else [name for name in redo if name in CELL_STAGES])
         for cell in chosen:
             for stage in cell_stages(context, cell).values():
@@ -82,6 +86,7 @@ def run_experiment(
                 stage.check_drift()
         for cell in chosen:
             context.select(cell)
+        _run_trials(context, chosen, max_cells)
         return collect(context, cells)
 
 
@@ -93,6 +98,16 @@ def read_results(out: str | Path, experiment: Experiment) -> Results:
     """
     root = Path(out)
     return collect(GridContext(experiment, root, open_shared(experiment, root), SilentObserver()), all_cells(experiment))
+
+
+def _run_trials(context: GridContext, chosen: Sequence[Cell], max_cells: int | None) -> None:
+    if context.experiment.train is None:
+        return
+    for model in dict.fromkeys(cell.model for cell in chosen):
+        evaluate_untrained(context, model)
+    left = [cell for cell in chosen if not is_done(context, cell)][:max_cells]
+    for number, cell in enumerate(left, 1):
+        run_trial(context, cell, number=number, n_cells=len(left))
 
 
 def _remove(context: GridContext, cells: Sequence[Cell], names: Sequence[str]) -> None:
