@@ -19,6 +19,7 @@ import typer
 from qads.cli.analyze import analyze
 from qads.cli.check import check
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
+from qads.cli.compare import compare, show_progress
 from qads.cli.limits import (
     AtLeast,
     AtMost,
@@ -247,11 +248,15 @@ def mix(
 
 @app.command(epilog="Example:  qads status runs/mine")
 def status(
-    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")], as_json: AsJson = False
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or an experiment.")],
+    as_json: AsJson = False,
 ) -> None:
-    """Show which stages of a run are complete, in progress or still to do."""
+    """Show which stages of a run are complete, in progress or still to do; of an experiment, which cells."""
     from qads.run import read_status
 
+    if (directory / "experiment.json").is_file():
+        show_progress(directory, make_terminal(as_json))
+        return
     make_terminal(as_json).status(read_status(directory))
 
 
@@ -286,6 +291,7 @@ app.command(
 )(analyze)
 
 
+app.command(epilog="Example:  qads compare examples/compare.yaml -o experiment --max-cells 4")(compare)
 app.command(
     name="fit-scorer", cls=ManyValues,
     epilog="Example:  qads fit-scorer data/*.jsonl.gz --anchors target.jsonl --labels 640 --out scorers/mine",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from qads.compare.estimate import CellEstimate, ExperimentEstimate, estimate_experiment
 from qads.compare.experiment import Arm, Experiment, JudgingConfig, load_experiment
+from qads.compare.grid import Cell, all_cells, only_cells
+from qads.compare.progress import ArmProgress, ExperimentProgress, read_progress
 from qads.compare.results import UNTRAINED, ArmResult, Measured, Results, SettingResult
 from qads.compare.running import EXPERIMENT_FILE, read_results, run_experiment
 from qads.compare.statistics import ALL_SETS, Estimate, Outcome, PairedItems, compare_arms, estimate_arm
@@ -12,18 +15,27 @@ __all__ = [
     "EXPERIMENT_FILE",
     "UNTRAINED",
     "Arm",
+    "ArmProgress",
     "ArmResult",
+    "Cell",
+    "CellEstimate",
     "Estimate",
     "Experiment",
+    "ExperimentEstimate",
+    "ExperimentProgress",
     "JudgingConfig",
     "Measured",
     "Outcome",
     "PairedItems",
     "Results",
     "SettingResult",
+    "all_cells",
     "compare_arms",
     "estimate_arm",
+    "estimate_experiment",
     "load_experiment",
+    "only_cells",
+    "read_progress",
     "read_results",
     "run_experiment",
 ]

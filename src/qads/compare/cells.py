@@ -82,7 +82,10 @@ class GridContext:
     def select_stage(self, cell: Cell) -> StageDirectory:
         """Where the selection of a cell is; cells whose seeds choose the same rows have one together."""
         arm, run = self.experiment.arms[cell.arm], self.run_of(cell.model)
-        needed = [self._rows_stage(cell.model), *(["embed"] if getattr(arm.selection, "reads_embeddings", True) else [])]
+        needed = [
+            self._rows_stage(cell.model),
+            *(["embed"] if getattr(arm.selection, "reads_embeddings", True) else []),
+        ]
         needed += [name for name in getattr(arm.selection, "needs", ()) if name in run.fingerprints]
         inputs = self._inputs(cell.model, *needed, *(["quality"] if arm.needs_quality else []))
         if cell.size.counts_tokens:

@@ -118,9 +118,7 @@ def sources_by_quality(pool: Pool, quality: Float[np.ndarray, " n"]) -> list[str
     return sorted(means, key=lambda name: -means[name])
 
 
-def _best_sources(
-    pool: Pool, quality: Float[np.ndarray, " n"], n: int, budget: int | TokenBudget
-) -> tuple[str, ...]:
+def _best_sources(pool: Pool, quality: Float[np.ndarray, " n"], n: int, budget: int | TokenBudget) -> tuple[str, ...]:
     """So many sources of the highest mean quality, and more while their rows do not fill the budget."""
     order, rows = sources_by_quality(pool, quality), pool.rows_by_source()
     if n > len(order):

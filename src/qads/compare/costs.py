@@ -45,7 +45,10 @@ def selection_cost(context: GridContext, cell: Cell) -> tuple[StageCost, ...]:
     both = [arm] if arm.source_shares_of is None else [arm, arms[arm.source_shares_of]]
     stages = dict.fromkeys(name for each in both for name in _stages(run, each))
     selected = context.select_stage(cell).manifest() or {}
-    return (*(_stage_cost(context, cell.model, name) for name in stages), StageCost("select", 0, selected.get("seconds")))
+    return (
+        *(_stage_cost(context, cell.model, name) for name in stages),
+        StageCost("select", 0, selected.get("seconds")),
+    )
 
 
 def total(values: Iterable[float | None]) -> float | None:

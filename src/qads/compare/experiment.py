@@ -62,7 +62,9 @@ class Arm:
     def __post_init__(self) -> None:
         fixed = [name for name in ("source_shares_of", "best_sources", "budget") if getattr(self, name) is not None]
         if "source_shares_of" in fixed and len(fixed) > 1:
-            raise ConfigError(f"{' and '.join(fixed)} exclude each other: the other arm says how many rows of a source.")
+            raise ConfigError(
+                f"{' and '.join(fixed)} exclude each other: the other arm says how many rows of a source."
+            )
         if fixed not in ([], ["budget"]) and not getattr(self.selection, "takes_limits", True):
             raise ConfigError(
                 f"{fixed[0]}: selection.kind {self.selection.kind!r} picks rows as a whole, which would not keep to "
@@ -184,12 +186,16 @@ class Experiment:
         if self.quality is not None:
             model = self.quality.influence.model
             if model not in (OneShotInfluence().model, *self.models, self.scored_by):
-                raise ConfigError(f"quality.influence.model is {model!r}; in an experiment say it as scored_by: {model}")
+                raise ConfigError(
+                    f"quality.influence.model is {model!r}; in an experiment say it as scored_by: {model}"
+                )
 
     def _check_names(self) -> None:
         for name in self.arms:
             if not _NAME.fullmatch(name):
-                raise ConfigError(f"arms: {name!r} is no name for a folder; use letters, digits, '.', '_', '+' and '-'.")
+                raise ConfigError(
+                    f"arms: {name!r} is no name for a folder; use letters, digits, '.', '_', '+' and '-'."
+                )
         asked = {"reference": self.reference, "tokens_of": self.tokens_of}
         asked |= {f"arms.{name}.source_shares_of": arm.source_shares_of for name, arm in self.arms.items()}
         asked |= {f"contrasts ({name})": name for name in self.contrasts}
@@ -202,7 +208,9 @@ class Experiment:
         for name, arm in self.arms.items():
             other = self.arms.get(arm.source_shares_of or "")
             if other is not None and (other is arm or other.source_shares_of or other.budget is not None):
-                raise ConfigError(f"arms.{name}.source_shares_of: {arm.source_shares_of} has no shares of its own there.")
+                raise ConfigError(
+                    f"arms.{name}.source_shares_of: {arm.source_shares_of} has no shares of its own there."
+                )
             if arm.needs_quality and self.quality is None:
                 raise ConfigError(f"arms.{name}: needs quality, but quality is null; let it be measured.")
             self.run_config(arm.selection, arm.budget or self.budgets[0], self.models[0])
@@ -216,9 +224,13 @@ class Experiment:
                 raise ConfigError("evaluate: there is nothing to evaluate, since train is null; say how to train.")
             return
         if self.train.model not in (FineTuning().model, *self.models):
-            raise ConfigError(f"train.model is {self.train.model!r}; in an experiment say it as models: {self.train.model}")
+            raise ConfigError(
+                f"train.model is {self.train.model!r}; in an experiment say it as models: {self.train.model}"
+            )
         if self.train.revision is not None:
-            raise ConfigError("train.revision: the models of an experiment are folders or hub ids as they are; leave it.")
+            raise ConfigError(
+                "train.revision: the models of an experiment are folders or hub ids as they are; leave it."
+            )
         if self.evaluate is not None and self.evaluate.template != self.train.template:
             raise ConfigError(
                 "evaluate.template is not train.template: models would be evaluated on texts that look otherwise than "

@@ -135,7 +135,9 @@ def _setting(context: GridContext, setting: Setting) -> SettingResult:
     evaluated = {arm: [cell for cell in each if cell_items(context, cell) is not None] for arm, each in cells.items()}
     started = {arm: each for arm, each in evaluated.items() if each}
     seeds = tuple(
-        seed for seed in experiment.seeds if started and all(seed in {c.seed for c in each} for each in started.values())
+        seed
+        for seed in experiment.seeds
+        if started and all(seed in {c.seed for c in each} for each in started.values())
     )
     return SettingResult(
         setting, arms, _overlap(context, cells, list(selected)), seeds,

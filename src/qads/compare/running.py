@@ -97,7 +97,9 @@ def read_results(out: str | Path, experiment: Experiment) -> Results:
         RunError: the shared stages are not there.
     """
     root = Path(out)
-    return collect(GridContext(experiment, root, open_shared(experiment, root), SilentObserver()), all_cells(experiment))
+    return collect(
+        GridContext(experiment, root, open_shared(experiment, root), SilentObserver()), all_cells(experiment)
+    )
 
 
 def _run_trials(context: GridContext, chosen: Sequence[Cell], max_cells: int | None) -> None:

@@ -148,5 +148,3 @@ def _parts(experiment: Experiment, model: str) -> list[tuple[RunConfig, str]]:
         for name, selection in needs.items()
         if name in ("targets", "likelihoods")
     ]
-
-

@@ -1,11 +1,13 @@
 """Arms against arms on the same items: paired differences, intervals that hold together, wins and losses.
 
 A comparison is of two arms that were trained with the same seeds and evaluated on the same items. What is compared is
-`arm[s, i] − other[s, i]`, seed by seed and item by item; its mean and interval are those of `kernels/crossed.py`.
+`arm[s, i] − other[s, i]`, seed by seed and item by item; its mean and interval are those of `kernels/crossed.py`, where
+how far seeds move a difference is told by all arms that are compared, since three seeds of two arms tell next to nothing.
 
 Every interval is given twice: by itself, and such that all intervals of the family hold at once (Bonferroni: each
 leaves out an equal share of what may be left out in all). The claim is made from the second alone: where it covers 0,
-no difference is shown. Why neither percentiles of a bootstrap nor max-t: docs/decisions/0033.
+no difference is shown; and from one seed no claim is made. Why neither percentiles of a bootstrap nor max-t, and how
+often such intervals hold: docs/decisions/0033.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qads.errors import InputError
-from qads.kernels.crossed import crossed_means, student_interval
+from qads.kernels.crossed import block_variance, crossed_means, group_means, student_interval
 
 __all__ = ["ALL_SETS", "Estimate", "Outcome", "PairedItems", "Verdict", "compare_arms", "estimate_arm"]
 
-Verdict = Literal["better", "worse", "no difference shown"]
+Verdict = Literal["better", "worse", "no difference shown", "one seed: no claim"]
 ALL_SETS = "mean of the sets"
 """Where a set's name stands, their mean."""
 
@@ -51,9 +53,13 @@ class PairedItems:
 
     def __post_init__(self) -> None:
         if self.values.shape[0] != len(self.arms) or self.values.shape[2] != len(self.codes):
-            raise InputError(f"PairedItems: values {self.values.shape} of {len(self.arms)} arms, {len(self.codes)} items.")
+            raise InputError(
+                f"PairedItems: values {self.values.shape} of {len(self.arms)} arms, {len(self.codes)} items."
+            )
         if not np.isfinite(self.values).all() or 0 in self.values.shape:
-            raise InputError("PairedItems: every arm needs a finite value in every seed on every item, and one at least.")
+            raise InputError(
+                "PairedItems: every arm needs a finite value in every seed on every item, and one at least."
+            )
 
     @property
     def scopes(self) -> dict[str, Float[np.ndarray, " g"]]:
@@ -104,26 +110,39 @@ def compare_arms(
     """
     if not pairs:
         return []
-    scopes = items.scopes
+    scopes, n_seeds = items.scopes, items.values.shape[1]
     at = {arm: number for number, arm in enumerate(items.arms)}
-    of_pairs = np.stack([items.values[at[arm]] - items.values[at[other]] for arm, other in pairs])
-    d = np.repeat(of_pairs, len(scopes), axis=0)
+    d = np.repeat(np.stack([items.values[at[arm]] - items.values[at[other]] for arm, other in pairs]), len(scopes), 0)
     weights = np.tile(np.stack(list(scopes.values())), (len(pairs), 1))
-    means = crossed_means(d, weights, items.codes)
+    seed_part, freedom = _seed_parts(
+        items, [at[name] for name in dict.fromkeys(name for pair in pairs for name in pair)]
+    )
+    means = crossed_means(
+        d, weights, items.codes, seed_part=np.tile(seed_part, len(pairs)), seed_freedom=freedom
+    )  # fmt: skip
     alone = student_interval(*means, 1 - confidence)
     together = student_interval(*means, (1 - confidence) / len(d))
     named = [(*pair, scope) for pair in pairs for scope in scopes]
     return [
         Outcome(
             *named[c], Estimate(float(means[0][c]), float(alone[0][c]), float(alone[1][c])),
-            low := float(together[0][c]), high := float(together[1][c]), len(d), _verdict(low, high),
+            low := float(together[0][c]), high := float(together[1][c]), len(d), _verdict(low, high, n_seeds),
             *_counts(d[c], weights[c], items.codes, tie),
         )
         for c in range(len(d))
     ]  # fmt: skip
 
 
-def _verdict(low: float, high: float) -> Verdict:
+def _seed_parts(items: PairedItems, arms: Sequence[int]) -> tuple[Float[np.ndarray, " g"], int]:
+    """What other seeds would change of a difference, on every set and on their mean, by all arms; its freedom."""
+    means = group_means(items.values[arms], items.codes, len(items.sets))
+    found = [block_variance(means @ weights) for weights in items.scopes.values()]
+    return np.array([2 * rest / items.values.shape[1] for rest, _ in found]), found[0][1]
+
+
+def _verdict(low: float, high: float, n_seeds: int) -> Verdict:
+    if n_seeds == 1:
+        return "one seed: no claim"
     return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
 

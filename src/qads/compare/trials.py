@@ -29,7 +29,7 @@ from qads.train import FineTuning
 
 __all__ = [
     "CELL_STAGES", "cell_items", "cell_stages", "evaluate_untrained", "is_done", "run_trial", "train_manifest",
-    "training_of", "untrained_items",
+    "training_of", "untrained_items", "untrained_manifest",
 ]  # fmt: skip
 
 CELL_STAGES = ("select", "train", "evaluate")
@@ -105,6 +105,12 @@ def cell_items(context: GridContext, cell: Cell) -> pa.Table | None:
 def untrained_items(context: GridContext, model: str) -> pa.Table | None:
     """The same of a base model."""
     return _items(_untrained_stage(context, model))
+
+
+def untrained_manifest(context: GridContext, model: str) -> Manifest | None:
+    """What the evaluation of a base model says; None where it is not finished."""
+    stage = _untrained_stage(context, model)
+    return None if stage is None else stage.manifest()
 
 
 def _items(stage: StageDirectory | None) -> pa.Table | None:

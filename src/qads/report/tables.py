@@ -111,6 +111,8 @@ def for_spreadsheets(table: pa.Table) -> pa.Table:
     """The table with every text that a spreadsheet would run as a formula behind an apostrophe."""
     for place, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
-            texts = ["'" + text if text and text.startswith(_FORMULA_STARTS) else text for text in table[place].to_pylist()]
+            texts = [
+                "'" + text if text and text.startswith(_FORMULA_STARTS) else text for text in table[place].to_pylist()
+            ]
             table = table.set_column(place, field.name, pa.array(texts, pa.string()))
     return table

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 
+from qads.cluster import Execution
 from qads.config import QualityConfig, RunConfig, SavedScorer
 from qads.datasets import load_pool
 from qads.kernels.cost import call_cost
@@ -35,10 +36,10 @@ from qads.run.limits import NamedFiles, check_limits
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
 
-__all__ = ["Basis", "StageEstimate", "estimate_run"]
+__all__ = ["CHARS_PER_TOKEN", "Basis", "StageEstimate", "cpu_peak", "estimate_run"]
 
 Basis = Literal["exact", "at most", "estimated"]
-_CHARS_PER_TOKEN = 2.8
+CHARS_PER_TOKEN = 2.8
 """Between GSM8K rows (3.1) and MATH rows (2.4) under the tokenizer of SmolLM2; other texts differ."""
 _ROWS_READ = 200
 """Rows of the pool, evenly spaced, that tell how long rows are in tokens."""
@@ -272,7 +273,7 @@ def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:
     """Two operations a parameter and token, of problem and solution and of the solution once more."""
     method = config.answer_likelihoods
     characters = sum(len(sample_text(row)) + len(row.solution) for row in pool)
-    tokens, n_parameters = int(characters / _CHARS_PER_TOKEN), count_parameters(method.model)
+    tokens, n_parameters = int(characters / CHARS_PER_TOKEN), count_parameters(method.model)
     if n_parameters is None:
         return _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk, so time is unknown")
     flops = 2 * n_parameters * tokens
@@ -283,9 +284,17 @@ def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:
 
 
 def _tokens(pool: Pool) -> Float[np.ndarray, " n"]:
-    return np.array([len(sample_text(row)) for row in pool]) / _CHARS_PER_TOKEN
+    return np.array([len(sample_text(row)) for row in pool]) / CHARS_PER_TOKEN
 
 
 def _peak(config: RunConfig, dtype: Dtype) -> float:
-    device = config.execution.device
-    return matmul_peak(resolve_device(device), getattr(torch, resolve_dtype(dtype, device)))
+    return _matmul_peak(config.execution, dtype)
+
+
+def cpu_peak(execution: Execution, dtype: Dtype) -> float | None:
+    """Operations a second of matrix products alone on a CPU; None elsewhere, where no share of it was measured."""
+    return _matmul_peak(execution, dtype) if resolve_device(execution.device).type == "cpu" else None
+
+
+def _matmul_peak(execution: Execution, dtype: Dtype) -> float:
+    return matmul_peak(resolve_device(execution.device), getattr(torch, resolve_dtype(dtype, execution.device)))
