@@ -15,7 +15,7 @@ from qads.cli.running import make_terminal
 
 if TYPE_CHECKING:
     from qads.cli.terminal import Terminal
-    from qads.compare import Cell, Experiment, ExperimentEstimate, Results, SettingResult
+    from qads.compare import Cell, Experiment, ExperimentEstimate, Outcome, Results, SettingResult
 
 __all__ = ["compare", "show_progress"]
 
@@ -167,11 +167,14 @@ def _show_setting(experiment: Experiment, found: SettingResult, terminal: Termin
             if measured.outcomes else "No differences: fewer than two arms are done",
             ("arm", "against", "on", "difference", "interval", "won", "tied", "lost", "verdict"),
             [
-                (o.arm, o.other, o.scope, f"{o.difference.value:+.4f}", f"{o.low:+.4f} to {o.high:+.4f}", o.wins, o.ties,
-                 o.losses, o.verdict)
+                (o.arm, o.other, o.scope, f"{o.difference.value:+.4f}", _ends(o), o.wins, o.ties, o.losses, o.verdict)
                 for o in measured.outcomes
             ],
         )  # fmt: skip
+
+
+def _ends(outcome: Outcome) -> str:
+    return "–" if outcome.low != outcome.low else f"{outcome.low:+.4f} to {outcome.high:+.4f}"
 
 
 def _tera(flops: float | None) -> float | None:
@@ -197,7 +200,7 @@ def _show_estimate(
         ("arm", "size", "model", "seed", "status", "rows", "tokens", "TFLOP", "these are", "hours"),
         [
             (
-                c.cell.arm, c.cell.size.name, c.cell.model, str(c.cell.seed), c.status, c.rows, c.tokens, _tera(c.flops),
+                *c.cell.parts.values(), c.status, c.rows, c.tokens, _tera(c.flops),
                 "exact" if c.is_exact else "estimated", None if c.seconds is None else c.seconds / 3600,
             )
             for c in found.cells

@@ -75,8 +75,8 @@ def choose(
     takes_limits = getattr(arm.selection, "takes_limits", True)
     if len(out) and not takes_limits:
         raise InputError(
-            f"selection.kind {arm.selection.kind!r} picks rows as a whole and cannot leave any out, but {len(out)} have "
-            "no quality. Take them out of the pool, or take a kind that picks one by one, such as kcenter."
+            f"selection.kind {arm.selection.kind!r} picks rows as a whole and cannot leave any out, but {len(out)} "
+            "have no quality. Take them out of the pool, or take a kind that picks one by one, such as kcenter."
         )
     selector, needs = arm.seeded(seed), {n: shared.need(n) for n in getattr(arm.selection, "needs", ())}
 
