@@ -1,8 +1,11 @@
 """How often intervals of paired differences hold what they are of, with few seeds: the comparison's and other ways.
 
-Arms that do not differ are drawn again and again: `value[arm, s, i] = σ_a a[arm, s] + σ_b b[arm, i] + σ_e e[arm, s, i]`,
-items of three sets, every arm against the first. Counted is how often 0 lies in the interval of one comparison by itself,
-and in those of all comparisons (arms × sets and their mean) at once.
+Arms that do not differ are drawn again and again:
+
+    value[arm, s, i] = σ_a a[arm, s] + σ_b b[arm, i] + σ_e e[arm, s, i]
+
+with the items of three sets, every arm against the first. Counted is how often 0 lies in the interval of one comparison
+by itself, and in those of all comparisons (arms × sets and their mean) at once.
 
     pigeonhole      percentiles of a bootstrap of seeds and of items within their set (Owen 2007)
     expanded        the same, moved outward for small samples (Hesterberg 2015)

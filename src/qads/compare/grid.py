@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -55,6 +55,11 @@ class Cell:
         """Where its selection is, if it is that of every seed."""
         return PurePosixPath("cells", folder_name(self.model), self.size.name, self.arm)
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """What tells it from others, by the names that `--only` knows."""
+        return {"arm": self.arm, "size": self.size.name, "model": self.model, "seed": str(self.seed)}
+
     def __str__(self) -> str:
         return f"{self.arm}, {self.size.name}, {self.model}, seed {self.seed}"
 
@@ -78,14 +83,6 @@ class Setting:
         elif size.match == "tokens" and arm == experiment.tokens_of:
             size = Size(size.amount)
         return Cell(arm, size, self.model, seed)
-
-
-_PARTS: dict[str, Callable[[Cell], str]] = {
-    "arm": lambda cell: cell.arm,
-    "size": lambda cell: cell.size.name,
-    "model": lambda cell: cell.model,
-    "seed": lambda cell: str(cell.seed),
-}
 
 
 def all_settings(experiment: Experiment) -> list[Setting]:
@@ -122,12 +119,12 @@ def only_cells(cells: Sequence[Cell], only: Mapping[str, Sequence[str]]) -> list
     """
     found = list(cells)
     for part, values in only.items():
-        if part not in _PARTS:
-            raise ConfigError(f"--only {part}=…: cells have {', '.join(_PARTS)}.")
-        known = {_PARTS[part](cell) for cell in cells}
+        if part not in cells[0].parts:
+            raise ConfigError(f"--only {part}=…: cells have {', '.join(cells[0].parts)}.")
+        known = {cell.parts[part] for cell in cells}
         if unknown := [value for value in values if value not in known]:
             raise ConfigError(f"--only {part}={unknown[0]}: there are {', '.join(sorted(known))}.")
-        found = [cell for cell in found if _PARTS[part](cell) in values]
+        found = [cell for cell in found if cell.parts[part] in values]
     return found
 
 

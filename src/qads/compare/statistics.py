@@ -1,8 +1,8 @@
 """Arms against arms on the same items: paired differences, intervals that hold together, wins and losses.
 
 A comparison is of two arms that were trained with the same seeds and evaluated on the same items. What is compared is
-`arm[s, i] − other[s, i]`, seed by seed and item by item; its mean and interval are those of `kernels/crossed.py`, where
-how far seeds move a difference is told by all arms that are compared, since three seeds of two arms tell next to nothing.
+`arm[s, i] − other[s, i]`, seed by seed and item by item; its mean and interval are those of `kernels/crossed.py`. How
+far seeds move a difference is told by all arms that are compared, since three seeds of two arms tell next to nothing.
 
 Every interval is given twice: by itself, and such that all intervals of the family hold at once (Bonferroni: each
 leaves out an equal share of what may be left out in all). The claim is made from the second alone: where it covers 0,
