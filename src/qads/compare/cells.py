@@ -27,10 +27,16 @@ from qads.run.context import nullable, write_array, write_table
 from qads.selection import TokenBudget
 from qads.selection.budget import resolve_budget
 
-__all__ = ["Facts", "GridContext"]
+__all__ = ["Facts", "GridContext", "finished"]
 
 Facts = dict[str, Any]
 """What a stage says in its manifest."""
+
+
+def finished(stage: StageDirectory) -> Manifest | None:
+    """The manifest of a stage that is complete and what its plan says; None of one that other settings have left."""
+    manifest = stage.manifest()
+    return manifest if manifest is not None and manifest["fingerprint"] == stage.plan.fingerprint else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from qads.amounts import Tokens
-from qads.compare.cells import GridContext
+from qads.compare.cells import GridContext, finished
 from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, all_cells
 from qads.compare.shared import open_shared, shared_folder
@@ -137,8 +137,8 @@ class _Timing:
         measured = 0
         for model in dict.fromkeys(cell.model for cell in cells):
             done = [] if context is None else [cell_stages(context, cell) for cell in cells if cell.model == model]
-            trained = [m for s in done if "train" in s and (m := s["train"].manifest()) is not None]
-            evaluated = [m for s in done if "evaluate" in s and (m := s["evaluate"].manifest()) is not None]
+            trained = [m for s in done if "train" in s and (m := finished(s["train"])) is not None]
+            evaluated = [m for s in done if "evaluate" in s and (m := finished(s["evaluate"])) is not None]
             if context is not None and (base := untrained_manifest(context, model)) is not None:
                 evaluated.append(base)
             if trained:
@@ -176,7 +176,7 @@ def _cell(
     experiment: Experiment, context: GridContext | None, cell: Cell, lengths: _Lengths, timing: _Timing
 ) -> CellEstimate:
     stages = {} if context is None else cell_stages(context, cell)
-    done = {name for name, stage in stages.items() if stage.manifest() is not None}
+    done = {name for name, stage in stages.items() if finished(stage) is not None}
     status = "done" if stages and done == set(stages) else "partial" if done else "to do"
     rows, tokens, flops, is_exact = _amounts(experiment, context if "select" in done else None, cell, lengths)
     seconds: list[float | None] = []

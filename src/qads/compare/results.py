@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float
 
-from qads.compare.cells import GridContext
+from qads.compare.cells import GridContext, finished
 from qads.compare.costs import StageCost, selection_cost, total
 from qads.compare.grid import Cell, Setting, all_settings
 from qads.compare.statistics import Estimate, Outcome, PairedItems, compare_arms, estimate_arm
@@ -127,7 +127,7 @@ def _setting(context: GridContext, setting: Setting) -> SettingResult:
     experiment = context.experiment
     cells = {arm: [setting.cell(experiment, arm, seed) for seed in experiment.seeds] for arm in experiment.arms}
     selected = {
-        arm: [(cell, manifest) for cell in each if (manifest := context.select_stage(cell).manifest()) is not None]
+        arm: [(cell, manifest) for cell in each if (manifest := finished(context.select_stage(cell))) is not None]
         for arm, each in cells.items()
     }
     selected = {arm: each for arm, each in selected.items() if each}
@@ -176,7 +176,7 @@ def _overlap(context: GridContext, cells: Mapping[str, Sequence[Cell]], selected
         (arm, cell.seed): set(context.rows(cell).tolist())
         for arm in selected
         for cell in cells[arm]
-        if context.select_stage(cell).manifest() is not None
+        if finished(context.select_stage(cell)) is not None
     }
     found = np.full((len(selected), len(selected)), np.nan)
     for i, arm in enumerate(selected):

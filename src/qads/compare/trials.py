@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qads.compare.cells import Facts, GridContext
+from qads.compare.cells import Facts, GridContext, finished
 from qads.compare.grid import Cell, folder_name
 from qads.datasets import source_identity
 from qads.datasets.benchmarks import evaluation_contents
@@ -59,7 +59,7 @@ def training_of(context: GridContext, cell: Cell) -> FineTuning:
 
 def is_done(context: GridContext, cell: Cell) -> bool:
     """Whether nothing is left to do."""
-    return all(stage.manifest() is not None for stage in cell_stages(context, cell).values())
+    return all(finished(stage) is not None for stage in cell_stages(context, cell).values())
 
 
 def run_trial(context: GridContext, cell: Cell, *, number: int, n_cells: int) -> None:
@@ -94,7 +94,7 @@ def evaluate_untrained(context: GridContext, model: str) -> None:
 def train_manifest(context: GridContext, cell: Cell) -> Manifest | None:
     """What the training of a cell says; None where it is not finished."""
     stage = cell_stages(context, cell).get("train")
-    return None if stage is None else stage.manifest()
+    return None if stage is None else finished(stage)
 
 
 def cell_items(context: GridContext, cell: Cell) -> pa.Table | None:
@@ -110,11 +110,11 @@ def untrained_items(context: GridContext, model: str) -> pa.Table | None:
 def untrained_manifest(context: GridContext, model: str) -> Manifest | None:
     """What the evaluation of a base model says; None where it is not finished."""
     stage = _untrained_stage(context, model)
-    return None if stage is None else stage.manifest()
+    return None if stage is None else finished(stage)
 
 
 def _items(stage: StageDirectory | None) -> pa.Table | None:
-    if stage is None or stage.manifest() is None:
+    if stage is None or finished(stage) is None:
         return None
     return pq.read_table(stage.path / "items.parquet")
 
