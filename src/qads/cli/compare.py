@@ -195,6 +195,9 @@ def _show_estimate(
             f"Shared stages, scored by {model}", ("stage", "status", "rows", "model tokens", "TFLOP", "seconds"),
             [(s.name, s.status, s.rows, s.tokens, _tera(s.flops), s.seconds) for s in stages],
         )  # fmt: skip
+        for stage in stages:
+            if stage.note:
+                terminal.line(f"{stage.name}: {stage.note}.")
     terminal.table(
         f"{len(found.cells)} cells (tokens and operations of a training)",
         ("arm", "size", "model", "seed", "status", "rows", "tokens", "TFLOP", "these are", "hours"),

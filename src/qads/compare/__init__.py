@@ -8,7 +8,7 @@ from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.progress import ArmProgress, ExperimentProgress, read_progress
 from qads.compare.results import UNTRAINED, ArmResult, Measured, Results, SettingResult
 from qads.compare.running import EXPERIMENT_FILE, read_results, run_experiment
-from qads.compare.statistics import ALL_SETS, Estimate, Outcome, PairedItems, compare_arms, estimate_arm
+from qads.compare.statistics import ALL_SETS, Estimate, Outcome, PairedItems, Verdict, compare_arms, estimate_arm
 
 __all__ = [
     "ALL_SETS",
@@ -29,6 +29,7 @@ __all__ = [
     "PairedItems",
     "Results",
     "SettingResult",
+    "Verdict",
     "all_cells",
     "compare_arms",
     "estimate_arm",

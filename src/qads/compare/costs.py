@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from qads.run import labelled_file
 from qads.run.context import read_pool
 from qads.run.plan import stage_reads
 
-__all__ = ["StageCost", "selection_cost", "total"]
+__all__ = ["StageCost", "parameters_of", "selection_cost", "total"]
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,14 @@ def _stage_cost(context: GridContext, model: str, name: str) -> StageCost:
 
 def _forward(model: str, tokens: int) -> int | None:
     """Two operations a parameter and token."""
-    parameters = count_parameters(model) if tokens else 0
+    parameters = parameters_of(model) if tokens else 0
     return None if parameters is None else 2 * parameters * tokens
+
+
+@cache
+def parameters_of(model: str) -> int | None:
+    """Parameters of a model on this disk; the header of a GGUF file takes seconds, so each is read once."""
+    return count_parameters(model)
 
 
 def _influence_cost(run: SharedRun, seconds: float | None) -> StageCost:

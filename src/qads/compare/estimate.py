@@ -14,6 +14,7 @@ import numpy as np
 
 from qads.amounts import Tokens
 from qads.compare.cells import GridContext, finished
+from qads.compare.costs import parameters_of
 from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, all_cells
 from qads.compare.shared import open_shared, shared_folder
@@ -21,7 +22,6 @@ from qads.compare.trials import cell_stages, training_of, untrained_manifest
 from qads.datasets import load_pool
 from qads.errors import RunError
 from qads.evaluate import read_items
-from qads.models import count_parameters
 from qads.prompts import sample_text
 from qads.run import SilentObserver, StageEstimate, estimate_run
 from qads.run.estimate import CHARS_PER_TOKEN, cpu_peak
@@ -164,7 +164,7 @@ def _reading_seconds(experiment: Experiment, model: str) -> float | None:
     method = experiment.evaluate
     if method is None:
         return 0.0
-    parameters, peak = count_parameters(model), cpu_peak(experiment.execution, method.dtype)
+    parameters, peak = parameters_of(model), cpu_peak(experiment.execution, method.dtype)
     if method.generate or parameters is None or peak is None:
         return None
     items = read_items(method.sets, limit=method.limit, seed=method.seed).items
@@ -212,5 +212,5 @@ def _amounts(
         once = method.steps * method.batch_size * lengths.mean_tokens
     else:
         once *= method.epochs or 3.0
-    parameters = count_parameters(cell.model)
+    parameters = parameters_of(cell.model)
     return rows, int(once), None if parameters is None else int(6 * parameters * once), False

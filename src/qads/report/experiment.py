@@ -6,8 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from qads.compare import ALL_SETS, UNTRAINED, Estimate, Experiment, Measured, Outcome, Results, SettingResult
+from qads.compare import (
+    ALL_SETS,
+    UNTRAINED,
+    Estimate,
+    Experiment,
+    Measured,
+    Outcome,
+    Results,
+    SettingResult,
+    Verdict,
+)
 from qads.datasets import atomic_path
 from qads.report.curves import Axis, axis_over
 from qads.report.experiment_tables import EXPERIMENT_TABLES, write_experiment_tables
@@ -121,7 +132,7 @@ def experiment_findings(experiment: Experiment, results: Results) -> list[str]:
 
 def _verdicts(view: MeasureView) -> str:
     parts: list[str] = []
-    for verdict in ("better", "worse", "no difference shown"):
+    for verdict in get_args(Verdict):
         arms = [
             f"{arm} ({_signed(outcome, view.digits)})"
             for arm, outcome in view.against.items()
