@@ -19,6 +19,7 @@ import typer
 from qads.cli.analyze import analyze
 from qads.cli.check import check
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
+from qads.cli.evaluate import evaluate
 from qads.cli.limits import (
     AtLeast,
     AtMost,
@@ -293,6 +294,9 @@ app.command(
 app.command(cls=ManyValues, epilog="Example:  qads predict new/*.jsonl --scorer scorers/mine -o quality.parquet")(
     predict
 )
+app.command(
+    cls=ManyValues, epilog="Example:  qads evaluate smollm2-135m --sets gsm8k=gsm8k_test.jsonl --limit 100 -o eval/base"
+)(evaluate)
 app.command(name="validate-scorer", epilog="Example:  qads validate-scorer runs/mine --labels 200")(validate)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from qads.amounts import Amount, Tokens, parse_budget, parse_limit
 from qads.config.cleaning import CleanConfig
+from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
 from qads.config.scoring import QualityConfig, SavedScorer
@@ -21,6 +22,7 @@ __all__ = [
     "AnchorsConfig",
     "CleanConfig",
     "ConstraintsConfig",
+    "EvaluateConfig",
     "OutputConfig",
     "PoolConfig",
     "QualityConfig",

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from qads.amounts import Amount, Tokens, parse_budget
 from qads.cluster import Execution
 from qads.config.cleaning import CleanConfig
+from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ConstraintsConfig, Sources
 from qads.config.scoring import QualityConfig
 from qads.datasets.benchmarks import evaluation_locations
@@ -110,6 +111,8 @@ class RunConfig:
     """Model whose tokens a token budget counts: alias, folder or hub id; by default the one that scores."""
     output: OutputConfig = field(default_factory=OutputConfig)
     """The file for the trainer."""
+    evaluate: EvaluateConfig | None = None
+    """How the model is measured in the end; null does not."""
     execution: Execution = field(default_factory=Execution)
     """How fast, never what."""
     seed: int = 0
@@ -140,7 +143,8 @@ class RunConfig:
     def files(self) -> tuple[str, ...]:
         """Everything that is read."""
         against = () if self.clean is None else evaluation_locations(self.clean.against)
-        return (*self.pool.sources, *self.anchors.sources, *self.constraints.files, *against)
+        measured = () if self.evaluate is None else evaluation_locations(self.evaluate.sets)
+        return (*self.pool.sources, *self.anchors.sources, *self.constraints.files, *against, *measured)
 
     @property
     def counts_tokens(self) -> bool:

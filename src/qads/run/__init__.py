@@ -5,7 +5,9 @@ from __future__ import annotations
 from qads.run.coverage import ensure_coverage, read_coverage
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file, read_json
 from qads.run.estimate import StageEstimate, estimate_run
-from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
+from qads.run.evaluating import Evaluated, evaluate_model, summary_json
+from qads.run.observing import Observer, SilentObserver
+from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
@@ -14,6 +16,7 @@ from qads.run.validation import Validation, validate_scorer
 __all__ = [
     "OCCASIONAL",
     "STAGES",
+    "Evaluated",
     "Manifest",
     "Observer",
     "RunDirectory",
@@ -28,6 +31,7 @@ __all__ = [
     "count_tokens",
     "ensure_coverage",
     "estimate_run",
+    "evaluate_model",
     "labelled_file",
     "pool_file",
     "read_coverage",
@@ -36,5 +40,6 @@ __all__ = [
     "run_pipeline",
     "share_stages",
     "stages_of_run",
+    "summary_json",
     "validate_scorer",
 ]

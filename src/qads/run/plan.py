@@ -18,6 +18,7 @@ from qads.models import find_tokenizer, resolve_device
 from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence, RetrievalScorer
 from qads.run.directory import StagePlan
 from qads.run.limits import ROLES
+from qads.run.measured import evaluated_model, evaluation_plan
 from qads.run.shards import file_sha256
 
 __all__ = [
@@ -62,6 +63,8 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
         reads["given"] = (rows, "embed")
     reads["select"] = ("embed", *(name for name in _NEEDED if name in reads))
     reads["mixture"] = (rows, "select")
+    if config.evaluate is not None:
+        reads["evaluate"] = ()
     reads["coverage"] = (*(name for name in reads["select"] if name in ("embed", "quality", "tokens")), "select")
     return reads | {"report": tuple(reads)}
 
@@ -159,7 +162,10 @@ def plan_stages(
         for role in _NAMED_BY.get(name, ()):
             named = _contents(getattr(config.constraints, role))
             inputs |= {f"{role} {source}": content for source, content in named.items()}
-        plans[name] = StagePlan(name, _settings(config, name, list(contents)), inputs, _execution(config, name))
+        if name == "evaluate" and config.evaluate is not None:
+            plans[name] = evaluation_plan(config.evaluate, evaluated_model(config), config.execution)
+        else:
+            plans[name] = StagePlan(name, _settings(config, name, list(contents)), inputs, _execution(config, name))
         if name == until:
             break
     return plans

@@ -20,6 +20,7 @@ from qads.run.cleaning import run_clean
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.decontamination import contamination_facts, evidence
 from qads.run.directory import StageDirectory
+from qads.run.evaluating import run_evaluate
 from qads.run.labelling import score_in_rounds
 from qads.run.scoring import run_quality, run_scorer
 from qads.run.selecting import run_given, run_likelihoods, run_mixture, run_select, run_targets, run_tokens
@@ -171,6 +172,7 @@ STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
     "given": run_given,
     "select": run_select,
     "mixture": run_mixture,
+    "evaluate": run_evaluate,
 }
 """Every stage, in the order in which they run."""
 

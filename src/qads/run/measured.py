@@ -1,0 +1,51 @@
+"""What an evaluation is meant to measure: its model and its plan."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from qads.cluster import Execution
+from qads.config import EvaluateConfig, RunConfig
+from qads.datasets import expand_sources, source_identity
+from qads.datasets.benchmarks import evaluation_contents
+from qads.errors import InputError
+from qads.models import find_model, resolve_device, resolve_dtype
+from qads.run.directory import StagePlan
+
+__all__ = ["evaluated_model", "evaluation_plan"]
+
+_ELSEWHERE = ("sets", "shots_from", "model")
+"""Settings that are inputs, by what they stand for."""
+_PROGRAMS = ("isolation", "program_seconds", "program_memory_mb")
+
+
+def evaluated_model(config: RunConfig) -> str:
+    """What a run evaluates: what the section names, else what was trained, else what scores."""
+    assert config.evaluate is not None
+    if config.evaluate.model is not None:
+        return config.evaluate.model
+    if config.quality is None:
+        raise InputError("evaluate.model is null, and nothing is trained or scored here; name the model.")
+    return config.quality.influence.model
+
+
+def evaluation_plan(method: EvaluateConfig, model: str, execution: Execution) -> StagePlan:
+    """What an evaluation is meant to measure.
+
+    Raises:
+        ModelError: the model cannot be found.
+        PoolError: a set cannot be found.
+    """
+    settings = {name: value for name, value in dataclasses.asdict(method).items() if name not in _ELSEWHERE}
+    settings["dtype"] = resolve_dtype(method.dtype, execution.device)
+    settings["model"] = find_model(model, revision=method.revision).identity
+    if not method.runs_programs:
+        settings = {name: value for name, value in settings.items() if name not in _PROGRAMS}
+    if execution.trust_remote_code:
+        settings["trust_remote_code"] = True
+    inputs = {f"set {name}": content for name, content in evaluation_contents(method.sets).items()}
+    for file in expand_sources([method.shots_from]) if method.shots_from else ():
+        inputs[f"examples {file.name}"] = source_identity(file.location)
+    device = resolve_device(execution.device)
+    how = {"device": str(device), "max_tokens_per_batch": execution.pass_size(device.type) or "auto"}
+    return StagePlan("evaluate", settings, inputs, how)
