@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from qads.cli.options import AsJson, Device
+from qads.cli.options import AsJson, Device, Redo
 
 if TYPE_CHECKING:
     from qads.cli.terminal import Terminal
@@ -58,14 +58,15 @@ def evaluate(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting of the section evaluate: dtype=float32. Repeatable.")
     ] = None,
-    redo: Annotated[bool, typer.Option("--redo", help="Measure again what the directory holds.")] = False,
+    redo: Redo = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show items and tokens; measure nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on evaluation sets: accuracy, and how likely it finds the right answers."""
     from qads.cli.terminal import Terminal
     from qads.cluster import Execution
     from qads.config import EvaluateConfig
-    from qads.run import evaluate_model
+    from qads.run import estimate_evaluation, evaluate_model
     from qads.settings import read_settings
 
     raw: dict[str, Any] = {
@@ -77,8 +78,13 @@ def evaluate(
     config = read_settings(EvaluateConfig, raw, settings or ())
     terminal = Terminal(as_json=as_json)
     execution = Execution(device=device or "auto", allow_code_execution=allow_code)
+    if dry_run:
+        terminal.estimate([estimate_evaluation(config, out, execution)])
+        return
+    if others := set(redo or ()) - {"evaluate"}:
+        raise typer.BadParameter(f"--redo {' '.join(others)}: there is one stage here: --redo evaluate")
     with terminal.running() as display:
-        found = evaluate_model(config, out, execution=execution, observer=display, redo=redo)
+        found = evaluate_model(config, out, execution=execution, observer=display, redo=bool(redo))
     _show(found, model, terminal)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qads.run.coverage import ensure_coverage, read_coverage
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file, read_json
-from qads.run.estimate import StageEstimate, estimate_run
+from qads.run.estimate import StageEstimate, estimate_evaluation, estimate_run
 from qads.run.evaluating import Evaluated, evaluate_model, summary_json
 from qads.run.observing import Observer, SilentObserver
 from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
@@ -30,6 +30,7 @@ __all__ = [
     "Validation",
     "count_tokens",
     "ensure_coverage",
+    "estimate_evaluation",
     "estimate_run",
     "evaluate_model",
     "labelled_file",

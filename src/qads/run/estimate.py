@@ -10,15 +10,17 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 
-from qads.config import QualityConfig, RunConfig, SavedScorer
+from qads.cluster import Execution
+from qads.config import EvaluateConfig, QualityConfig, RunConfig, SavedScorer
 from qads.datasets import load_pool
+from qads.evaluate import read_items
 from qads.kernels.cost import call_cost
 from qads.kernels.peak import matmul_peak
 from qads.kernels.target import TokenTarget
@@ -32,10 +34,11 @@ from qads.run.context import read_pool
 from qads.run.decontamination import OwnAnchors, read_evaluation
 from qads.run.directory import RunDirectory, StageDirectory
 from qads.run.limits import NamedFiles, check_limits
+from qads.run.measured import evaluated_model, evaluation_plan, named_model
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
 
-__all__ = ["Basis", "StageEstimate", "estimate_run"]
+__all__ = ["Basis", "StageEstimate", "estimate_evaluation", "estimate_run"]
 
 Basis = Literal["exact", "at most", "estimated"]
 _CHARS_PER_TOKEN = 2.8
@@ -115,6 +118,10 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
     cost = {"clean" if embeds_early else "embed": _embedding_cost(config, pool)}
     if "likelihoods" in stages:
         cost["likelihoods"] = _likelihood_cost(config, pool)
+    if config.evaluate is not None:
+        rows["evaluate"], cost["evaluate"] = _evaluation_cost(
+            config.evaluate, evaluated_model(config), config.execution
+        )
     if config.quality is not None:
         cost |= _reading_costs(config, config.quality, pool, rows)
     if config.quality is not None and config.scores:
@@ -266,6 +273,39 @@ def _reading_costs(
             tokens, flops, "estimated", flops / (_EMBEDDING_UTILISATION * _peak(config, method.dtype))
         )
     return found
+
+
+def estimate_evaluation(method: EvaluateConfig, out: Path, execution: Execution) -> StageEstimate:
+    """What a measurement alone would come to; runs no model.
+
+    Raises:
+        InputError: no model is named, or a set cannot be read.
+    """
+    model = named_model(method)
+    rows, cost = _evaluation_cost(method, model, execution)
+    stage = RunDirectory(out).stage(evaluation_plan(method, model, execution))
+    return _stage_estimate("evaluate", stage, rows, {"evaluate": cost})
+
+
+def _evaluation_cost(method: EvaluateConfig, model: str, execution: Execution) -> tuple[int, _ModelCost]:
+    """Items times measures; two operations a parameter and token, every solution as long as it may be."""
+    measured = method.measured(read_items(method.sets, limit=method.limit, seed=method.seed))
+    characters = sum(
+        len(item.row.problem) + (len(item.row.solution) if measure == "answer_log_likelihood" else 0)
+        for measure, items in measured.items()
+        for item in items
+    )
+    n_attempts = len(measured.get("accuracy", ())) * (2 if method.method == "pot-cot" else 1)
+    tokens = int(characters / _CHARS_PER_TOKEN) + n_attempts * method.max_new_tokens
+    rows, basis = sum(map(len, measured.values())), cast(Basis, "at most" if n_attempts else "estimated")
+    n_parameters = count_parameters(model)
+    if n_parameters is None:
+        return rows, _ModelCost(tokens, None, basis, None, "the weights are not on this disk, so time is unknown")
+    flops = 2 * n_parameters * tokens
+    if n_attempts:
+        return rows, _ModelCost(tokens, flops, basis, None, "how long generation takes depends on what is written")
+    peak = matmul_peak(resolve_device(execution.device), torch.float32)
+    return rows, _ModelCost(tokens, flops, basis, flops / (_CPU_UTILISATION * peak))
 
 
 def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:

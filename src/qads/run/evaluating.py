@@ -14,13 +14,12 @@ import pyarrow.parquet as pq
 
 from qads.cluster import Execution
 from qads.config import EvaluateConfig
-from qads.errors import InputError
 from qads.evaluate import EvaluationResult, Summary
 from qads.pool import Progress
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext, write_table
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, write_json
-from qads.run.measured import evaluated_model, evaluation_plan
+from qads.run.measured import evaluated_model, evaluation_plan, named_model
 from qads.run.observing import Observer
 
 __all__ = ["Evaluated", "evaluate_model", "run_evaluate", "summary_json"]
@@ -61,8 +60,7 @@ def evaluate_model(
         LockedError: another process is in it.
         InputError: no model is named, or something cannot be used.
     """
-    if (model := method.model) is None:
-        raise InputError("evaluate.model is null; name the model to evaluate.")
+    model = named_model(method)
     method.check_possible(may_run_programs=execution.allow_code_execution)
     run = RunDirectory(out)
     stage = run.stage(evaluation_plan(method, model, execution))

@@ -12,7 +12,7 @@ from qads.errors import InputError
 from qads.models import find_model, resolve_device, resolve_dtype
 from qads.run.directory import StagePlan
 
-__all__ = ["evaluated_model", "evaluation_plan"]
+__all__ = ["evaluated_model", "evaluation_plan", "named_model"]
 
 _ELSEWHERE = ("sets", "shots_from", "model")
 """Settings that are inputs, by what they stand for."""
@@ -27,6 +27,17 @@ def evaluated_model(config: RunConfig) -> str:
     if config.quality is None:
         raise InputError("evaluate.model is null, and nothing is trained or scored here; name the model.")
     return config.quality.influence.model
+
+
+def named_model(method: EvaluateConfig) -> str:
+    """The model that the section names.
+
+    Raises:
+        InputError: it names none.
+    """
+    if method.model is None:
+        raise InputError("evaluate.model is null; name the model to evaluate.")
+    return method.model
 
 
 def evaluation_plan(method: EvaluateConfig, model: str, execution: Execution) -> StagePlan:
