@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
-    from qads.errors import QadsError
+    from qads.errors import QadsError, SandboxError
     from qads.mixture import Mixture, Part, Recipe, compose, load_recipe, write_mixture
     from qads.models import open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         stratified_sample,
     )
     from qads.run import RunResult, run_pipeline
+    from qads.sandbox import ProgramResult, Sandbox
     from qads.selection import (
         D4,
         Constraints,
@@ -93,7 +94,7 @@ _HOMES = {
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
-    "qads.errors": ("QadsError",),
+    "qads.errors": ("QadsError", "SandboxError"),
     "qads.mixture": ("Mixture", "Part", "Recipe", "compose", "load_recipe", "write_mixture"),
     "qads.models": ("open_causal_lm", "open_encoder"),
     "qads.pool": ("Pool", "Row", "Selection"),
@@ -121,6 +122,7 @@ _HOMES = {
         "stratified_sample",
     ),
     "qads.run": ("RunResult", "run_pipeline"),
+    "qads.sandbox": ("ProgramResult", "Sandbox"),
     "qads.selection": (
         "Constraints",
         "Coverage",
@@ -187,6 +189,7 @@ __all__ = [
     "PoolFindings",
     "Prediction",
     "ProbeScorer",
+    "ProgramResult",
     "PrototypeDistance",
     "QadsError",
     "Quota",
@@ -198,6 +201,8 @@ __all__ = [
     "RunConfig",
     "RunResult",
     "SGLangEngine",
+    "Sandbox",
+    "SandboxError",
     "Selection",
     "SemDeDup",
     "SentenceEmbedder",
