@@ -1,0 +1,9 @@
+"""Fine-tuning on rows: `FineTuning` says how, `Trained` what came of it."""
+
+from __future__ import annotations
+
+from qads.train.accounts import StepLog, Trained, TrainingPlan
+from qads.train.method import Checkpointing, FineTuning
+from qads.train.texts import Affected
+
+__all__ = ["Affected", "Checkpointing", "FineTuning", "StepLog", "Trained", "TrainingPlan"]
