@@ -18,8 +18,8 @@ from qads.models.opening import (
     resolve_device,
     resolve_dtype,
 )
-from qads.models.quiet import quiet_loading
 from qads.models.prompting import prompt_ids
+from qads.models.quiet import quiet_loading
 from qads.models.seeding import seeded
 from qads.models.sources import ADAPTER_BASE, ALIASES, ModelSource, find_model, find_tokenizer
 from qads.models.tokens import TrainingText, header_ids, token_ids, token_target, training_text, training_tokens
@@ -45,8 +45,8 @@ __all__ = [
     "open_causal_lm",
     "open_encoder",
     "open_tokenizer",
-    "quiet_loading",
     "prompt_ids",
+    "quiet_loading",
     "resolve_device",
     "resolve_dtype",
     "seeded",
