@@ -14,6 +14,7 @@ from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
 from qads.config.scoring import QualityConfig, SavedScorer
 from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, RunConfig
+from qads.config.training import TrainConfig
 
 __all__ = [
     "ANY_OTHER",
@@ -28,6 +29,7 @@ __all__ = [
     "RunConfig",
     "SavedScorer",
     "Tokens",
+    "TrainConfig",
     "load_config",
     "parse_budget",
     "parse_limit",

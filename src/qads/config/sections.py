@@ -19,6 +19,7 @@ from qads.errors import ConfigError, InputError
 from qads.pool import Kind
 from qads.quality import Aggregate, AnswerLikelihoods, OneShotInfluence
 from qads.selection import Deita, KCenterGreedy, Selector, TopQuality
+from qads.train import FineTuning
 
 __all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "RunConfig"]
 
@@ -110,6 +111,8 @@ class RunConfig:
     """Model whose tokens a token budget counts: alias, folder or hub id; by default the one that scores."""
     output: OutputConfig = field(default_factory=OutputConfig)
     """The file for the trainer."""
+    train: FineTuning | None = None
+    """How a model is trained on the selection, that of the largest budget; null trains none."""
     execution: Execution = field(default_factory=Execution)
     """How fast, never what."""
     seed: int = 0

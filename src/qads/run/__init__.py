@@ -9,6 +9,7 @@ from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObs
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
+from qads.run.training import estimate_training, train_files
 from qads.run.validation import Validation, validate_scorer
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "count_tokens",
     "ensure_coverage",
     "estimate_run",
+    "estimate_training",
     "labelled_file",
     "pool_file",
     "read_coverage",
@@ -36,5 +38,6 @@ __all__ = [
     "run_pipeline",
     "share_stages",
     "stages_of_run",
+    "train_files",
     "validate_scorer",
 ]

@@ -34,7 +34,7 @@ __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "r
 STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
 """Every stage there is, in order. The last two are made by whoever explains or shows the run."""
 
-OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given")
+OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given", "train")
 """Stages that few runs have."""
 
 
@@ -149,6 +149,8 @@ def _check_config_file(path: Path) -> None:
 
 def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
+    if context.config.train is not None and "train" in wanted:
+        context.config.train.check(context.config.execution)
     if "select" in wanted and context.stages["select"].manifest() is None:
         check_limits(context.pool, context.config, context.named)
     if "anchors" in wanted and context.stages["anchors"].manifest() is None:
@@ -184,8 +186,8 @@ def _complete(
     try:
         facts = STAGE_FUNCTIONS[name](context, stage)
     except Exception:
-        # A stage that failed before it finished any shard leaves nothing behind.
-        if stage.shards.count() == 0:
+        # A stage that failed before it finished anything to go on from leaves nothing behind.
+        if stage.n_parts == 0:
             with contextlib.suppress(OSError):
                 stage.remove()
         raise

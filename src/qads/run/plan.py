@@ -62,6 +62,8 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
         reads["given"] = (rows, "embed")
     reads["select"] = ("embed", *(name for name in _NEEDED if name in reads))
     reads["mixture"] = (rows, "select")
+    if config.train is not None:
+        reads["train"] = ("mixture",)
     reads["coverage"] = (*(name for name in reads["select"] if name in ("embed", "quality", "tokens")), "select")
     return reads | {"report": tuple(reads)}
 
@@ -200,6 +202,8 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
             "quality": {"influence": aggregate, **style, **fitted},
             **(_foreign_code(config) if fitted else {}),
         }
+    if name == "train" and config.train is not None:
+        return {"train": config.train.identity(config.execution), **_foreign_code(config)}
     return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
 
 
@@ -287,7 +291,7 @@ def _foreign_code(config: RunConfig) -> dict[str, Any]:
 def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     """What moves the results of a model within floating-point rounding."""
     embeds_early = name == "clean" and config.clean is not None and config.clean.is_semantic
-    reads_rows = ("embed", "influence", "scorer", "quality", "targets", "likelihoods", "given")
+    reads_rows = ("embed", "influence", "scorer", "quality", "targets", "likelihoods", "given", "train")
     if not embeds_early and name not in reads_rows:
         return {}
     how = config.execution
