@@ -58,6 +58,7 @@ from qads.cli.options import (
 )
 from qads.cli.running import make_terminal, run_stages, write_run_report
 from qads.cli.scorers import fit_scorer, predict
+from qads.cli.train import train
 from qads.cli.validate import validate
 from qads.errors import QadsError
 
@@ -244,6 +245,9 @@ def mix(
     from qads.cli.mix import mix_recipe
 
     mix_recipe(recipe_file, out, make_terminal(as_json), settings=settings or (), dry_run=dry_run)
+
+
+app.command(epilog="Example:  qads train openmathmix --model smollm2-135m --epochs 2 -o trained")(train)
 
 
 @app.command(epilog="Example:  qads status runs/mine")

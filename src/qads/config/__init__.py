@@ -15,6 +15,7 @@ from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
 from qads.config.scoring import QualityConfig, SavedScorer
 from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, RunConfig
+from qads.config.training import TrainConfig
 
 __all__ = [
     "ANY_OTHER",
@@ -30,6 +31,7 @@ __all__ = [
     "RunConfig",
     "SavedScorer",
     "Tokens",
+    "TrainConfig",
     "load_config",
     "parse_budget",
     "parse_limit",

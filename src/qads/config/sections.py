@@ -18,8 +18,10 @@ from qads.datasets.benchmarks import evaluation_locations
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
+from qads.prompts import Template
 from qads.quality import Aggregate, AnswerLikelihoods, OneShotInfluence
 from qads.selection import Deita, KCenterGreedy, Selector, TopQuality
+from qads.train import FineTuning
 
 __all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "RunConfig"]
 
@@ -111,6 +113,8 @@ class RunConfig:
     """Model whose tokens a token budget counts: alias, folder or hub id; by default the one that scores."""
     output: OutputConfig = field(default_factory=OutputConfig)
     """The file for the trainer."""
+    train: FineTuning | None = None
+    """How a model is trained on the selection, that of the largest budget; null trains none."""
     evaluate: EvaluateConfig | None = None
     """How the model is measured in the end; null does not."""
     execution: Execution = field(default_factory=Execution)
@@ -133,6 +137,8 @@ class RunConfig:
         if self.quality is not None and self.quality.style is not None:
             self._check_signs(self.quality.aggregate)
         self._check_selection()
+        if self.train and self.evaluate and self.evaluate.model is None:
+            self._check_template(self.train.template, self.evaluate.template)
 
     @property
     def budgets(self) -> tuple[Amount, ...]:
@@ -176,6 +182,13 @@ class RunConfig:
             model=scorer.model, revision=scorer.revision, dtype=scorer.dtype, engine=scorer.engine,
             template=scorer.template, max_length=scorer.max_length,
         )  # fmt: skip
+
+    def _check_template(self, trained: Template, evaluated: Template) -> None:
+        """A model that was trained on one form of text is not measured on another."""
+        if trained != evaluated:
+            raise ConfigError(
+                f"evaluate.template is {evaluated}, but the model is trained on texts of {trained}; make them the same."
+            )
 
     def _check_signs(self, aggregate: Aggregate) -> None:
         """Half of what is compared with its style is below 0."""

@@ -11,6 +11,7 @@ from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
+from qads.run.training import estimate_training, train_files
 from qads.run.validation import Validation, validate_scorer
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ensure_coverage",
     "estimate_evaluation",
     "estimate_run",
+    "estimate_training",
     "evaluate_model",
     "labelled_file",
     "pool_file",
@@ -42,5 +44,6 @@ __all__ = [
     "share_stages",
     "stages_of_run",
     "summary_json",
+    "train_files",
     "validate_scorer",
 ]

@@ -45,8 +45,8 @@ def complete(
     try:
         facts = compute()
     except Exception:
-        # A stage that failed before it finished any shard leaves nothing behind.
-        if stage.shards.count() == 0:
+        # A stage that failed before it finished anything to go on from leaves nothing behind.
+        if stage.n_parts == 0:
             with contextlib.suppress(OSError):
                 stage.remove()
         raise

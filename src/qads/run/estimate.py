@@ -37,6 +37,8 @@ from qads.run.limits import NamedFiles, check_limits
 from qads.run.measured import evaluated_model, evaluation_plan, named_model
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
+from qads.run.training import training_seconds
+from qads.train import FineTuning
 
 __all__ = ["Basis", "StageEstimate", "estimate_evaluation", "estimate_run"]
 
@@ -118,6 +120,8 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
     cost = {"clean" if embeds_early else "embed": _embedding_cost(config, pool)}
     if "likelihoods" in stages:
         cost["likelihoods"] = _likelihood_cost(config, pool)
+    if config.train is not None:
+        cost["train"] = _training_cost(config, config.train, pool, rows["train"])
     if config.evaluate is not None:
         rows["evaluate"], cost["evaluate"] = _evaluation_cost(
             config.evaluate, evaluated_model(config), config.execution
@@ -157,7 +161,8 @@ def _status(stage: StageDirectory) -> str:
 def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None, uncleaned: Callable[[], Pool]) -> dict[str, int]:
     rows = dict.fromkeys(stage_names(config), len(pool))
     if not config.counts_tokens:  # How many rows a number of tokens comes to, only the selection shows.
-        rows |= dict.fromkeys(("select", "mixture", "report"), max(resolve_rows(config, len(pool))))
+        chosen = [name for name in ("select", "mixture", "train", "report") if name in rows]
+        rows |= dict.fromkeys(chosen, max(resolve_rows(config, len(pool))))
     named = NamedFiles.read(pool, config.constraints, uncleaned=uncleaned)
     check_limits(pool, config, named)
     if "given" in rows:
@@ -320,6 +325,19 @@ def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:
         return _ModelCost(tokens, flops, "estimated", None, "a server scores, and how fast it is only it knows")
     seconds = flops / (_CPU_UTILISATION * _peak(config, method.dtype))
     return _ModelCost(tokens, flops, "estimated", seconds)
+
+
+def _training_cost(config: RunConfig, method: FineTuning, pool: Pool, n_rows: int) -> _ModelCost:
+    """Six operations a parameter and token (four under an adapter), of rows of mean length: which ones is not known."""
+    mean = float(_tokens(pool).mean())
+    budget = method.tokens or mean * (method.steps * method.batch_size if method.steps else n_rows * method.n_epochs)
+    tokens, n_parameters = int(budget), count_parameters(method.model)
+    if n_parameters is None:
+        return _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk, so time is unknown")
+    flops = (6 if method.lora is None else 4) * n_parameters * tokens
+    seconds = training_seconds(flops, method, config.execution.device)
+    note = "time is unknown: training was never measured on this device" if seconds is None else None
+    return _ModelCost(tokens, flops, "estimated", seconds, note)
 
 
 def _tokens(pool: Pool) -> Float[np.ndarray, " n"]:

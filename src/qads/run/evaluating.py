@@ -19,7 +19,7 @@ from qads.pool import Progress
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext, write_table
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, write_json
-from qads.run.measured import evaluated_model, evaluation_plan, named_model
+from qads.run.measured import evaluated_model, evaluates_trained, evaluation_plan, named_model
 from qads.run.observing import Observer
 
 __all__ = ["Evaluated", "evaluate_model", "run_evaluate", "summary_json"]
@@ -40,6 +40,9 @@ def run_evaluate(context: StageContext, stage: StageDirectory) -> Facts:
     """Model -> items.parquet (a row for every item and measure), summary.json; through shards."""
     assert context.config.evaluate is not None
     model = evaluated_model(context.config)
+    if evaluates_trained(context.config):
+        trained = context.stages["train"]
+        model = str(trained.path / (trained.manifest() or {})["model"])
     return _evaluate(context.config.evaluate, model, stage, context.config.execution, context.progress)
 
 

@@ -35,7 +35,7 @@ __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "r
 STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
 """Every stage there is, in order. The last two are made by whoever explains or shows the run."""
 
-OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given", "evaluate")
+OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given", "train", "evaluate")
 """Stages that few runs have."""
 
 
@@ -129,6 +129,8 @@ def _check_config_file(path: Path) -> None:
 
 def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
+    if context.config.train is not None and "train" in wanted:
+        context.config.train.check(context.config.execution)
     if "select" in wanted and context.stages["select"].manifest() is None:
         check_limits(context.pool, context.config, context.named)
     if "anchors" in wanted and context.stages["anchors"].manifest() is None:

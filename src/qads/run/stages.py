@@ -24,6 +24,7 @@ from qads.run.evaluating import run_evaluate
 from qads.run.labelling import score_in_rounds
 from qads.run.scoring import run_quality, run_scorer
 from qads.run.selecting import run_given, run_likelihoods, run_mixture, run_select, run_targets, run_tokens
+from qads.run.training import run_train
 
 __all__ = ["STAGE_FUNCTIONS"]
 
@@ -172,6 +173,7 @@ STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
     "given": run_given,
     "select": run_select,
     "mixture": run_mixture,
+    "train": run_train,
     "evaluate": run_evaluate,
 }
 """Every stage, in the order in which they run."""
