@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
-    from qads.errors import QadsError
+    from qads.errors import QadsError, SandboxError
     from qads.mixture import Mixture, Part, Recipe, compose, load_recipe, write_mixture
     from qads.models import Lora, open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         stratified_sample,
     )
     from qads.run import RunResult, run_pipeline
+    from qads.sandbox import ProgramResult, Sandbox
     from qads.selection import (
         D4,
         Constraints,
@@ -94,7 +95,7 @@ _HOMES = {
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
-    "qads.errors": ("QadsError",),
+    "qads.errors": ("QadsError", "SandboxError"),
     "qads.mixture": ("Mixture", "Part", "Recipe", "compose", "load_recipe", "write_mixture"),
     "qads.models": ("Lora", "open_causal_lm", "open_encoder"),
     "qads.pool": ("Pool", "Row", "Selection"),
@@ -122,6 +123,7 @@ _HOMES = {
         "stratified_sample",
     ),
     "qads.run": ("RunResult", "run_pipeline"),
+    "qads.sandbox": ("ProgramResult", "Sandbox"),
     "qads.selection": (
         "Constraints",
         "Coverage",
@@ -192,6 +194,7 @@ __all__ = [
     "PoolFindings",
     "Prediction",
     "ProbeScorer",
+    "ProgramResult",
     "PrototypeDistance",
     "QadsError",
     "Quota",
@@ -203,6 +206,8 @@ __all__ = [
     "RunConfig",
     "RunResult",
     "SGLangEngine",
+    "Sandbox",
+    "SandboxError",
     "Selection",
     "SemDeDup",
     "SentenceEmbedder",

@@ -30,6 +30,7 @@ _WORDS = re.compile(r"[a-z][a-z' -]*")
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+", re.IGNORECASE)
 _LETTER = re.compile(r"\(?[A-J]\)?")
 _ANGLES = re.compile(r"<([^<>]+)>")
+_BASE = re.compile(r"\d_\(?\w+")
 _SCRIPT = re.compile(r"_\(?(\w+)\)?")
 
 
@@ -123,7 +124,7 @@ def _plain(answer: str) -> str:
     if bracketed := _ANGLES.fullmatch(text.strip(" .")):
         text = bracketed[1]
     text = _MERIDIEM.sub(r"\1m", text.replace("−", "-").replace("–", "-").casefold())
-    return _SPACES.sub(" ", text).strip(" .,;:!'\"`*")
+    return _SPACES.sub(" ", text).lstrip(" ,;:!'\"`*").rstrip(" .,;:!'\"`*")
 
 
 def _key(plain: str) -> str:
@@ -188,5 +189,7 @@ def _closes_last(plain: str) -> bool:
 
 
 def _worth_algebra(found: str, reference: str) -> bool:
-    """Whether computer algebra could find them the same: not where one of them is words."""
+    """Whether computer algebra can say: not of words, nor of numbers in other bases, which it drops."""
+    if _BASE.findall(found) != _BASE.findall(reference):
+        return False
     return not any(_WORDS.fullmatch(side) and len(side) > 2 for side in (found, reference))

@@ -26,7 +26,8 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _UNIT = re.compile(
-    r"(?P<space>\s*)(?P<words>(?:°\s?)?(?:[a-z]+\.?(?:[\s/-]+[a-z]+\.?|\^\(?[23]\)?|[²³]|\(s\))*)?)\s*", re.IGNORECASE
+    r"(?P<space>\s*)(?P<words>(?:°\s?)?(?:[a-z]+\.?(?:[\s/-]+[a-z]+\.?|\s?\^\(?[23]\)?|[²³]|\(s\))*)?)\s*",
+    re.IGNORECASE,
 )
 _NO_UNIT = frozenset("pi i e sqrt log ln sin cos tan sec csc cot exp or and to mod choose over x y z n k t".split())
 _SHORT_UNITS = frozenset("m g h l s a j w v n c f k d".split())
@@ -58,7 +59,7 @@ def read_number(text: str) -> Number | None:
     """
     if len(text) > _LONGEST:
         return None
-    plain = " ".join(without_latex(text.strip(" .$")).split()).strip(" .").translate(_MINUS)
+    plain = " ".join(without_latex(text.strip(" $").rstrip(" .$")).split()).rstrip(" .").translate(_MINUS)
     found = _NUMBER.fullmatch(plain)
     if found is None or (found["sign"] and found["second"]) or not any(map(found.__getitem__, _PARTS)):
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qads.cli.evaluate import AllowCode
 from qads.cli.options import Redo, Reuse, Settings
 from qads.cli.running import make_terminal
 
@@ -40,9 +41,7 @@ def compare(
     reuse: Reuse = None,
     redo: Redo = None,
     settings: Settings = None,
-    allow_code_execution: Annotated[
-        bool, typer.Option("--allow-code-execution", help="Let programs that models write run, in the sandbox.")
-    ] = False,
+    allow_code: AllowCode = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show cells, tokens, operations and time; compute nothing.")
     ] = False,
@@ -50,13 +49,14 @@ def compare(
     """Train and evaluate every arm on every budget, model and seed, and say which differences are shown."""
     from qads.compare import all_cells, load_experiment, only_cells
 
-    experiment = load_experiment(experiment_file, settings or ())
+    allowed = ["execution.allow_code_execution=true"] if allow_code else []
+    experiment = load_experiment(experiment_file, [*(settings or ()), *allowed])
     cells = only_cells(all_cells(experiment), wanted := _parts(only or ()))
     terminal = make_terminal(as_json=json_file == Path("-"))
     if dry_run:
         _show_estimate(experiment, out, cells, reuse or (), terminal)
         return
-    _compute(experiment, out, _Start(wanted, max_cells, redo or (), reuse or (), allow_code_execution), terminal)
+    _compute(experiment, out, _Start(wanted, max_cells, redo or (), reuse or ()), terminal)
     _report(experiment, out, json_file, terminal)
 
 
@@ -68,21 +68,15 @@ class _Start:
     max_cells: int | None
     redo: Sequence[str]
     reuse: Sequence[str]
-    allow_code: bool
 
 
 def _compute(experiment: Experiment, out: Path, start: _Start, terminal: Terminal) -> None:
     from qads.compare import run_experiment
 
-    run_programs = None
-    if start.allow_code:
-        from qads.sandbox import Sandbox
-
-        run_programs = Sandbox()
     with terminal.running() as display:
         run_experiment(
             experiment, out, only=start.only, max_cells=start.max_cells, redo=start.redo, reuse=start.reuse,
-            run_programs=run_programs, observer=display,
+            observer=display,
         )  # fmt: skip
 
 

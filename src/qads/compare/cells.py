@@ -18,11 +18,11 @@ from qads.compare.choosing import choose
 from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, Setting, folder_name
 from qads.compare.shared import SharedRun
-from qads.evaluate.generating import RunPrograms
 from qads.models import find_tokenizer, open_tokenizer, training_tokens
 from qads.pool import Pool
 from qads.prompts import Template
-from qads.run import Manifest, Observer, RunDirectory, StageDirectory, StagePlan, complete_stage
+from qads.run import Manifest, Observer, RunDirectory, StageDirectory, StagePlan
+from qads.run.completing import complete
 from qads.run.context import nullable, write_array, write_table
 from qads.selection import TokenBudget
 from qads.selection.budget import resolve_budget
@@ -48,8 +48,6 @@ class GridContext:
     shared: dict[str, SharedRun]
     """Scoring model -> its run."""
     observer: Observer
-    run_programs: RunPrograms | None = None
-    """Where programs of models run; None where they may not."""
     _tokens: dict[str, Int[np.ndarray, " n"]] = field(default_factory=dict[str, Any])
 
     def run_of(self, model: str) -> SharedRun:
@@ -190,4 +188,4 @@ class GridContext:
             DriftError: it was made with other settings or inputs.
         """
         stage.check_drift()
-        return complete_stage(stage, compute, self.observer, name=name, number=number, n_stages=n_stages)
+        return complete(stage, compute, number=number, n_stages=n_stages, observer=self.observer, name=name)

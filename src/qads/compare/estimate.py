@@ -6,6 +6,7 @@ of mean length. Times are those of cells that are done, where there are any, els
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +22,14 @@ from qads.compare.shared import open_shared, shared_folder
 from qads.compare.trials import cell_stages, training_of, untrained_manifest
 from qads.datasets import load_pool
 from qads.errors import RunError
-from qads.evaluate import read_items
 from qads.prompts import sample_text
-from qads.run import SilentObserver, StageEstimate, estimate_run
-from qads.run.estimate import CHARS_PER_TOKEN, cpu_peak
+from qads.run import SilentObserver, StageEstimate, estimate_evaluation, estimate_run
+from qads.run.estimate import CHARS_PER_TOKEN
+from qads.run.training import TRAINING_UTILISATION, training_seconds
 from qads.selection import RandomSelection
 from qads.selection.budget import resolve_budget
 
 __all__ = ["CellEstimate", "ExperimentEstimate", "estimate_experiment"]
-
-_TRAINING_UTILISATION = 0.1
-"""Share of the matrix-product peak that training reaches on a CPU: SmolLM2-135M on 2 cores, batches of short rows."""
-_READING_UTILISATION = 0.25
-"""The same of the likelihood of solutions."""
 
 
 @dataclass(frozen=True)
@@ -146,30 +142,23 @@ class _Timing:
                 training[model] = lambda flops, tokens, rate=rate: rate * tokens
                 measured += len(trained)
             else:
-                training[model] = lambda flops, tokens: _guess(experiment, flops)
+                training[model] = lambda flops, tokens: _by_peak(experiment, flops)
             evaluation[model] = float(np.mean([m["seconds"] for m in evaluated])) if evaluated else None
             if not evaluated:
-                evaluation[model] = _reading_seconds(experiment, model)
-        share = f"{_TRAINING_UTILISATION:.0%} of the matrix-product peak of this machine"
+                evaluation[model] = _evaluation_seconds(experiment, model)
+        share = f"{TRAINING_UTILISATION:.0%} of the matrix-product peak of this machine"
         return cls(training, evaluation, f"{measured} trainings that are done" if measured else share)
 
 
-def _guess(experiment: Experiment, flops: int | None) -> float | None:
-    peak = None if experiment.train is None else cpu_peak(experiment.execution, experiment.train.dtype)
-    return None if flops is None or peak is None else flops / (_TRAINING_UTILISATION * peak)
+def _by_peak(experiment: Experiment, flops: int | None) -> float | None:
+    return None if experiment.train is None else training_seconds(flops, experiment.train, experiment.execution.device)
 
 
-def _reading_seconds(experiment: Experiment, model: str) -> float | None:
-    """Of the likelihoods of reference solutions; None where answers are generated, of which nobody knows the length."""
-    method = experiment.evaluate
-    if method is None:
+def _evaluation_seconds(experiment: Experiment, model: str) -> float | None:
+    if experiment.evaluate is None:
         return 0.0
-    parameters, peak = parameters_of(model), cpu_peak(experiment.execution, method.dtype)
-    if method.generate or parameters is None or peak is None:
-        return None
-    items = read_items(method.sets, limit=method.limit, seed=method.seed).items
-    tokens = sum(len(sample_text(item.row)) for item in items) / CHARS_PER_TOKEN
-    return 2 * parameters * tokens / (_READING_UTILISATION * peak)
+    method = dataclasses.replace(experiment.evaluate, model=model)
+    return estimate_evaluation(method, Path("of-the-experiment"), experiment.execution).seconds
 
 
 def _cell(
@@ -211,6 +200,6 @@ def _amounts(
     elif method.steps is not None:
         once = method.steps * method.batch_size * lengths.mean_tokens
     else:
-        once *= method.epochs or 3.0
+        once *= method.n_epochs
     parameters = parameters_of(cell.model)
     return rows, int(once), None if parameters is None else int(6 * parameters * once), False

@@ -17,11 +17,10 @@ from pydantic import BeforeValidator, Field
 
 from qads.amounts import Amount, Tokens, parse_amount, parse_budget
 from qads.cluster import Execution
-from qads.config import AnchorsConfig, CleanConfig, PoolConfig, QualityConfig, RunConfig
+from qads.config import AnchorsConfig, CleanConfig, EvaluateConfig, PoolConfig, QualityConfig, RunConfig
 from qads.config.limits import Sources
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError
-from qads.evaluate import Evaluation
 from qads.quality import AnswerLikelihoods, OneShotInfluence
 from qads.selection import KCenterGreedy, Selector
 from qads.settings import read_settings
@@ -145,7 +144,7 @@ class Experiment:
     anyway: what is between them is what choosing rows is worth."""
     train: FineTuning | None = None
     """How every cell is trained; its model and seed are the cell's. Null selects only."""
-    evaluate: Evaluation | None = None
+    evaluate: EvaluateConfig | None = None
     """How trained models are evaluated, and the untrained ones; null leaves the models to others."""
     judging: JudgingConfig = field(default_factory=JudgingConfig)
     """How differences are judged."""
@@ -231,6 +230,8 @@ class Experiment:
             raise ConfigError(
                 "train.revision: the models of an experiment are folders or hub ids as they are; leave it."
             )
+        if self.evaluate is not None and self.evaluate.model is not None:
+            raise ConfigError("evaluate.model: the models are those of the experiment; leave it out.")
         if self.evaluate is not None and self.evaluate.template != self.train.template:
             raise ConfigError(
                 "evaluate.template is not train.template: models would be evaluated on texts that look otherwise than "

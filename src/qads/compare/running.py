@@ -23,7 +23,6 @@ from qads.compare.shared import SHARED_STAGES, compute_shared, open_shared
 from qads.compare.trials import CELL_STAGES, cell_stages, evaluate_untrained, is_done, run_trial
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, RunError
-from qads.evaluate.generating import RunPrograms
 from qads.run import Observer, RunDirectory, SilentObserver, read_json
 from qads.run.directory import write_json
 
@@ -40,7 +39,6 @@ def run_experiment(
     max_cells: int | None = None,
     redo: Sequence[str] = (),
     reuse: Sequence[str] = (),
-    run_programs: RunPrograms | None = None,
     observer: Observer | None = None,
 ) -> Results:
     """Compute the cells that the directory does not hold yet.
@@ -52,7 +50,6 @@ def run_experiment(
         max_cells: trainings to begin in this start, at most.
         redo: stages to compute again, with all that is made from them; those of cells only in the chosen cells.
         reuse: directories of other runs whose scores are taken over for the same texts.
-        run_programs: a sandbox, where programs that models write may run.
         observer: hears of progress.
 
     Returns:
@@ -69,8 +66,11 @@ def run_experiment(
     cells = all_cells(experiment)
     chosen = only_cells(cells, only or {})
     _check_redo(redo)
+    if experiment.train is not None:
+        for model in experiment.models:
+            dataclasses.replace(experiment.train, model=model).check(experiment.execution)
     if experiment.evaluate is not None:
-        experiment.evaluate.check_possible(may_run_programs=run_programs is not None)
+        experiment.evaluate.check_possible(may_run_programs=experiment.execution.allow_code_execution)
     files = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0]).files
     refuse_own_output(files, [], folders=[root])
     with RunDirectory(root).lock():
@@ -78,7 +78,7 @@ def run_experiment(
         write_json(root / EXPERIMENT_FILE, dataclasses.asdict(experiment))
         of_shared = [name for name in redo if name in SHARED_STAGES]
         shared = compute_shared(experiment, root, redo=of_shared, reuse=reuse, observer=observer)
-        context = GridContext(experiment, root, shared, observer, run_programs)
+        context = GridContext(experiment, root, shared, observer)
         _remove(context, chosen, ["select"] if of_shared else [name for name in redo if name in CELL_STAGES])
         for cell in chosen:
             for stage in cell_stages(context, cell).values():

@@ -17,13 +17,10 @@ import pyarrow.parquet as pq
 
 from qads.compare.cells import Facts, GridContext, finished
 from qads.compare.grid import Cell, folder_name
-from qads.datasets import source_identity
-from qads.datasets.benchmarks import evaluation_contents
 from qads.errors import CorruptError
-from qads.evaluate import Evaluation
-from qads.models import find_model, resolve_dtype
 from qads.run import Manifest, RunDirectory, StageDirectory, StagePlan
-from qads.run.context import write_table
+from qads.run.evaluating import measure_model
+from qads.run.measured import evaluation_plan
 from qads.run.shards import file_sha256
 from qads.train import FineTuning
 
@@ -46,8 +43,10 @@ def cell_stages(context: GridContext, cell: Cell) -> dict[str, StageDirectory]:
         inputs = {"select": found["select"].plan.fingerprint}
         found["train"] = folder.stage(StagePlan("train", {"train": settings} | _foreign_code(context), inputs))
     if experiment.evaluate is not None:
-        plan = _evaluation_plan(context, experiment.evaluate, {"train": found["train"].plan.fingerprint})
-        found["evaluate"] = folder.stage(plan)
+        trained = found["train"].plan.fingerprint
+        found["evaluate"] = folder.stage(
+            evaluation_plan(experiment.evaluate, cell.model, experiment.execution, trained=trained)
+        )
     return found
 
 
@@ -123,19 +122,8 @@ def _untrained_stage(context: GridContext, model: str) -> StageDirectory | None:
     evaluation = context.experiment.evaluate
     if evaluation is None:
         return None
-    inputs = {"model": str(find_model(model).identity)}
-    plan = _evaluation_plan(context, evaluation, inputs)
+    plan = evaluation_plan(evaluation, model, context.experiment.execution)
     return RunDirectory(context.root / "models" / folder_name(model)).stage(plan)
-
-
-def _evaluation_plan(context: GridContext, method: Evaluation, of: dict[str, str]) -> StagePlan:
-    """What the sets hold is an input, where they are is not."""
-    settings = dataclasses.asdict(method) | {"dtype": resolve_dtype(method.dtype, context.experiment.execution.device)}
-    del settings["sets"], settings["shots_from"]
-    inputs = of | {f"set {name}": content for name, content in evaluation_contents(method.sets).items()}
-    if method.shots_from is not None:
-        inputs["shots_from"] = source_identity(method.shots_from)
-    return StagePlan("evaluate", {"evaluate": settings} | _foreign_code(context), inputs)
 
 
 def _foreign_code(context: GridContext) -> dict[str, Any]:
@@ -166,12 +154,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _evaluate(context: GridContext, model: str, stage: StageDirectory) -> Facts:
-    """A model -> items.parquet."""
-    method = context.experiment.evaluate
-    assert method is not None
-    found = method(
-        model, execution=context.experiment.execution, run_programs=context.run_programs, shards=stage.shards,
-        progress=context.observer.progress,
-    )  # fmt: skip
-    write_table(found.items, stage.path / "items.parquet")
-    return {"rows": found.items.num_rows, **found.facts}
+    """A model -> items.parquet, summary.json."""
+    experiment = context.experiment
+    assert experiment.evaluate is not None
+    return measure_model(experiment.evaluate, model, stage, experiment.execution, context.observer.progress)

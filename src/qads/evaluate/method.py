@@ -99,7 +99,7 @@ class Evaluation:
         model: str,
         *,
         execution: Execution | None = None,
-        run_programs: RunPrograms | None = None,
+        sandbox: RunPrograms | None = None,
         shards: ShardStore | None = None,
         progress: Progress | None = None,
     ) -> EvaluationResult:
@@ -108,7 +108,7 @@ class Evaluation:
         Args:
             model: alias, folder, GGUF file or hub id.
             execution: device and batch size.
-            run_programs: a sandbox (`qads.Sandbox`), where programs may be run.
+            sandbox: runs programs (`qads.Sandbox`), where that is allowed.
             shards: where finished shards are kept, so that a killed evaluation goes on; memory by default.
             progress: called with (items done, items), all measures together.
 
@@ -116,10 +116,10 @@ class Evaluation:
             InputError: a set, the model or a setting cannot be used; programs would run and there is no sandbox; a
                 library of the extra ``eval`` is missing.
         """
-        self.check_possible(may_run_programs=run_programs is not None)
+        self.check_possible(may_run_programs=sandbox is not None)
         execution, store = execution or Execution(), shards or MemoryShards()
         items = read_items(self.sets, limit=self.limit, seed=self.seed)
-        work = self._work(items, _Opened(self, model, execution, run_programs))
+        work = self._work(items, _Opened(self, model, execution, sandbox))
         tables = _all_shards(work, store, progress)
         return EvaluationResult(pa.concat_tables([SCHEMA.empty_table(), *tables]), self._facts(items, work))
 
@@ -132,7 +132,7 @@ class Evaluation:
         if self.runs_programs and not may_run_programs:
             raise InputError(
                 f"evaluate.method is {self.method!r}, which runs programs that the model writes. Allow that "
-                "(--allow-code-execution; in Python: run_programs=qads.Sandbox()), or take method cot."
+                "(--allow-code-execution; in Python: sandbox=qads.Sandbox()), or take method cot."
             )
         missing = [name for name in ("lm_eval", "math_verify") if importlib.util.find_spec(name) is None]
         if self.generate and missing:
@@ -219,7 +219,7 @@ class _Opened:
     method: Evaluation
     name: str
     execution: Execution
-    run_programs: RunPrograms | None
+    sandbox: RunPrograms | None
 
     @cached_property
     def lm(self) -> CausalLM:
@@ -255,5 +255,5 @@ class _Opened:
         )
         return Solver(
             generate=harness, tokenizer=lm.tokenizer, renderer=method.template.renderer(lm.render_chat), room=room,
-            suffixes=method.suffix, examples=method.examples(), run_programs=self.run_programs,
+            suffixes=method.suffix, examples=method.examples(), run_programs=self.sandbox,
         )  # fmt: skip

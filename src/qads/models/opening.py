@@ -38,6 +38,7 @@ __all__ = [
     "Dtype",
     "Encoder",
     "Tokenizer",
+    "check_quantization",
     "open_causal_lm",
     "open_encoder",
     "open_tokenizer",
@@ -184,8 +185,13 @@ def _open_adapted(
     return CausalLM(adapted.model, tokenizer, source)
 
 
-def _quantized(name: str, target: torch.device, dtype: str) -> dict[str, Any]:
-    """How transformers opens weights of 4 bits (Dettmers et al. 2023, arXiv:2305.14314)."""
+def check_quantization(name: str, target: torch.device) -> None:
+    """Refuse weights of 4 bits where they cannot be.
+
+    Raises:
+        ModelError: the device is not CUDA.
+        InputError: bitsandbytes is not installed.
+    """
     if target.type != "cuda":
         raise ModelError(
             f"{name}: quantize nf4 needs CUDA, and the device is {target}; bitsandbytes trains such weights there "
@@ -193,6 +199,11 @@ def _quantized(name: str, target: torch.device, dtype: str) -> dict[str, Any]:
         )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise InputError(f"{name}: quantize nf4 needs bitsandbytes: pip install bitsandbytes.")
+
+
+def _quantized(name: str, target: torch.device, dtype: str) -> dict[str, Any]:
+    """How transformers opens weights of 4 bits (Dettmers et al. 2023, arXiv:2305.14314)."""
+    check_quantization(name, target)
     config = transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, dtype),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from qads.run.completing import Observer, SilentObserver, complete_stage
 from qads.run.coverage import ensure_coverage, read_coverage
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file, read_json
-from qads.run.estimate import StageEstimate, estimate_run
+from qads.run.estimate import StageEstimate, estimate_evaluation, estimate_run
+from qads.run.evaluating import Evaluated, evaluate_model, summary_json
+from qads.run.observing import Observer, SilentObserver
 from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
+from qads.run.training import estimate_training, train_files
 from qads.run.validation import Validation, validate_scorer
 
 __all__ = [
     "OCCASIONAL",
     "STAGES",
+    "Evaluated",
     "Manifest",
     "Observer",
     "RunDirectory",
@@ -26,10 +29,12 @@ __all__ = [
     "StagePlan",
     "StageStatus",
     "Validation",
-    "complete_stage",
     "count_tokens",
     "ensure_coverage",
+    "estimate_evaluation",
     "estimate_run",
+    "estimate_training",
+    "evaluate_model",
     "labelled_file",
     "pool_file",
     "read_coverage",
@@ -38,5 +43,7 @@ __all__ = [
     "run_pipeline",
     "share_stages",
     "stages_of_run",
+    "summary_json",
+    "train_files",
     "validate_scorer",
 ]

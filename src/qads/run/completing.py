@@ -1,69 +1,41 @@
-"""One stage from its plan to its manifest, and who hears of it."""
+"""One stage, computed where it is not complete yet."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from qads.run.directory import Manifest, StageDirectory
+from qads.run.observing import Observer
 
-__all__ = ["Observer", "SilentObserver", "complete_stage"]
-
-
-class Observer(Protocol):
-    """Hears what a run does."""
-
-    def stage_started(self, name: str, number: int, n_stages: int) -> None:
-        """Stage `name` starts to compute."""
-        ...
-
-    def progress(self, done: int, total: int) -> None:
-        """The stage has done `done` of `total` (−1: unknown)."""
-        ...
-
-    def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
-        """Stage `name` is complete, now or since an earlier run."""
-        ...
+__all__ = ["complete"]
 
 
-class SilentObserver:
-    """Hears and says nothing."""
-
-    def stage_started(self, name: str, number: int, n_stages: int) -> None:
-        """Nothing."""
-
-    def progress(self, done: int, total: int) -> None:
-        """Nothing."""
-
-    def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
-        """Nothing."""
-
-
-def complete_stage(
+def complete(
     stage: StageDirectory,
     compute: Callable[[], dict[str, Any]],
-    observer: Observer,
     *,
-    name: str,
-    number: int,
-    n_stages: int,
+    number: int = 1,
+    n_stages: int = 1,
+    observer: Observer,
+    name: str | None = None,
 ) -> Manifest:
-    """The manifest of a stage that is complete, its files checked; else compute it.
+    """Use a stage as it is, or compute it.
 
     Args:
-        stage: its folder and plan.
-        compute: fills the folder, returns what the manifest says beside the plan.
+        stage: its folder.
+        compute: fills the folder and returns the facts for the manifest.
+        number: of the stage among those of the run.
+        n_stages: how many these are.
         observer: hears of it.
-        name: what to call it there.
-        number: of the stage in what is going on, from 1.
-        n_stages: in all.
+        name: what to call it there; its own by default.
 
     Raises:
-        CorruptError: a file of a complete stage is not what its manifest says.
-        RunError: the folder is not ours.
+        CorruptError: a file of the finished stage is not what its manifest says.
     """
+    name = name or stage.plan.name
     if (manifest := stage.manifest()) is not None:
         stage.check_files()
         stage.remove_shards()
@@ -75,8 +47,8 @@ def complete_stage(
     try:
         facts = compute()
     except Exception:
-        # A stage that failed before it finished any shard leaves nothing behind.
-        if stage.shards.count() == 0:
+        # A stage that failed before it finished anything to go on from leaves nothing behind.
+        if stage.n_parts == 0:
             with contextlib.suppress(OSError):
                 stage.remove()
         raise

@@ -12,10 +12,11 @@ from pathlib import Path
 from qads.config import RunConfig
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, CorruptError, RunError
-from qads.run.completing import Observer, SilentObserver, complete_stage
+from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
 from qads.run.limits import check_limits
+from qads.run.observing import Observer, SilentObserver
 from qads.run.plan import (
     local_sources,
     plan_stages,
@@ -29,12 +30,12 @@ from qads.run.reuse import read_reused
 from qads.run.scoring import check_saved_scorer
 from qads.run.stages import STAGE_FUNCTIONS
 
-__all__ = ["OCCASIONAL", "STAGES", "RunResult", "run_pipeline"]
+__all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
 
 STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
 """Every stage there is, in order. The last two are made by whoever explains or shows the run."""
 
-OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given")
+OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given", "train", "evaluate")
 """Stages that few runs have."""
 
 
@@ -87,6 +88,8 @@ def run_pipeline(
     own = (run.root / "pool" / "pool.parquet", run.root / "mixture" / "train.jsonl")
     folders = [run.root / name for name in STAGES]
     refuse_own_output(config.files, own, folders)
+    if config.evaluate is not None and "evaluate" in wanted:
+        config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
     with run.lock():
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
@@ -101,10 +104,13 @@ def run_pipeline(
         write_json(run.root / "config.json", dataclasses.asdict(config))
         manifests: dict[str, Manifest] = {}
         for number, name in enumerate(wanted, 1):
-            manifests[name] = complete_stage(
-                stages[name], partial(_compute, name, context, stages[name]), observer,
-                name=name, number=number, n_stages=len(wanted),
-            )  # fmt: skip
+            manifests[name] = complete(
+                stages[name],
+                partial(_facts, name, context, stages[name]),
+                number=number,
+                n_stages=len(wanted),
+                observer=observer,
+            )
             if name == ("pool" if config.clean is None else "clean"):
                 _check_early(context, wanted)
     return RunResult(run.root, manifests)
@@ -123,6 +129,8 @@ def _check_config_file(path: Path) -> None:
 
 def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
+    if context.config.train is not None and "train" in wanted:
+        context.config.train.check(context.config.execution)
     if "select" in wanted and context.stages["select"].manifest() is None:
         check_limits(context.pool, context.config, context.named)
     if "anchors" in wanted and context.stages["anchors"].manifest() is None:
@@ -144,5 +152,5 @@ def _prepare(
     return stages, StageContext(config, stages, observer.progress, sources, anchor_sources)
 
 
-def _compute(name: str, context: StageContext, stage: StageDirectory) -> Facts:
+def _facts(name: str, context: StageContext, stage: StageDirectory) -> Facts:
     return STAGE_FUNCTIONS[name](context, stage) | {"seed": context.config.seed}

@@ -24,10 +24,10 @@ from qads.pool import Pool
 from qads.quality import AnchorGroups, EveryAnchor, Influence, Prediction, load_scorer, stratified_sample
 from qads.quality.fidelity import FidelityReport, HeldOut, ScoringCost, fidelity
 from qads.run.clusters import near_duplicates
-from qads.run.completing import Observer
 from qads.run.context import StageContext, write_table
 from qads.run.directory import RunDirectory, StageDirectory, StagePlan, write_json
 from qads.run.labels import Labels
+from qads.run.observing import Observer
 from qads.run.plan import method_identity
 from qads.run.status import stages_of_run
 

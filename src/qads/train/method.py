@@ -29,6 +29,7 @@ from qads.models import (
     Lora,
     Tokenizer,
     check_extra,
+    check_quantization,
     find_model,
     open_causal_lm,
     open_tokenizer,
@@ -181,9 +182,8 @@ class FineTuning:
             ModelError: the model cannot be opened, or lets packed rows see each other; or the loss is no number.
             RunError: `out` holds checkpoints of another training.
         """
-        check_extra("train", "trl", "peft")
         execution, out = execution or Execution(), Path(out)
-        self._check_device(execution)
+        self.check(execution)
         from qads.train.loop import Training, run_training
         from qads.train.result import write_result
 
@@ -220,6 +220,22 @@ class FineTuning:
             open_tokenizer(self.model, revision=self.revision, trust_remote_code=execution.trust_remote_code), rows
         )
 
+    @property
+    def n_epochs(self) -> float:
+        """How often every row is trained on, unless the budget is one of steps or tokens."""
+        return _EPOCHS if self.epochs is None else self.epochs
+
+    def check(self, execution: Execution) -> None:
+        """Find now what would stop the training once it begins.
+
+        Raises:
+            InputError: the extra is not installed, or the device cannot be trained on.
+            ModelError: the model is not there.
+        """
+        check_extra("train", "trl", "peft")
+        self._check_device(execution)
+        find_model(self.model, revision=self.revision)
+
     def identity(self, execution: Execution) -> dict[str, Any]:
         """Everything that changes the result: the settings, with what `model` and `dtype` stand for here."""
         found = dataclasses.asdict(self) | {
@@ -235,7 +251,7 @@ class FineTuning:
             opened.tokenizer, self.template.renderer(opened.render_chat), rows, max_length=max_length,
             too_long=self.too_long,
         )  # fmt: skip
-        epochs = None if self.steps is not None or self.tokens is not None else self.epochs or _EPOCHS
+        epochs = None if self.steps is not None or self.tokens is not None else self.n_epochs
         schedule = make_schedule(
             texts.lengths, batch_size=self.batch_size, seed=self.seed, epochs=epochs, steps=self.steps,
             tokens=self.tokens,
@@ -261,6 +277,8 @@ class FineTuning:
 
     def _check_device(self, execution: Execution) -> None:
         device = resolve_device(execution.device)
+        if self.quantize is not None:
+            check_quantization(self.model, device)
         if device.index:
             raise InputError(
                 f"execution.device is {device}; the trainer takes the first GPU that it sees. Choose by "

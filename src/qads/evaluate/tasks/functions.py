@@ -14,15 +14,12 @@ from qads.prompts import ExemplarTemplate
 __all__ = [
     "chosen",
     "judged",
-    "likely_solution",
     "multiple_choice",
     "nothing",
     "problem",
     "problems",
     "rendered",
     "right_option",
-    "solution",
-    "solutions",
     "statements",
     "unjudged",
 ]
@@ -38,11 +35,6 @@ def problems(*, set: str, **settings: Any) -> dict[str, Any]:
 def multiple_choice(*, set: str, **settings: Any) -> dict[str, Any]:
     """Those of them that offer options."""
     return _as_dataset([each for each in _documents(set, settings) if each["options"]])
-
-
-def solutions(*, set: str, **settings: Any) -> dict[str, Any]:
-    """Those of them that have a solution."""
-    return _as_dataset([each for each in _documents(set, settings) if each["solution"].strip()])
 
 
 def _as_dataset(documents: list[Document]) -> dict[str, Any]:
@@ -70,11 +62,6 @@ def problem(document: Document) -> str:
     return target.text[: target.answer_start].rstrip()
 
 
-def solution(document: Document) -> str:
-    """The reference solution."""
-    return document["solution"]
-
-
 def judged(document: Document, results: Sequence[str]) -> dict[str, float]:
     """Whether the answer of what was written is the reference."""
     item = Item(document["set"], _row(document))
@@ -95,11 +82,6 @@ def chosen(document: Document, results: Sequence[tuple[float, bool]]) -> dict[st
     """Whether the likeliest option is the right one."""
     sums = [found[0] for found in results]
     return {"choice_likelihood": float(sums.index(max(sums)) == document["right"])}
-
-
-def likely_solution(document: Document, results: Sequence[tuple[float, bool]]) -> dict[str, float]:
-    """Log-likelihood of the reference solution, nats: the harness knows no tokens here, so not a token."""
-    return {"solution_log_likelihood": results[0][0]}
 
 
 def nothing(**_: Any) -> dict[str, Any]:
