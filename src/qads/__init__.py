@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
     from qads.errors import QadsError, SandboxError
     from qads.mixture import Mixture, Part, Recipe, compose, load_recipe, write_mixture
-    from qads.models import open_causal_lm, open_encoder
+    from qads.models import Lora, open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
     from qads.prompts import ChatTemplate, ExemplarTemplate
     from qads.quality import (
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
         TopQuality,
         coverage,
     )
+    from qads.train import Checkpointing, FineTuning, StepLog, Trained
 
 _HOMES = {
     "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
@@ -96,7 +97,7 @@ _HOMES = {
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
     "qads.errors": ("QadsError", "SandboxError"),
     "qads.mixture": ("Mixture", "Part", "Recipe", "compose", "load_recipe", "write_mixture"),
-    "qads.models": ("open_causal_lm", "open_encoder"),
+    "qads.models": ("Lora", "open_causal_lm", "open_encoder"),
     "qads.pool": ("Pool", "Row", "Selection"),
     "qads.prompts": ("ChatTemplate", "ExemplarTemplate"),
     "qads.quality": (
@@ -146,6 +147,7 @@ _HOMES = {
         "TopQuality",
         "coverage",
     ),
+    "qads.train": ("Checkpointing", "FineTuning", "StepLog", "Trained"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -155,6 +157,7 @@ __all__ = [
     "AnchorGroups",
     "AnswerLikelihoods",
     "ChatTemplate",
+    "Checkpointing",
     "CompletionsEngine",
     "Constraints",
     "ContaminationReport",
@@ -168,6 +171,7 @@ __all__ = [
     "Execution",
     "ExemplarTemplate",
     "FacilityLocation",
+    "FineTuning",
     "FittedScorer",
     "Gist",
     "Grouping",
@@ -180,6 +184,7 @@ __all__ = [
     "LabellingPlan",
     "LocalEngine",
     "LongestResponse",
+    "Lora",
     "Mixture",
     "NearestToAnchors",
     "OneShotInfluence",
@@ -207,10 +212,12 @@ __all__ = [
     "SemDeDup",
     "SentenceEmbedder",
     "SourceAnalysis",
+    "StepLog",
     "StratifiedRandom",
     "StyleControl",
     "TokenBudget",
     "TopQuality",
+    "Trained",
     "UntilRankStable",
     "UntilStandardError",
     "analyze_sources",

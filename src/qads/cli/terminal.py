@@ -126,6 +126,8 @@ class Terminal:
             made = {result.train_file.with_name(n): rows for n, rows in manifests["mixture"]["train_files"].items()}
             for path, n_rows in (out or made).items():
                 self.line(f"Selected rows: {path}  ({n_rows} rows, each with its reason)")
+            if "train" in manifests:
+                self.line(_training_sentence(manifests["train"], result.directory))
             self.line(f"Report:        {result.directory / 'report' / 'report.html'}")
 
     def _rejected(self, what: str, reasons: Mapping[str, int], stage: Path) -> None:
@@ -171,13 +173,13 @@ class RunDisplay:
         self._console, self._quiet = console, quiet
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._name = ""
+        self._name = self._note = ""
         self._started = self._said = time.monotonic()
 
     def stage_started(self, name: str, number: int, n_stages: int) -> None:
         """Stage `name` starts to compute."""
         self.close()
-        self._name = f"[{number}/{n_stages}] {name}"
+        self._name, self._note = f"[{number}/{n_stages}] {name}", ""
         self._started = self._said = time.monotonic()
         if self._quiet:
             return
@@ -189,10 +191,11 @@ class RunDisplay:
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=self._console,
                 transient=True,
             )
-            self._task = self._bar.add_task(self._name, total=None)
+            self._task = self._bar.add_task(self._name, total=None, note="")
             self._bar.start()
         else:
             self._console.print(inert(f"{self._name} …"))
@@ -208,7 +211,14 @@ class RunDisplay:
                 if done and total > 0
                 else ""
             )
-            self._console.print(inert(f"{self._name}: {done}{f' of {total}' if total >= 0 else ''}{left}"))
+            noted = f"; {self._note}" if self._note else ""
+            self._console.print(inert(f"{self._name}: {done}{f' of {total}' if total >= 0 else ''}{left}{noted}"))
+
+    def note(self, text: str) -> None:
+        """What to say beside how far it is."""
+        self._note = text
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, note=text)
 
     def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
         """Stage `name` is complete."""
@@ -269,6 +279,15 @@ def _cost_sentence(manifest: Mapping[str, Any]) -> str:
         peak = _shown(manifest["matmul_peak"] / 1e9)
         spent += f": {manifest['utilisation']:.0%} of what matrix products alone reach here ({peak} GFLOP/s)"
     return f"{spent}."
+
+
+def _training_sentence(manifest: Mapping[str, Any], directory: Path) -> str:
+    """What training took, and where the model is."""
+    losses = manifest["losses"]
+    return (
+        f"Trained model: {directory / 'train' / manifest['model']}  ({_shown(manifest['steps'])} steps on "
+        f"{_shown(manifest['tokens'])} tokens, loss {losses[0]:.3f} to {losses[-1]:.3f})"
+    )
 
 
 def _shown(value: object) -> str:

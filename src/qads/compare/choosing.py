@@ -1,0 +1,179 @@
+"""The rows of one arm.
+
+Rows are matched by giving every arm the same number of them. Tokens are matched so: an arm gets the most rows whose
+tokens are no more than those of the arm that is matched to. Selectors that spend tokens themselves end before the
+first pick that would exceed them; of the others, and of arms whose source shares are fixed, the largest number of rows
+that fits is searched for by halving, which for a selection whose beginnings are selections is the same rule. What is
+left over is less than one row, and every cell says its tokens exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from qads.compare.experiment import Arm
+from qads.compare.shared import SharedRun
+from qads.errors import InputError
+from qads.kernels.apportion import apportion
+from qads.pool import Pool, Progress, Selection
+from qads.selection import Constraints, Grouping, Quota, TokenBudget
+from qads.selection.budget import most_that_fit
+from qads.selection.inputs import scaled_quality
+
+__all__ = ["Choice", "choose", "rank_within_source", "sources_by_quality"]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What an arm selected, and what it had to choose from."""
+
+    selection: Selection
+    sources: tuple[str, ...]
+    """That rows could come from."""
+    without_quality: int
+    """Rows that were left out since they have no quality."""
+
+
+def choose(
+    arm: Arm,
+    shared: SharedRun,
+    budget: int | TokenBudget,
+    *,
+    seed: int,
+    like: Int[np.ndarray, " k"] | None = None,
+    progress: Progress | None = None,
+) -> Choice:
+    """Select the rows of an arm.
+
+    Args:
+        arm: what chooses.
+        shared: what from.
+        budget: rows, or tokens.
+        seed: of the draw, where there is one.
+        like: rows whose shares of the sources are kept to.
+        progress: called with (picks made, budget).
+
+    Raises:
+        InputError: the arm cannot fill the budget; says what is missing.
+    """
+    pool, sources = shared.pool, tuple(shared.pool.sources)
+    quality = None if arm.sees == "none" else shared.quality
+    out = np.zeros(0, np.int64) if quality is None else np.flatnonzero(np.isnan(quality))
+    n_unscored = len(out)
+    if arm.best_sources is not None:
+        sources = _best_sources(pool, shared.quality, arm.best_sources, budget)
+        codes = [pool.sources.index(name) for name in sources]
+        out = np.union1d(out, np.flatnonzero(~np.isin(pool.source_codes, codes)))
+    if quality is not None:
+        quality = rank_within_source(pool, quality) if arm.sees == "within-source" else quality
+        quality = np.nan_to_num(quality, nan=0.0)
+    takes_limits = getattr(arm.selection, "takes_limits", True)
+    if len(out) and not takes_limits:
+        raise InputError(
+            f"selection.kind {arm.selection.kind!r} picks rows as a whole and cannot leave any out, but {len(out)} "
+            "have no quality. Take them out of the pool, or take a kind that picks one by one, such as kcenter."
+        )
+    selector, needs = arm.seeded(seed), {n: shared.need(n) for n in getattr(arm.selection, "needs", ())}
+
+    def select(size: int | TokenBudget, groupings: tuple[Grouping, ...] = ()) -> Selection:
+        limits = Constraints(groupings=groupings, exclude=out if len(out) else None)
+        keeps = {"constraints": limits} if groupings or len(out) else {}
+        return selector(shared.embeddings, quality, budget=size, progress=progress, **keeps, **needs)
+
+    if like is not None:
+        shares = _Shares.of(pool, like)
+        found = _filled(lambda k: select(k, shares.groupings(k)), budget, min(len(pool), shares.most(like)))
+    elif takes_limits:
+        found = select(budget)
+    else:
+        found = _filled(select, budget, len(pool))
+    return Choice(found, sources, n_unscored)
+
+
+def rank_within_source(pool: Pool, quality: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The rank of every row's quality among the rows of its source that have one, in (0, 1]; NaN for those without.
+
+    Mean ranks of ties, as in `selection/inputs.py: scaled_quality`.
+    """
+    ranks = np.full(len(pool), np.nan)
+    for rows in pool.rows_by_source().values():
+        known = rows[~np.isnan(quality[rows])]
+        if len(known):
+            ranks[known] = scaled_quality(quality[known].astype(np.float64), "rank", method="rank_within_source")
+    return ranks
+
+
+def sources_by_quality(pool: Pool, quality: Float[np.ndarray, " n"]) -> list[str]:
+    """The sources, that of the highest mean quality first; ties by first appearance. Those without any are left out."""
+    means = {
+        name: float(known.mean())
+        for name, rows in pool.rows_by_source().items()
+        if len(known := quality[rows][~np.isnan(quality[rows])])
+    }
+    return sorted(means, key=lambda name: -means[name])
+
+
+def _best_sources(pool: Pool, quality: Float[np.ndarray, " n"], n: int, budget: int | TokenBudget) -> tuple[str, ...]:
+    """So many sources of the highest mean quality, and more while their rows do not fill the budget."""
+    order, rows = sources_by_quality(pool, quality), pool.rows_by_source()
+    if n > len(order):
+        raise InputError(f"best_sources is {n}, but only {len(order)} sources have any quality.")
+    while n < len(order):
+        held = np.concatenate([rows[name] for name in order[:n]])
+        if isinstance(budget, TokenBudget):
+            filled = np.asarray(budget.tokens)[held].sum() >= budget.max_tokens
+        else:
+            filled = len(held) >= budget
+        if filled:
+            break
+        n += 1
+    return tuple(order[:n])
+
+
+@dataclass(frozen=True, eq=False)
+class _Shares:
+    """Of every source its share, as the rows of another arm have them."""
+
+    source: Sequence[str]
+    counts: dict[str, int]
+    sizes: dict[str, int]
+
+    @classmethod
+    def of(cls, pool: Pool, rows: Int[np.ndarray, " k"]) -> _Shares:
+        counts = {name: len(each) for name, each in pool.take(rows).rows_by_source().items()}
+        return cls(pool.strings("source"), counts, {name: len(each) for name, each in pool.rows_by_source().items()})
+
+    def most(self, rows: Int[np.ndarray, " k"]) -> int:
+        """Rows up to which the shares can be kept."""
+        return max(len(rows), int(min(len(rows) * self.sizes[name] / n for name, n in self.counts.items())))
+
+    def groupings(self, k: int) -> tuple[Grouping, ...]:
+        """Exactly so many rows of every source; by largest remainders where k is another number than theirs."""
+        names = list(self.counts)
+        weights, sizes = [Fraction(n) for n in self.counts.values()], [self.sizes[name] for name in names]
+        found = dict(zip(names, apportion(k, weights, sizes), strict=True))
+        quotas = tuple(Quota(value=name, minimum=found.get(name, 0), maximum=found.get(name, 0)) for name in self.sizes)
+        return (Grouping(name="source", values=np.array(self.source, dtype=object), quotas=quotas),)
+
+
+def _filled(select: Callable[[int], Selection], budget: int | TokenBudget, most: int) -> Selection:
+    """The selection of so many rows, or of the most that are no more than so many tokens."""
+    if not isinstance(budget, TokenBudget):
+        return select(budget)
+    tokens, max_tokens = np.asarray(budget.tokens), int(budget.max_tokens)
+    low, high, best = 1, min(most, most_that_fit(tokens, max_tokens)), None
+    while low <= high:
+        k = (low + high) // 2
+        found = select(k)
+        if int(tokens[found.indices].sum()) <= max_tokens:
+            low, best = k + 1, found
+        else:
+            high = k - 1
+    if best is None:
+        raise InputError(f"not one row of this arm fits into {max_tokens:,} tokens; give a larger budget.")
+    return replace(best, tokens=tokens[best.indices].astype(np.int64))
