@@ -55,6 +55,8 @@ class Training:
     """Tokens of a pass."""
     mixed: bool
     """Whether float32 weights are computed with in bfloat16."""
+    on_cpu: bool
+    """Whether it trains on a CPU, wherever the weights are before it begins."""
     progress: Progress | None = None
     on_step: OnStep | None = None
 
@@ -303,7 +305,7 @@ class _Steps(torch.utils.data.Dataset[list[list[TrainingText]]]):
 def _arguments(training: Training) -> Any:
     method, n_steps = training.method, training.plan.n_steps
     arguments: Any = SFTConfig(
-        output_dir=str(training.out / "checkpoints"), seed=method.seed, use_cpu=training.lm.device.type == "cpu",
+        output_dir=str(training.out / "checkpoints"), seed=method.seed, use_cpu=training.on_cpu,
         num_train_epochs=1, per_device_train_batch_size=1, gradient_accumulation_steps=1,
         learning_rate=method.learning_rate, warmup_steps=math.ceil(method.warmup * n_steps),
         lr_scheduler_type=method.scheduler, weight_decay=method.weight_decay, max_grad_norm=method.max_grad_norm,
