@@ -10,16 +10,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from commands_page import commands_page
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
-from names_page import names_pages
-from settings_page import settings_page
-
-from qads.config import RunConfig
-from qads.mixture import Recipe
+from pages import generated_pages
 
 __all__ = ["on_config", "on_files", "on_page_content", "on_page_markdown"]
 
@@ -27,17 +22,6 @@ _ROOT = Path(__file__).parents[2]
 _OUTSIDE = "repository"
 """Folder of the site for files of the repository that are not in `docs`."""
 _LINK = re.compile(r"(?<=\]\()((?!https?:)[^)#\s]+)")
-
-_CONFIGURATION = """
-A configuration is YAML: a section is a mapping, and where several methods do the same thing `kind` picks one, as in
-`selection: {kind: kcenter, alpha: 0.5}`. The same settings are fields of the classes in Python, and `--set selection.alpha=0.5`
-on the command line. An unknown key is an error that names the nearest known one. Only `pool.sources` and `budget` must be
-given. This page is written from the program at every build.
-"""
-_RECIPE = """
-What `qads mix RECIPE.yaml` and `qads.load_recipe` read. This page is written from the program at every build.
-"""
-
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill in the entries ``folder/*`` of the navigation: every page of the folder that is not named before."""
@@ -48,13 +32,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is written from the program, and what the pages link to outside of `docs`."""
-    pages = {
-        "reference/configuration.md": settings_page(RunConfig, "Configuration", _CONFIGURATION.strip()),
-        "reference/recipe.md": settings_page(Recipe, "Recipe of a mixture", _RECIPE.strip()),
-        "reference/commands.md": commands_page(),
-    }
-    pages |= {f"reference/api/{name}": text for name, text in names_pages()}
-    for path, text in pages.items():
+    for path, text in generated_pages().items():
         files.append(File.generated(config, path, content=text))
     for path in _outside({f"docs/{page.src_uri}": page.content_string for page in files.documentation_pages()}):
         outside = File.generated(config, f"{_OUTSIDE}/{path}", abs_src_path=str(_ROOT / path))

@@ -68,4 +68,10 @@ def names_pages() -> Iterator[tuple[str, str]]:
     if wrong:
         raise ValueError(f"docs/_generate/names_page.py: {'; '.join(sorted(wrong))}.")
     for page, (title, names) in GROUPS.items():
-        yield f"{page}.md", "\n".join([f"# {title}", "", *(f"::: qads.{name}\n" for name in names)])
+        yield f"{page}.md", "\n".join([f"# {title}", "", *(f"::: {_place(name)}\n" for name in names)])
+
+
+def _place(name: str) -> str:
+    """Where a name is defined; a function may be called as its module is."""
+    value = getattr(qads, name)
+    return f"{value.__module__}.{value.__qualname__}"
