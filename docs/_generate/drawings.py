@@ -100,7 +100,9 @@ def influence() -> str:
         ]
     parts += [
         _text(370, 205, "influence of i on j:  g = o − z,  in nats a token", "strong"),
-        _text(370, 225, "header, problem and solution of j are the same tokens in both, so the difference is i's", "soft"),
+        _text(
+            370, 225, "header, problem and solution of j are the same tokens in both, so the difference is i's", "soft"
+        ),
     ]
     return _svg(700, 236, "Influence: the solution of anchor j is scored without and with candidate i before it", parts)
 
@@ -123,9 +125,7 @@ def selection() -> str:
     return _svg(715, 232, "Ten picks of four selectors from the same rows", parts)
 
 
-def _panel(
-    left: float, title: str, points: np.ndarray, quality: np.ndarray, picks: Sequence[int]
-) -> Iterator[str]:
+def _panel(left: float, title: str, points: np.ndarray, quality: np.ndarray, picks: Sequence[int]) -> Iterator[str]:
     yield f'<rect x="{left:g}" y="30" width="160" height="170" rx="6" class="box"/>'
     yield _text(left + 80, 20, title, "strong")
     for (x, y), value in zip(points, quality, strict=True):

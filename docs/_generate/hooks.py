@@ -14,6 +14,7 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+
 from pages import generated_pages
 
 __all__ = ["on_config", "on_files", "on_page_content", "on_page_markdown"]
@@ -22,6 +23,7 @@ _ROOT = Path(__file__).parents[2]
 _OUTSIDE = "repository"
 """Folder of the site for files of the repository that are not in `docs`."""
 _LINK = re.compile(r"(?<=\]\()((?!https?:)[^)#\s]+)")
+
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill in the entries ``folder/*`` of the navigation: every page of the folder that is not named before."""
@@ -68,8 +70,9 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, **_: Any) 
 
 def _equation(found: re.Match[str]) -> str:
     tex = html.unescape(found[2]).strip()
-    display = "block" if tex.startswith("\\[") else "inline"
-    return convert(tex[2:-2].strip(), display=display)
+    if tex.startswith("\\["):
+        return f'<div class="equation">{convert(tex[2:-2].strip(), display="block")}</div>'
+    return convert(tex[2:-2].strip())
 
 
 def _target(page: str, link: str) -> str | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from commands_page import commands_page
 from names_page import names_pages
-from settings_page import settings_page
-
 from qads.config import RunConfig
 from qads.mixture import Recipe
+from settings_page import settings_page
 
 __all__ = ["generated_pages"]
 
