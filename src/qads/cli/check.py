@@ -81,6 +81,8 @@ def check(
         terminal.emit(findings_as_json(findings))
     else:
         show_findings(findings, terminal, show=show)
+        cleaned = ("--dedup", "near", *(("--against", *against) if against else ())) if _fails(findings, None) else ()
+        terminal.next_command("select", *pool, "--budget", "10%", "-o", "picked.jsonl", *cleaned)
     if _fails(findings, fail_on):
         raise typer.Exit(1)
 

@@ -57,7 +57,7 @@ from qads.cli.options import (
     config_from_flags,
     scorer_from_flags,
 )
-from qads.cli.running import make_terminal, run_stages, write_run_report
+from qads.cli.running import make_terminal, run_stages, show_next, write_run_report
 from qads.cli.scorers import fit_scorer, predict
 from qads.cli.train import train
 from qads.cli.validate import validate
@@ -100,6 +100,7 @@ def demo(
     config = prepare_demo(out, n_rows=rows, budget=budget, seed=seed, settings=settings or [])
     result = run_stages(config, out, terminal, redo=redo, label_key="flaw")
     show_demo(result, terminal)
+    show_next(result, terminal)
 
 
 @app.command(
@@ -165,6 +166,7 @@ def select(
     result = run_stages(config, directory, terminal, redo=redo, reuse=reuse)
     files = _copy_files(result, config, out)
     terminal.run_finished(result, files)
+    show_next(result, terminal)
 
 
 @app.command(name="run", cls=ManyValues, epilog="Example:  qads run examples/select.yaml --set selection.alpha=0.5")
@@ -192,6 +194,7 @@ def run_command(
         return
     result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until)
     terminal.run_finished(result)
+    show_next(result, terminal)
 
 
 @app.command(epilog="Example:  qads embed data/*.parquet --out runs/mine")
@@ -202,7 +205,9 @@ def embed(
     """Embed a pool: OUT/embed/embeddings.npy."""
     config = config_from_flags(pool, "1", column=column, on_bad_row=on_bad_row, device=device, settings=settings)
     terminal = make_terminal(as_json)
-    terminal.run_finished(run_stages(config, out, terminal, redo=redo, until="embed"))
+    result = run_stages(config, out, terminal, redo=redo, until="embed")
+    terminal.run_finished(result)
+    show_next(result, terminal, new_budget=True)
 
 
 @app.command(
@@ -228,7 +233,9 @@ def score(
     if dry_run:
         _show_estimate(config, out, terminal, reuse)
         return
-    terminal.run_finished(run_stages(config, out, terminal, redo=redo, reuse=reuse, until="quality"))
+    result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="quality")
+    terminal.run_finished(result)
+    show_next(result, terminal, new_budget=True)
 
 
 app.command(cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k math500.jsonl --show 20")(check)
@@ -271,7 +278,9 @@ def report(directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run di
     from qads.run import read_status
 
     read_status(directory)  # Nothing is written, not even a lock, where no run is.
-    make_terminal(as_json=False).line(f"Report: {write_run_report(directory)}")
+    terminal = make_terminal(as_json=False)
+    terminal.line(f"Report: {write_run_report(directory)}")
+    terminal.next_command("explain", directory, "--not-picked")
 
 
 @app.command(epilog="Example:  qads explain runs/mine --row gsm8k-17 --row gsm8k-18")

@@ -40,8 +40,10 @@ def explain_run(
         rows += rows_not_picked(run, show)
     if ids or not_picked:
         _show_rows(explain_rows(run, rows), terminal)
+        terminal.next_command("explain", directory)
     else:
         _show_curves(run, run.coverage, terminal)
+        terminal.next_command("explain", directory, "--not-picked")
 
 
 def _show_rows(found: Sequence[Explanation], terminal: Terminal) -> None:

@@ -46,8 +46,10 @@ def mix_recipe(
     _show(mixture, terminal)
     if dry_run:
         terminal.line("Dry run: nothing was written.")
+        terminal.next_command("mix", recipe_file, "-o", out)
         return
     terminal.line(f"Mixture: {out}  (datasets.load_dataset opens it; README.md and manifest.json have the numbers)")
+    terminal.next_command("check", out / "data", "--against", "EVAL")
 
 
 def _read_locations(recipe: Recipe) -> list[str]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from qads.config import RunConfig
     from qads.run import RunResult
 
-__all__ = ["make_terminal", "run_stages", "write_run_report"]
+__all__ = ["make_terminal", "run_stages", "show_next", "write_run_report"]
 
 # Commands import what they need: `qads --help` has to answer at once.
 
@@ -40,6 +40,22 @@ def run_stages(
         if until is None or until == "mixture":
             write_run_report(directory, label_key)
     return result
+
+
+def show_next(result: RunResult, terminal: Terminal, *, new_budget: bool = False) -> None:
+    """The command to type after a run: look at what was chosen, or compute the stages that were not asked for.
+
+    Args:
+        result: of the run.
+        terminal: where to.
+        new_budget: whether the command selects nothing, so that the budget of its run means nothing.
+    """
+    directory = result.directory
+    if "select" in result.manifests:
+        terminal.next_command("explain", directory, "--not-picked")
+    else:
+        settings = ("--set", "budget=10%") if new_budget else ()
+        terminal.next_command("run", directory / "config.json", "--out", directory, *settings)
 
 
 def write_run_report(directory: Path, label_key: str | None = None) -> Path:

@@ -27,7 +27,7 @@ from qads.cli.options import (
     config_from_flags,
     saved_scorer,
 )
-from qads.cli.running import make_terminal, run_stages
+from qads.cli.running import make_terminal, run_stages, show_next
 
 __all__ = ["fit_scorer", "predict"]
 
@@ -84,8 +84,7 @@ def fit_scorer(
     result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="scorer")
     terminal.run_finished(result)
     show_measured(out, terminal)
-    if not as_json:
-        terminal.line(f"Predict with it: qads predict POOL --scorer {out} -o quality.parquet")
+    terminal.next_command("predict", "POOL", "--scorer", out, "-o", "quality.parquet")
 
 
 def predict(
@@ -121,6 +120,7 @@ def predict(
     terminal.run_finished(result, {out: result.manifests["quality"]["rows"]})
     if not as_json:
         terminal.line(f"Predictions: {out}")
+    show_next(result, terminal, new_budget=True)
 
 
 def _write_predictions(table: Path, out: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -20,6 +21,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -53,6 +56,11 @@ class Terminal:
     def line(self, text: str) -> None:
         """One line of result."""
         self.out.print(inert(text))
+
+    def next_command(self, *words: object) -> None:
+        """The command that most take after this one; machines are not told."""
+        if not self.as_json:
+            self.line(f"Next: {shlex.join(['qads', *map(str, words)])}")
 
     def emit(self, value: object) -> None:
         """The result as JSON; what JSON lacks (NaN, infinities) becomes null."""
@@ -155,6 +163,7 @@ class Terminal:
         unknown = [s.name for s in open_stages if s.tokens is not None and s.seconds is None]
         left = f"About {_duration(sum(s.seconds or 0 for s in open_stages))} of model time is left to do"
         self.line(f"{left}, and {', '.join(unknown)}, of which the time is unknown." if unknown else f"{left}.")
+        self.line("Next: the same command without --dry-run")
 
     def status(self, status: RunStatus) -> None:
         """The stages of a run directory."""
@@ -164,6 +173,22 @@ class Terminal:
         rows = [(s.name, s.state, s.rows, s.seconds, s.shards or None) for s in status.stages]
         self.table(f"Run {status.directory}", ("stage", "state", "rows", "seconds", "shards so far"), rows)
         self.line(f"In use by process {status.running}." if status.running else "No process is using it.")
+        if status.running:
+            self.next_command("status", status.directory)
+        elif status.is_finished:
+            self.next_command("explain", status.directory, "--not-picked")
+        else:
+            self.line("What is done is kept; what is missing is computed by the command that began it, or by this one.")
+            self.next_command("run", status.directory / "config.json", "--out", status.directory)
+
+
+class _RateColumn(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """As Rich asks for it."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{_shown(float(speed))}/s" if speed else "")
 
 
 class RunDisplay:
@@ -175,12 +200,15 @@ class RunDisplay:
         self._task: TaskID | None = None
         self._name = self._note = ""
         self._started = self._said = time.monotonic()
+        self._before: int | None = None
+        """What of the stage was done before it was started now."""
 
     def stage_started(self, name: str, number: int, n_stages: int) -> None:
         """Stage `name` starts to compute."""
         self.close()
         self._name, self._note = f"[{number}/{n_stages}] {name}", ""
         self._started = self._said = time.monotonic()
+        self._before = None
         if self._quiet:
             return
         if self._console.is_terminal:
@@ -188,6 +216,7 @@ class RunDisplay:
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
+                _RateColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
@@ -202,17 +231,18 @@ class RunDisplay:
 
     def progress(self, done: int, total: int) -> None:
         """The stage has done `done` of `total`."""
+        if self._before is None:
+            self._before = done
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total if total >= 0 else None)
         elif not self._quiet and time.monotonic() - self._said > _PLAIN_SECONDS:
             self._said = time.monotonic()
-            left = (
-                f", about {_duration((self._said - self._started) * (total - done) / done)} left"
-                if done and total > 0
-                else ""
-            )
+            rate = (done - self._before) / (self._said - self._started)
+            pace = f", {_shown(rate)}/s" if rate > 0 else ""
+            left = f", about {_duration((total - done) / rate)} left" if rate > 0 and total >= 0 else ""
             noted = f"; {self._note}" if self._note else ""
-            self._console.print(inert(f"{self._name}: {done}{f' of {total}' if total >= 0 else ''}{left}{noted}"))
+            of = f" of {total}" if total >= 0 else ""
+            self._console.print(inert(f"{self._name}: {done}{of}{pace}{left}{noted}"))
 
     def note(self, text: str) -> None:
         """What to say beside how far it is."""

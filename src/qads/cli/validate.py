@@ -55,6 +55,10 @@ def validate(
         return
     _show(report, about, terminal)
     terminal.line(f"Page: {page}")
+    if labels is None:
+        terminal.next_command("validate-scorer", directory, "--labels", 200)
+    else:
+        terminal.next_command("predict", "POOL", "--scorer", directory, "-o", "quality.parquet")
 
 
 def show_measured(directory: Path, terminal: Terminal) -> None:

@@ -36,6 +36,11 @@ class RunStatus:
     """Process that is using it now, or None."""
     stages: tuple[StageStatus, ...]
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether every stage is complete but those that are made when they are first asked for."""
+        return all(stage.state == "done" for stage in self.stages if stage.name not in ("coverage", "report"))
+
 
 def read_status(directory: str | Path) -> RunStatus:
     """Which stages of a run directory are complete.
