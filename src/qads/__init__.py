@@ -14,7 +14,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qads.analyze import AnalysisSettings, RowScores, SourceAnalysis, analyze_sources, summarize_selection
+    from qads.analyze import (
+        AnalysisSettings,
+        RowScores,
+        SourceAnalysis,
+        TSNEProjection,
+        analyze_sources,
+        summarize_selection,
+    )
     from qads.clean import (
         ContaminationReport,
         Decontamination,
@@ -80,7 +87,14 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
+    "qads.analyze": (
+        "AnalysisSettings",
+        "RowScores",
+        "SourceAnalysis",
+        "TSNEProjection",
+        "analyze_sources",
+        "summarize_selection",
+    ),
     "qads.clean": (
         "ContaminationReport",
         "Decontamination",
@@ -204,6 +218,7 @@ __all__ = [
     "SourceAnalysis",
     "StratifiedRandom",
     "StyleControl",
+    "TSNEProjection",
     "TokenBudget",
     "TopQuality",
     "UntilRankStable",

@@ -12,6 +12,7 @@ from qads.amounts import Amount, Tokens, parse_budget, parse_limit
 from qads.config.cleaning import CleanConfig
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
+from qads.config.reporting import ReportConfig
 from qads.config.scoring import QualityConfig, SavedScorer
 from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, RunConfig
 
@@ -25,6 +26,7 @@ __all__ = [
     "PoolConfig",
     "QualityConfig",
     "QuotaConfig",
+    "ReportConfig",
     "RunConfig",
     "SavedScorer",
     "Tokens",

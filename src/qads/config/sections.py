@@ -12,6 +12,7 @@ from qads.amounts import Amount, Tokens, parse_budget
 from qads.cluster import Execution
 from qads.config.cleaning import CleanConfig
 from qads.config.limits import ConstraintsConfig, Sources
+from qads.config.reporting import ReportConfig
 from qads.config.scoring import QualityConfig
 from qads.datasets.benchmarks import evaluation_locations
 from qads.embed import Embedder, SentenceEmbedder
@@ -110,6 +111,8 @@ class RunConfig:
     """Model whose tokens a token budget counts: alias, folder or hub id; by default the one that scores."""
     output: OutputConfig = field(default_factory=OutputConfig)
     """The file for the trainer."""
+    report: ReportConfig = field(default_factory=ReportConfig)
+    """What the page of the run shows."""
     execution: Execution = field(default_factory=Execution)
     """How fast, never what."""
     seed: int = 0

@@ -6,6 +6,7 @@ from qads.run.coverage import ensure_coverage, read_coverage
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file, read_json
 from qads.run.estimate import StageEstimate, estimate_run
 from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
+from qads.run.projection import Plane, ensure_projection, has_projection
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
@@ -16,6 +17,7 @@ __all__ = [
     "STAGES",
     "Manifest",
     "Observer",
+    "Plane",
     "RunDirectory",
     "RunResult",
     "RunStatus",
@@ -27,7 +29,9 @@ __all__ = [
     "Validation",
     "count_tokens",
     "ensure_coverage",
+    "ensure_projection",
     "estimate_run",
+    "has_projection",
     "labelled_file",
     "pool_file",
     "read_coverage",

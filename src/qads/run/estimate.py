@@ -149,6 +149,8 @@ def _status(stage: StageDirectory) -> str:
 
 def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None, uncleaned: Callable[[], Pool]) -> dict[str, int]:
     rows = dict.fromkeys(stage_names(config), len(pool))
+    if (method := config.report.projection) is not None:
+        rows["projection"] = min(len(pool), method.most)
     if not config.counts_tokens:  # How many rows a number of tokens comes to, only the selection shows.
         rows |= dict.fromkeys(("select", "mixture", "report"), max(resolve_rows(config, len(pool))))
     named = NamedFiles.read(pool, config.constraints, uncleaned=uncleaned)
