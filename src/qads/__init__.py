@@ -14,7 +14,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qads.analyze import AnalysisSettings, RowScores, SourceAnalysis, analyze_sources, summarize_selection
+    from qads.analyze import (
+        AnalysisSettings,
+        RowScores,
+        SourceAnalysis,
+        TSNEProjection,
+        analyze_sources,
+        summarize_selection,
+    )
     from qads.clean import (
         ContaminationReport,
         Decontamination,
@@ -82,7 +89,14 @@ if TYPE_CHECKING:
     from qads.train import Checkpointing, FineTuning, StepLog, Trained
 
 _HOMES = {
-    "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
+    "qads.analyze": (
+        "AnalysisSettings",
+        "RowScores",
+        "SourceAnalysis",
+        "TSNEProjection",
+        "analyze_sources",
+        "summarize_selection",
+    ),
     "qads.clean": (
         "ContaminationReport",
         "Decontamination",
@@ -215,6 +229,7 @@ __all__ = [
     "StepLog",
     "StratifiedRandom",
     "StyleControl",
+    "TSNEProjection",
     "TokenBudget",
     "TopQuality",
     "Trained",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qads.analyze.agreement import ModelAgreement
 from qads.analyze.diversity import Diversity
+from qads.analyze.projection import TSNEProjection
 from qads.analyze.quality import SourceQuality
 from qads.analyze.ranks import Ranking, rank_with_bounds
 from qads.analyze.resampling import Interval
@@ -34,6 +35,7 @@ __all__ = [
     "SourceFacts",
     "SourceQuality",
     "Spread",
+    "TSNEProjection",
     "analyze_sources",
     "rank_with_bounds",
     "split_steps",

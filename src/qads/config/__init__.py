@@ -13,6 +13,7 @@ from qads.config.cleaning import CleanConfig
 from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
+from qads.config.reporting import ReportConfig
 from qads.config.scoring import QualityConfig, SavedScorer
 from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, RunConfig
 from qads.config.training import TrainConfig
@@ -28,6 +29,7 @@ __all__ = [
     "PoolConfig",
     "QualityConfig",
     "QuotaConfig",
+    "ReportConfig",
     "RunConfig",
     "SavedScorer",
     "Tokens",

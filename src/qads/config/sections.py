@@ -13,6 +13,7 @@ from qads.cluster import Execution
 from qads.config.cleaning import CleanConfig
 from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ConstraintsConfig, Sources
+from qads.config.reporting import ReportConfig
 from qads.config.scoring import QualityConfig
 from qads.datasets.benchmarks import evaluation_locations
 from qads.embed import Embedder, SentenceEmbedder
@@ -117,6 +118,8 @@ class RunConfig:
     """How a model is trained on the selection, that of the largest budget; null trains none."""
     evaluate: EvaluateConfig | None = None
     """How the model is measured in the end; null does not."""
+    report: ReportConfig = field(default_factory=ReportConfig)
+    """What the page of the run shows."""
     execution: Execution = field(default_factory=Execution)
     """How fast, never what."""
     seed: int = 0

@@ -22,7 +22,7 @@ from qads.selection import Coverage
 
 __all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
 
-_ON_DEMAND = ("coverage", "report")
+_ON_DEMAND = ("coverage", "projection", "report")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,18 +10,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from qads.config import ReportConfig
 from qads.quality import AnchorGroups
 from qads.report.cleaning import CleaningFacts, read_cleaning
 from qads.report.comparison import Comparison, compare_with_random
 from qads.report.curves import Curve, along_budgets, binned_means, running_mean
 from qads.report.evidence import FinishedRun, RealQuality, floats, open_run
 from qads.report.passages import Passage, beginning, line
+from qads.report.samples import SampleFacts, read_samples
 from qads.selection import Coverage
+from qads.settings import read_settings
 
-__all__ = ["AsideFacts", "PickFacts", "RunFacts", "SourceFacts", "read_facts"]
+__all__ = ["AsideFacts", "PickFacts", "RunFacts", "SourceFacts", "read_facts", "report_settings"]
 
 _FIRST_PICKS, _LAST_PICKS = 50, 10
 _FIRST_ASIDE = 20
+_BINS = 48
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class SourceFacts:
     n_real: int
     quartiles: tuple[float, float, float, float, float] | None
     """Least, first quartile, median, third quartile and greatest quality of its rows."""
+    histogram: tuple[float, ...]
+    """Its rows by quality, in bins between the least and the greatest of the pool; the fullest bin is 1."""
+    pick_histogram: tuple[float, ...]
+    """The same of its picks."""
 
     @property
     def lift(self) -> float:
@@ -133,14 +141,17 @@ class RunFacts:
     aside: AsideFacts
     cleaning: CleaningFacts | None
     """None where nothing was looked for."""
+    samples: SampleFacts | None
+    """Map and table; None where none were asked for."""
 
 
-def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
+def read_facts(directory: Path, *, label_key: str | None = None, settings: ReportConfig | None = None) -> RunFacts:
     """Everything that a report of a run shows.
 
     Args:
         directory: of a finished run.
         label_key: a key of the rows' `meta` by which picks are counted as well.
+        settings: what of map and samples is shown; as the run's own configuration says by default.
 
     Raises:
         RunError: a stage is missing.
@@ -176,7 +187,13 @@ def read_facts(directory: Path, *, label_key: str | None = None) -> RunFacts:
         last_picks=_picks(run, last),
         aside=_aside(run),
         cleaning=read_cleaning(directory, run.manifests),
+        samples=read_samples(run, settings or report_settings(run.config)),
     )
+
+
+def report_settings(config: Mapping[str, Any]) -> ReportConfig:
+    """What the configuration of a run says of its page; the defaults for a run from before it said anything."""
+    return read_settings(ReportConfig, config.get("report") or {})
 
 
 def _knee(covered: Coverage) -> tuple[int, float] | None:
@@ -192,6 +209,7 @@ def _sources(run: FinishedRun) -> tuple[SourceFacts, ...]:
     taken = np.zeros(len(run.pool), np.bool_)
     taken[run.picks] = True
     found: list[SourceFacts] = []
+    edges = _edges(run)
     for (name, rows), n_picks in zip(run.pool.rows_by_source().items(), counts.tolist(), strict=True):
         quality = np.empty(0) if run.quality is None else _scored(run.quality[rows].astype(np.float64))
         picked = np.empty(0) if run.quality is None else _scored(run.quality[rows[taken[rows]]].astype(np.float64))
@@ -210,9 +228,24 @@ def _sources(run: FinishedRun) -> tuple[SourceFacts, ...]:
                 real_quality=_mean(real),
                 n_real=len(real),
                 quartiles=(float(least), float(low), float(median), float(high), float(most)) if len(quality) else None,
+                histogram=_histogram(quality, edges),
+                pick_histogram=_histogram(picked, edges),
             )
         )
     return tuple(sorted(found, key=lambda source: (-source.picks, -source.rows)))
+
+
+def _edges(run: FinishedRun) -> Float[np.ndarray, " e"]:
+    known = np.zeros(1) if run.quality is None else _scored(run.quality.astype(np.float64))
+    return np.linspace(known.min(initial=np.inf), known.max(initial=-np.inf), _BINS + 1) if len(known) else np.zeros(1)
+
+
+def _histogram(values: Float[np.ndarray, " k"], edges: Float[np.ndarray, " e"]) -> tuple[float, ...]:
+    """Shares of the fullest bin; nothing without values."""
+    if len(values) == 0 or not edges[0] < edges[-1]:
+        return ()
+    counts = np.histogram(values, edges)[0]
+    return tuple((counts / counts.max()).round(3).tolist())
 
 
 def _real_by_source(real: RealQuality | None) -> dict[str, Float[np.ndarray, " k"]]:

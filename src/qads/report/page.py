@@ -1,9 +1,10 @@
-"""Facts -> one HTML page: no script, no network, nothing but this file.
+"""Facts -> one HTML page: no network, nothing but this file.
 
 Names and texts come from strangers' datasets. Every string passes two gates on its way into the page,
 whatever the template does with it: `visible` names the characters that act (control, bidirectional),
-autoescaping takes what HTML reads. The content security policy allows one style sheet, by its hash, and
-nothing else.
+autoescaping takes what HTML reads. What the scripts of the page show is base64 in it and becomes text nodes.
+The content security policy allows one style sheet and, where there is a map, two scripts (ours, deck.gl's), each
+by its hash, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -19,9 +20,11 @@ from typing import Any, cast
 import jinja2
 from markupsafe import Markup
 
+from qads.config import ReportConfig
 from qads.datasets import atomic_path
 from qads.report.curves import Axis, Curve, axis_over
 from qads.report.facts import RunFacts, read_facts
+from qads.report.numbers import digits_for, number
 from qads.report.passages import Passage, visible
 
 __all__ = ["digits_for", "number", "render", "render_page", "write_report"]
@@ -29,14 +32,17 @@ __all__ = ["digits_for", "number", "render", "render_page", "write_report"]
 _WEAK_CORRELATION = 0.2
 """Below it the prediction explains less than 4% of the variance."""
 _HEAT_STEPS = 6
+_SCRIPTS = ("columns.js", "sample.js", "table.js", "map.js", "explore.js")
+"""Our script, in this order: they are one."""
 
 
-def write_report(directory: Path, *, label_key: str | None = None) -> Path:
+def write_report(directory: Path, *, label_key: str | None = None, settings: ReportConfig | None = None) -> Path:
     """Write `report/report.html` into the directory of a finished run; the same run gives the same bytes.
 
     Args:
         directory: of the run.
         label_key: a key of the rows' `meta`; picks are then counted by its values as well (null is "clean").
+        settings: what of map and samples is shown; as the run's own configuration says by default.
 
     Returns:
         The page.
@@ -47,7 +53,7 @@ def write_report(directory: Path, *, label_key: str | None = None) -> Path:
         InputError: no row has `label_key`.
     """
     directory = Path(directory)
-    page = render(read_facts(directory, label_key=label_key))
+    page = render(read_facts(directory, label_key=label_key, settings=settings))
     path = directory / "report" / "report.html"
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
@@ -57,8 +63,11 @@ def write_report(directory: Path, *, label_key: str | None = None) -> Path:
 def render(facts: RunFacts) -> str:
     """The page."""
     agreement = facts.agreement
+    scripts = None if facts.samples is None else _scripts()
     return render_page(
         "page.html",
+        scripts=scripts,
+        script_hashes=[] if scripts is None else [_digest(text) for text in scripts.values()],
         facts=facts,
         weak=agreement is not None and is_weak(agreement["within_source"]),
         quality_digits=digits_for([s.quartiles[4] for s in facts.sources if s.quartiles]),
@@ -67,10 +76,22 @@ def render(facts: RunFacts) -> str:
     )
 
 
+def _scripts() -> Mapping[str, Markup]:
+    """Our script and deck.gl's, as they stand in the page."""
+    ours = "\n".join(["(() => {", '"use strict";', *map(_resource, _SCRIPTS), "})();"])
+    bundle = files("pydeck").joinpath("nbextension/static/index.js").read_text(encoding="utf-8").replace("\r\n", "\n")
+    scripts = {"ours": ours, "deck": bundle.partition("//# sourceMappingURL")[0]}
+    assert not any(mark in text.lower() for text in scripts.values() for mark in ("</script", "<!--", "\r", "\0"))
+    return {name: Markup(text) for name, text in scripts.items()}  # Not of a pool.
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
 def render_page(template: str, **values: Any) -> str:
     """A template of ours with the style sheet and its hash."""
     style = _resource("page.css")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_resource),
         autoescape=True,
@@ -86,7 +107,7 @@ def render_page(template: str, **values: Any) -> str:
     )  # fmt: skip
     return environment.get_template(template).render(
         style=Markup(style),  # Our own file.
-        style_hash=digest,
+        style_hash=_digest(style),
         **values,
     )
 
@@ -94,18 +115,6 @@ def render_page(template: str, **values: Any) -> str:
 def is_weak(within_source: float | None) -> bool:
     """Whether the order inside a source is next to unpredicted."""
     return within_source is None or not within_source >= _WEAK_CORRELATION
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many decimals and a true minus sign; a dash where there is none.
-
-    >>> number(-0.5), number(None), number(float("nan")), number(1234.5, 1)
-    ('−0.500', '–', '–', '1,234.5')
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    text = f"{value:,.{digits}f}"
-    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
 def _count(n: int) -> str:
@@ -131,12 +140,6 @@ def _shown(value: object) -> object:
     if isinstance(value, str | Passage):
         return visible(str(value))
     return value
-
-
-def digits_for(values: Sequence[float]) -> int:
-    """Decimals that leave three significant digits of the greatest value."""
-    greatest = max((abs(value) for value in values), default=1.0)
-    return min(8, max(1, 2 - math.floor(math.log10(greatest)))) if greatest > 0 else 3
 
 
 def _path(curve: Curve, axis: Axis) -> str:

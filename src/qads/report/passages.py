@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ __all__ = ["Passage", "beginning", "line", "visible"]
 
 _TEXT, _LINE = 400, 120
 """Characters of a text, and of a name or reason, that are shown."""
+_SURELY_INERT = re.compile(r"[\n\t -~]*")
+"""Most texts, found without looking at every character by itself."""
 _ZERO_WIDTH_JOINERS = "\u200c\u200d"
 """Part of the spelling of Persian words and of emoji."""
 
@@ -46,7 +49,10 @@ def visible(text: str) -> str:
     >>> visible("a\x1b[31m b\u202e")
     'a⟨U+001B⟩[31m b⟨U+202E⟩'
     """
-    return "".join(f"⟨U+{ord(c):04X}⟩" if _acts(c) else c for c in text.replace("\r\n", "\n"))
+    text = text.replace("\r\n", "\n")
+    if _SURELY_INERT.fullmatch(text):
+        return text
+    return "".join(f"⟨U+{ord(c):04X}⟩" if _acts(c) else c for c in text)
 
 
 def _acts(character: str) -> bool:

@@ -8,6 +8,7 @@ from qads.run.estimate import StageEstimate, estimate_evaluation, estimate_run
 from qads.run.evaluating import Evaluated, evaluate_model, summary_json
 from qads.run.observing import Observer, SilentObserver
 from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
+from qads.run.projection import Plane, ensure_projection, has_projection
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
@@ -20,6 +21,7 @@ __all__ = [
     "Evaluated",
     "Manifest",
     "Observer",
+    "Plane",
     "RunDirectory",
     "RunResult",
     "RunStatus",
@@ -31,10 +33,12 @@ __all__ = [
     "Validation",
     "count_tokens",
     "ensure_coverage",
+    "ensure_projection",
     "estimate_evaluation",
     "estimate_run",
     "estimate_training",
     "evaluate_model",
+    "has_projection",
     "labelled_file",
     "pool_file",
     "read_coverage",

@@ -160,6 +160,8 @@ def _status(stage: StageDirectory) -> str:
 
 def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None, uncleaned: Callable[[], Pool]) -> dict[str, int]:
     rows = dict.fromkeys(stage_names(config), len(pool))
+    if (method := config.report.projection) is not None:
+        rows["projection"] = min(len(pool), method.most)
     if not config.counts_tokens:  # How many rows a number of tokens comes to, only the selection shows.
         chosen = [name for name in ("select", "mixture", "train", "report") if name in rows]
         rows |= dict.fromkeys(chosen, max(resolve_rows(config, len(pool))))

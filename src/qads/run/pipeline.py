@@ -32,8 +32,8 @@ from qads.run.stages import STAGE_FUNCTIONS
 
 __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
 
-STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
-"""Every stage there is, in order. The last two are made by whoever explains or shows the run."""
+STAGES = (*STAGE_FUNCTIONS, "coverage", "projection", "report")
+"""Every stage there is, in order. The last three are made by whoever explains or shows the run."""
 
 OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given", "train", "evaluate")
 """Stages that few runs have."""

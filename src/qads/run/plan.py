@@ -68,6 +68,8 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
     if config.evaluate is not None:
         reads["evaluate"] = ("train",) if evaluates_trained(config) else ()
     reads["coverage"] = (*(name for name in reads["select"] if name in ("embed", "quality", "tokens")), "select")
+    if config.report.projection is not None:
+        reads["projection"] = ("embed",)
     return reads | {"report": tuple(reads)}
 
 
@@ -180,6 +182,8 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
     quality, anchors = config.quality, config.anchors
     if name in (*_NEEDED[1:], "select", "coverage"):
         return _selection_settings(config, name)
+    if name == "projection" and config.report.projection is not None:
+        return {"projection": dataclasses.asdict(config.report.projection)}
     if name == "pool":
         return {"pool": dataclasses.asdict(config.pool) | {"sources": sources}}
     if name == "clean" and config.clean is not None:

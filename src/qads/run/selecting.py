@@ -18,10 +18,11 @@ from qads.models import open_tokenizer, training_tokens
 from qads.pool import Pool, Progress, Selection
 from qads.quality import OneShotInfluence
 from qads.run.budgets import budget_prefixes, largest_budget
+from qads.run.closed import closed_rows
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory
 from qads.run.limits import make_constraints
-from qads.selection import Constraints
+from qads.selection import Constraints, TokenBudget
 
 __all__ = ["count_tokens", "run_given", "run_likelihoods", "run_mixture", "run_select", "run_targets", "run_tokens"]
 
@@ -103,6 +104,9 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     chosen: Selection = config.selection(context.embeddings, quality, budget=budget, progress=context.progress, **more)
     assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
     write_table(_reasons(context, chosen), stage.path / "selection.parquet")
+    too_long = _too_long(budget, tokens)
+    closed = closed_rows(chosen, context.named, limits, unscored=unscored, too_long=too_long)
+    write_table(closed, stage.path / "closed.parquet")
     sources = pool.take(chosen.indices).rows_by_source()
     return {
         "rows": len(chosen),
@@ -110,10 +114,18 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
         "stopped": chosen.stopped,
         "prefix_closed": chosen.prefix_closed,
         "budgets": budget_prefixes(config, len(pool), chosen.indices, tokens),
+        "closed": closed.num_rows,
         "excluded_without_quality": len(unscored),
         "excluded_not_in_pool": context.named.exclude.n_others,
         "sources": {name: len(rows) for name, rows in sources.items()},
     }
+
+
+def _too_long(budget: int | TokenBudget, tokens: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " t"]:
+    """Rows that alone exceed a budget in tokens."""
+    if tokens is None or not isinstance(budget, TokenBudget):
+        return np.empty(0, np.int64)
+    return np.flatnonzero(tokens > budget.max_tokens)
 
 
 def _unscored(context: StageContext, quality: Float[np.ndarray, " n"] | None) -> Int[np.ndarray, " u"]:
