@@ -73,16 +73,20 @@ def run_cold(programs: Sequence[str], before: str = "") -> None:
 
 def measure_speed(programs: Sequence[str], sandbox: Sandbox, n_blocks: int) -> list[str]:
     """A line a way: programs a second over all blocks, and by block. The start of workers is counted in."""
+    cold_imports = "cold `python -c` that imports all packages, no walls"
     ways: dict[str, Callable[[Sequence[str]], object]] = {
         "sandbox": lambda block: sandbox(block, workers=WORKERS),
+        "sandbox, programs that import all packages": lambda block: sandbox(
+            [IMPORTS + program for program in block], workers=WORKERS
+        ),
         "cold `python -c`, no walls": run_cold,
-        "cold `python -c` that imports the same packages, no walls": lambda block: run_cold(block, IMPORTS),
+        cold_imports: lambda block: run_cold(block, IMPORTS),
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     size = len(programs) // n_blocks
     for block in range(n_blocks):
         for way, run in ways.items():
-            few = programs[block * size : block * size + (size if "imports" not in way else size // 8)]
+            few = programs[block * size : block * size + (size if way != cold_imports else size // 8)]
             started = time.perf_counter()
             run(few)
             seconds[way].append((time.perf_counter() - started) / len(few))

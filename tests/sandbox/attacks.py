@@ -54,7 +54,7 @@ _FILES = {
 }
 _WRITES = {
     "root folder": "open('/x', 'w')",
-    "home folder that is not there": "os.makedirs('/root/x')",
+    "root folder, with folders": "os.makedirs('/srv/x/y')",
     "library": "open(os.__file__, 'a')",
     "package": "import numpy; open(numpy.__file__, 'a')",
     "its own jailer": "open('/code/qads/sandbox/guest/keeper.py', 'a')",
