@@ -22,7 +22,7 @@ from qads.train import FineTuning, StepLog, TrainingPlan
 __all__ = ["TRAINING_UTILISATION", "estimate_training", "run_train", "train_files", "training_seconds"]
 
 TRAINING_UTILISATION = 0.35
-"""Share of the matrix-product peak that training reaches on a CPU, by `benchmarks/training.py`."""
+"""Share of the matrix-product peak that training reaches on a CPU, as seen beside other work; a first look only."""
 
 
 def run_train(context: StageContext, stage: StageDirectory) -> Facts:
