@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         analyze_sources,
         summarize_selection,
     )
+    from qads.answers import find_answer, same_answer
     from qads.clean import (
         ContaminationReport,
         Decontamination,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
     from qads.errors import QadsError, SandboxError
+    from qads.evaluate import Evaluation, EvaluationResult
     from qads.mixture import Mixture, Part, Recipe, compose, load_recipe, write_mixture
     from qads.models import Lora, open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
@@ -97,6 +99,7 @@ _HOMES = {
         "analyze_sources",
         "summarize_selection",
     ),
+    "qads.answers": ("find_answer", "same_answer"),
     "qads.clean": (
         "ContaminationReport",
         "Decontamination",
@@ -110,6 +113,7 @@ _HOMES = {
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
     "qads.errors": ("QadsError", "SandboxError"),
+    "qads.evaluate": ("Evaluation", "EvaluationResult"),
     "qads.mixture": ("Mixture", "Part", "Recipe", "compose", "load_recipe", "write_mixture"),
     "qads.models": ("Lora", "open_causal_lm", "open_encoder"),
     "qads.pool": ("Pool", "Row", "Selection"),
@@ -181,6 +185,8 @@ __all__ = [
     "Deita",
     "Duplicates",
     "Embeddings",
+    "Evaluation",
+    "EvaluationResult",
     "EveryAnchor",
     "Execution",
     "ExemplarTemplate",
@@ -240,6 +246,7 @@ __all__ = [
     "choose_anchors",
     "compose",
     "coverage",
+    "find_answer",
     "load_config",
     "load_pool",
     "load_recipe",
@@ -247,6 +254,7 @@ __all__ = [
     "open_causal_lm",
     "open_encoder",
     "run_pipeline",
+    "same_answer",
     "stratified_sample",
     "summarize_selection",
     "write_mixture",

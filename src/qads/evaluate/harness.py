@@ -10,21 +10,35 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import lm_eval
 from lm_eval.api import task
-from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from qads.errors import ModelError
 from qads.models import CausalLM
 from qads.models.quiet import quiet_loading
+
+if TYPE_CHECKING:
+
+    class HFLM:
+        """What is used of the harness' class, whose decorator hides its type."""
+
+        tokenizer: Any
+        model: Any
+        batch_size_per_gpu: int
+
+        def __init__(self, **settings: Any) -> None: ...
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]: ...
+        def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any: ...
+else:
+    from lm_eval.models.huggingface import HFLM
 
 __all__ = ["TASKS", "Generation", "Harness"]
 
@@ -72,9 +86,9 @@ class Harness:
         self._model.batch_size_per_gpu = max(1, self._max_tokens // longest)
         with _quiet():
             tasks = self._task_of([{"id": str(i), "prompt": name} for i, name in enumerate(names)])
-            found = lm_eval.evaluate(self._model, tasks, bootstrap_iters=0, log_samples=True)
+            found = lm_eval.evaluate(cast(Any, self._model), tasks, bootstrap_iters=0, log_samples=True)
         assert found is not None, "one process evaluates"
-        (samples,) = cast(Mapping[str, list[dict[str, Any]]], found["samples"]).values()
+        (samples,) = cast(dict[str, Any], found)["samples"].values()
         texts = {sample["doc_id"]: sample["resps"][0][0] for sample in samples}
         return [self._model.generation(name, texts[i]) for i, name in enumerate(names)]
 
@@ -156,7 +170,7 @@ def _ending_tokenizer(lm: CausalLM) -> tuple[Any, set[int]]:
         ModelError: neither tokenizer nor model says what ends a text.
     """
     tokenizer, configured = copy.deepcopy(lm.tokenizer), lm.model.generation_config.eos_token_id
-    ends = configured if isinstance(configured, list) else [] if configured is None else [configured]
+    ends: list[int] = configured if isinstance(configured, list) else [] if configured is None else [configured]
     if tokenizer.eos_token_id is None:
         if not ends:
             raise ModelError(
@@ -167,7 +181,8 @@ def _ending_tokenizer(lm: CausalLM) -> tuple[Any, set[int]]:
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0])
     # What pads is masked, and what follows an end is thrown away; a token that was added would have no embedding.
     tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer, {tokenizer.eos_token_id, *ends}
+    end = cast(int, tokenizer.eos_token_id)
+    return tokenizer, {end, *ends}
 
 
 @contextmanager
