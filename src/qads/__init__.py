@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         check_pool,
     )
     from qads.cluster import Execution
+    from qads.compare import Arm, Experiment, Results, load_experiment, run_experiment
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
@@ -92,6 +93,7 @@ _HOMES = {
         "check_pool",
     ),
     "qads.cluster": ("Execution",),
+    "qads.compare": ("Arm", "Experiment", "Results", "load_experiment", "run_experiment"),
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
@@ -156,6 +158,7 @@ __all__ = [
     "AnalysisSettings",
     "AnchorGroups",
     "AnswerLikelihoods",
+    "Arm",
     "ChatTemplate",
     "Checkpointing",
     "CompletionsEngine",
@@ -170,6 +173,7 @@ __all__ = [
     "EveryAnchor",
     "Execution",
     "ExemplarTemplate",
+    "Experiment",
     "FacilityLocation",
     "FineTuning",
     "FittedScorer",
@@ -200,6 +204,7 @@ __all__ = [
     "Quota",
     "RandomSelection",
     "Recipe",
+    "Results",
     "RetrievalScorer",
     "Row",
     "RowScores",
@@ -226,11 +231,13 @@ __all__ = [
     "compose",
     "coverage",
     "load_config",
+    "load_experiment",
     "load_pool",
     "load_recipe",
     "load_scorer",
     "open_causal_lm",
     "open_encoder",
+    "run_experiment",
     "run_pipeline",
     "stratified_sample",
     "summarize_selection",
