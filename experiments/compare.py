@@ -40,7 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--labels", type=Path, nargs="+", required=True, help="runs that scored the same rows, a model each")
+    parser.add_argument(
+        "--labels", type=Path, nargs="+", required=True, help="runs that scored the same rows, a model each"
+    )
     args, more = parser.parse_known_args()
     inputs = args.out.with_name(args.out.name + ".inputs")
     write_inputs(args.labels, inputs)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         check_pool,
     )
     from qads.cluster import Execution
+    from qads.compare import Arm, Experiment, Results, load_experiment, run_experiment
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
@@ -109,6 +110,7 @@ _HOMES = {
         "check_pool",
     ),
     "qads.cluster": ("Execution",),
+    "qads.compare": ("Arm", "Experiment", "Results", "load_experiment", "run_experiment"),
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
@@ -174,6 +176,7 @@ __all__ = [
     "AnalysisSettings",
     "AnchorGroups",
     "AnswerLikelihoods",
+    "Arm",
     "ChatTemplate",
     "Checkpointing",
     "CompletionsEngine",
@@ -190,6 +193,7 @@ __all__ = [
     "EveryAnchor",
     "Execution",
     "ExemplarTemplate",
+    "Experiment",
     "FacilityLocation",
     "FineTuning",
     "FittedScorer",
@@ -220,6 +224,7 @@ __all__ = [
     "Quota",
     "RandomSelection",
     "Recipe",
+    "Results",
     "RetrievalScorer",
     "Row",
     "RowScores",
@@ -248,11 +253,13 @@ __all__ = [
     "coverage",
     "find_answer",
     "load_config",
+    "load_experiment",
     "load_pool",
     "load_recipe",
     "load_scorer",
     "open_causal_lm",
     "open_encoder",
+    "run_experiment",
     "run_pipeline",
     "same_answer",
     "stratified_sample",

@@ -14,6 +14,7 @@ from qads.compare.cells import GridContext
 from qads.compare.choosing import choose, rank_within_source, sources_by_quality
 from qads.compare.grid import Setting, Size
 from qads.compare.shared import SharedRun, open_shared
+from qads.config import ConstraintsConfig, QuotaConfig
 from qads.errors import InputError
 from qads.run import SilentObserver
 from qads.selection import FacilityLocation, KCenterGreedy, RandomSelection, TokenBudget, TopQuality
@@ -121,6 +122,24 @@ def test_every_arm_has_the_tokens_of_the_arm_that_is_matched_to_but_for_a_row(fi
         for seed in experiment.seeds:
             found = context.select(setting.cell(experiment, arm, seed))
             assert asked - tokens.max() < found["training_tokens"] <= asked
+
+
+def test_shuffled_quality_is_the_same_values_on_other_rows_by_the_seed(shared: SharedRun) -> None:
+    arm = Arm(selection=TopQuality(), quality="shuffled")
+    first, again, other = (choose(arm, shared, 8, seed=seed).selection for seed in (0, 0, 1))
+    best = np.sort(shared.quality)[::-1][:8]
+    for found in (first, other):
+        np.testing.assert_allclose(found.quality, best, rtol=1e-6)
+    assert first.indices.tolist() == again.indices.tolist() != other.indices.tolist()
+
+
+def test_an_arm_keeps_to_shares_of_a_column_in_rows_and_in_tokens(shared: SharedRun, tokens: np.ndarray) -> None:
+    quotas = {"source": {"small": QuotaConfig(share=0.25)}}
+    arm = Arm(selection=KCenterGreedy(), constraints=ConstraintsConfig(quotas=quotas))
+    assert counts(shared, choose(arm, shared, 12, seed=0).selection.indices)["small"] == 3
+    found = choose(arm, shared, TokenBudget(max_tokens=1500, tokens=tokens), seed=0).selection
+    assert found.n_tokens is not None and found.n_tokens <= 1500
+    assert abs(counts(shared, found.indices)["small"] - len(found) / 4) < 1
 
 
 def test_rows_without_quality_are_left_out_or_the_arm_is_refused(shared: SharedRun) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import string
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from qads.compare import all_cells, load_experiment, only_cells
 from qads.errors import ConfigError
@@ -70,6 +73,8 @@ def test_cells_are_asked_for_by_their_parts() -> None:
         ({"source_shares_of": "qads", "best_sources": 2}, {}, "source_shares_of and best_sources exclude each other"),
         ({"selection": {"kind": "facility-location"}, "best_sources": 2}, {}, "picks rows as a whole"),
         ({"best_sources": 0}, {}, "best_sources is 0"),
+        ({"constraints": {"exclude": "ids.txt"}}, {}, "belong to the pool of all arms"),
+        ({"constraints": {"quotas": {"kind": {"cot": {"share": 0.5}}}}, "source_shares_of": "qads"}, {}, "give one"),
         ({"selection": {"kind": "top-quality"}, "quality": "none"}, {}, "ranks by nothing else"),
         ({}, {"quality": None}, "arms.qads: needs quality, but quality is null"),
         ({}, {"reference": "randon"}, "reference: 'randon' is no arm"),
@@ -100,3 +105,13 @@ def test_an_arm_sees_quality_where_its_selector_reads_it() -> None:
     arms = load_experiment(given()).arms
     assert (arms["qads"].sees, arms["random"].sees, arms["qads"].needs_quality) == ("measured", "none", True)
     assert arms["random"].draws and not arms["qads"].draws
+
+
+def test_every_experiment_that_is_kept_is_read() -> None:
+    folder = Path(__file__).parents[2]
+    found = [*folder.glob("experiments/compare*.yaml"), folder / "examples" / "compare.yaml"]
+    assert len(found) >= 7
+    for path in found:
+        text = string.Template(path.read_text(encoding="utf-8")).substitute(QADS_TEST_DATA="data", QADS_INPUTS="inputs")
+        experiment = load_experiment(yaml.safe_load(text))
+        assert experiment.reference == "random" and len(experiment.seeds) >= 3 and experiment.evaluate is not None

@@ -56,7 +56,8 @@ class GridContext:
 
     def rows(self, cell: Cell) -> Int[np.ndarray, " k"]:
         """The rows that a cell is trained on, in the order of the picks; selects them if that was not done yet."""
-        self.select(cell)
+        if finished(self.select_stage(cell)) is None:
+            self.select(cell)
         return pq.read_table(self.select_stage(cell).path / "selection.parquet")["row"].to_numpy()
 
     def rows_pool(self, cell: Cell) -> Pool:
@@ -99,8 +100,11 @@ class GridContext:
                 inputs[f"{role} {other.arm}"] = self.select_stage(other).plan.fingerprint
         settings = {
             "selection": dataclasses.asdict(arm.seeded(cell.seed)), "quality": arm.sees,
-            "best_sources": arm.best_sources, "size": cell.size.name,
+            "best_sources": arm.best_sources, "constraints": dataclasses.asdict(arm.constraints),
+            "size": cell.size.name,
         }  # fmt: skip
+        if arm.sees == "shuffled":
+            settings["seed"] = cell.seed
         place = cell.folder if self.draws(cell) else cell.arm_folder
         return RunDirectory(self.root / place).stage(StagePlan("select", settings, inputs))
 

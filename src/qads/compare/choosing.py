@@ -21,6 +21,7 @@ from qads.compare.shared import SharedRun
 from qads.errors import InputError
 from qads.kernels.apportion import apportion
 from qads.pool import Pool, Progress, Selection
+from qads.run.limits import NamedFiles, make_constraints
 from qads.selection import Constraints, Grouping, Quota, TokenBudget
 from qads.selection.budget import most_that_fit
 from qads.selection.inputs import scaled_quality
@@ -70,29 +71,40 @@ def choose(
         codes = [pool.sources.index(name) for name in sources]
         out = np.union1d(out, np.flatnonzero(~np.isin(pool.source_codes, codes)))
     if quality is not None:
-        quality = rank_within_source(pool, quality) if arm.sees == "within-source" else quality
-        quality = np.nan_to_num(quality, nan=0.0)
+        quality = np.nan_to_num(_seen(arm, pool, quality, seed), nan=0.0)
     takes_limits = getattr(arm.selection, "takes_limits", True)
     if len(out) and not takes_limits:
         raise InputError(
             f"selection.kind {arm.selection.kind!r} picks rows as a whole and cannot leave any out, but {len(out)} "
             "have no quality. Take them out of the pool, or take a kind that picks one by one, such as kcenter."
         )
+    asked = make_constraints(pool, arm.constraints, NamedFiles.read(pool, arm.constraints)) or Constraints()
     selector, needs = arm.seeded(seed), {n: shared.need(n) for n in getattr(arm.selection, "needs", ())}
 
     def select(size: int | TokenBudget, groupings: tuple[Grouping, ...] = ()) -> Selection:
-        limits = Constraints(groupings=groupings, exclude=out if len(out) else None)
-        keeps = {"constraints": limits} if groupings or len(out) else {}
+        limits = replace(asked, groupings=(*asked.groupings, *groupings), exclude=out if len(out) else None)
+        keeps = {"constraints": limits} if limits.groupings or len(out) or limits.min_distance else {}
         return selector(shared.embeddings, quality, budget=size, progress=progress, **keeps, **needs)
 
     if like is not None:
         shares = _Shares.of(pool, like)
         found = _filled(lambda k: select(k, shares.groupings(k)), budget, min(len(pool), shares.most(like)))
-    elif takes_limits:
+    elif takes_limits and (asked.prefix_closed or not isinstance(budget, TokenBudget)):
         found = select(budget)
     else:
         found = _filled(select, budget, len(pool))
     return Choice(found, sources, n_unscored)
+
+
+def _seen(arm: Arm, pool: Pool, quality: Float[np.ndarray, " n"], seed: int) -> Float[np.ndarray, " n"]:
+    """The quality that an arm is shown."""
+    if arm.sees == "within-source":
+        return rank_within_source(pool, quality)
+    if arm.sees == "shuffled":
+        shown, known = quality.copy(), np.flatnonzero(~np.isnan(quality))
+        shown[known] = quality[np.random.default_rng(seed).permutation(known)]
+        return shown
+    return quality
 
 
 def rank_within_source(pool: Pool, quality: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

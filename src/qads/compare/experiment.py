@@ -17,7 +17,15 @@ from pydantic import BeforeValidator, Field
 
 from qads.amounts import Amount, Tokens, parse_amount, parse_budget
 from qads.cluster import Execution
-from qads.config import AnchorsConfig, CleanConfig, EvaluateConfig, PoolConfig, QualityConfig, RunConfig
+from qads.config import (
+    AnchorsConfig,
+    CleanConfig,
+    ConstraintsConfig,
+    EvaluateConfig,
+    PoolConfig,
+    QualityConfig,
+    RunConfig,
+)
 from qads.config.limits import Sources
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError
@@ -30,7 +38,7 @@ __all__ = ["Arm", "Experiment", "JudgingConfig", "load_experiment"]
 
 _FORBID: Mapping[str, Any] = {"extra": "forbid"}
 _NAME = re.compile(r"[\w][\w.+-]*")
-Seen = Literal["measured", "within-source", "none"]
+Seen = Literal["measured", "within-source", "shuffled", "none"]
 Match = Literal["rows", "tokens"]
 Amounts = Annotated[
     tuple[Amount, ...], BeforeValidator(lambda v: found if isinstance(found := parse_budget(v), tuple) else (found,))
@@ -46,7 +54,10 @@ class Arm:
     """Which rows to keep."""
     quality: Seen | None = None
     """What the selector sees: quality as it was ``measured``; the rank of it ``within-source`` (so that the source says
-    nothing); or ``none``, for which the arm does not pay either. By default measured, where the selector reads it."""
+    nothing); ``shuffled`` over the rows by the seed, scores that say nothing at all; or ``none``, for which the arm does
+    not pay either. By default measured, where the selector reads it."""
+    constraints: ConstraintsConfig = field(default_factory=ConstraintsConfig)
+    """As in a run, but for files of rows: quotas of a column, such as a share of general data; a least distance."""
     source_shares_of: str | None = None
     """Another arm: of every source exactly as many rows as that one took in the same cell."""
     best_sources: int | None = None
@@ -64,9 +75,16 @@ class Arm:
             raise ConfigError(
                 f"{' and '.join(fixed)} exclude each other: the other arm says how many rows of a source."
             )
-        if fixed not in ([], ["budget"]) and not getattr(self.selection, "takes_limits", True):
+        if self.constraints.files:
             raise ConfigError(
-                f"{fixed[0]}: selection.kind {self.selection.kind!r} picks rows as a whole, which would not keep to "
+                "constraints: exclude, include and given name files, which belong to the pool of all arms."
+            )
+        if self.constraints.quotas and self.source_shares_of is not None:
+            raise ConfigError("constraints.quotas and source_shares_of both say how many rows of what; give one.")
+        limits = [*fixed, *(["constraints"] if self.constraints != ConstraintsConfig() else [])]
+        if limits not in ([], ["budget"]) and not getattr(self.selection, "takes_limits", True):
+            raise ConfigError(
+                f"{limits[-1]}: selection.kind {self.selection.kind!r} picks rows as a whole, which would not keep to "
                 "sources. Take a kind that picks one by one, such as random, top-quality or kcenter."
             )
         if self.best_sources is not None and self.best_sources < 1:
@@ -89,13 +107,16 @@ class Arm:
     @property
     def draws(self) -> bool:
         """Whether another seed may choose other rows, even if no other arm does."""
+        if self.sees == "shuffled":
+            return True
         if isinstance(self.selection, KCenterGreedy) and self.selection.start != "random":
             return False
         return any(each.name == "seed" for each in dataclasses.fields(self.selection))
 
     def seeded(self, seed: int) -> Selector:
-        """The selector with the seed of a cell, where it draws by one."""
-        return dataclasses.replace(self.selection, seed=seed) if self.draws else self.selection
+        """The selector with the seed of a cell, where it has one that matters."""
+        has_seed = any(each.name == "seed" for each in dataclasses.fields(self.selection))
+        return dataclasses.replace(self.selection, seed=seed) if self.draws and has_seed else self.selection
 
 
 @dataclass(frozen=True, kw_only=True)
