@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -76,6 +77,23 @@ def test_the_example_script_runs():
         [sys.executable, ROOT / "examples" / "quickstart.py"], capture_output=True, text=True, check=True
     )
     assert "30 of 300 rows" in found.stdout
+
+
+def test_the_notebook_has_its_outputs():
+    text = (ROOT / "examples" / "walkthrough.ipynb").read_text()
+    outputs = [output for cell in json.loads(text)["cells"] for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
+    assert {output["output_type"] for output in outputs} == {"display_data", "stream"}
+    assert not re.search(r"/(home|root|Users|tmp)/", text)
+    assert len(text) < 400_000
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path):
+    pytest.importorskip("nbclient", reason="the extra 'docs' is not installed")
+    made = tmp_path / "made.ipynb"
+    subprocess.run([sys.executable, ROOT / "examples" / "run_notebook.py", made], check=True, capture_output=True)
+    assert made.stat().st_size > 100_000
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -12,9 +12,10 @@ from qads.cli import app
 __all__ = ["commands_page"]
 
 _INTRODUCTION = """
-Exit codes: 0, done; 1, `qads check` found something; 2, an input, a setting or a run is not as it must be; 70, a fault of
-the program; 130, interrupted, and what was finished is kept. `--debug` after any command shows where an error came from.
-`NO_COLOR` in the environment takes the colours away.
+Exit codes: 0, done; 1, `qads check` found something; 2, an input, a setting or a run is not as it must be; 70, a fault
+of the program; 130, interrupted, and what was finished is kept. `--debug` after any command shows where an error came
+from. `NO_COLOR` in the environment takes the colours away. `qads --install-completion` teaches your shell the commands
+and their options.
 """
 
 

@@ -1,6 +1,6 @@
 """The drawings of the documentation: `python docs/_generate/drawings.py` writes them to `docs/drawings/`.
 
-They are committed, so that the pages are whole wherever Markdown is read; a test compares them with what this file draws.
+They are committed, so that the pages are whole wherever Markdown is read; a test compares them with what is drawn here.
 Colours are variables: by themselves drawings follow the reader's system, on the site its light or dark.
 """
 
@@ -25,8 +25,10 @@ svg.qads {{{_LIGHT}}}
 [data-md-color-scheme="slate"] svg.qads {{{_DARK}}}
 svg.qads text {{font-family:system-ui,sans-serif;font-size:13px;fill:var(--ink)}}
 svg.qads .soft {{fill:var(--soft);font-size:12px}} svg.qads .strong {{font-weight:600}}
-svg.qads .box {{fill:var(--fill);stroke:var(--line)}} svg.qads .marked {{fill:var(--fill);stroke:var(--accent);stroke-width:2}}
-svg.qads .warm {{fill:var(--fill);stroke:var(--warm);stroke-width:2}} svg.qads .line {{stroke:var(--line);fill:none;stroke-width:1.5}}
+svg.qads .box {{fill:var(--fill);stroke:var(--line)}}
+svg.qads .marked {{fill:var(--fill);stroke:var(--accent);stroke-width:2}}
+svg.qads .warm {{fill:var(--fill);stroke:var(--warm);stroke-width:2}}
+svg.qads .line {{stroke:var(--line);fill:none;stroke-width:1.5}}
 svg.qads .dot {{fill:var(--accent)}} svg.qads .pick {{fill:none;stroke:var(--warm);stroke-width:2}}
 svg.qads .head {{fill:var(--line)}}
 </style>"""

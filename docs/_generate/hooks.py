@@ -1,4 +1,4 @@
-"""What the site has beside its pages: generated references, files of the repository that are linked to, typeset equations.
+"""What the site has beside its pages: generated references, files that are linked to, typeset equations.
 
 mkdocs calls the functions by their names; see `hooks:` in `mkdocs.yml`.
 """

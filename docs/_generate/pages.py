@@ -12,9 +12,9 @@ __all__ = ["generated_pages"]
 
 _CONFIGURATION = """
 A configuration is YAML: a section is a mapping, and where several methods do the same thing `kind` picks one, as in
-`selection: {kind: kcenter, alpha: 0.5}`. The same settings are fields of the classes in Python, and `--set selection.alpha=0.5`
-on the command line. An unknown key is an error that names the nearest known one. Only `pool.sources` and `budget` must be
-given. This page is written from the program at every build.
+`selection: {kind: kcenter, alpha: 0.5}`. The same settings are fields of the classes in Python, and
+`--set selection.alpha=0.5` on the command line. An unknown key is an error that names the nearest known one. Only
+`pool.sources` and `budget` must be given. This page is written from the program at every build.
 """
 _RECIPE = """
 What `qads mix RECIPE.yaml` and `qads.load_recipe` read. This page is written from the program at every build.

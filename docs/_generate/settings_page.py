@@ -1,7 +1,7 @@
 """The reference of every setting, written from the dataclasses that the settings are.
 
-A section of a configuration is a dataclass and its keys are the fields (see `qads.settings`), so what a key means is said
-once: in the docstring under the field. A field without one is an error here, and so of the build.
+A section of a configuration is a dataclass and its keys are the fields (see `qads.settings`), so what a key means is
+said once: in the docstring under the field. A field without one is an error here, and so of the build.
 """
 
 from __future__ import annotations
