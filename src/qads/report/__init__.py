@@ -5,6 +5,7 @@ from __future__ import annotations
 from qads.report.analysis import ANALYSIS_FILES, analysis_findings, render_analysis, write_analysis
 from qads.report.evidence import FinishedRun, open_run
 from qads.report.explanations import Explanation, explain_rows, rows_by_id, rows_not_picked
+from qads.report.facts import report_settings
 from qads.report.fidelity import OUT_OF_FOLD, STATISTICS, read_fidelity, render_fidelity, write_fidelity
 from qads.report.page import write_report
 from qads.report.scored import open_scored_run, read_scores
@@ -26,6 +27,7 @@ __all__ = [
     "read_scores",
     "render_analysis",
     "render_fidelity",
+    "report_settings",
     "rows_by_id",
     "rows_not_picked",
     "write_analysis",
