@@ -14,7 +14,16 @@ import numpy as np
 
 from qads.errors import ConfigError
 
-__all__ = ["Amount", "Tokens", "exact_fraction", "parse_amount", "parse_budget", "parse_limit", "rows_of_fraction"]
+__all__ = [
+    "Amount",
+    "Tokens",
+    "duration",
+    "exact_fraction",
+    "parse_amount",
+    "parse_budget",
+    "parse_limit",
+    "rows_of_fraction",
+]
 
 _TOKENS = re.compile(r"(?P<number>\d[\d_,]*(\.\d+)?)\s*(?P<unit>[kMB]?)[\s-]*tokens?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
@@ -130,3 +139,14 @@ def _rows_or_fraction(value: object, where: str, *, whole: str, more: str = "") 
             "count must be a whole number (1000)."
         )
     return amount
+
+
+def duration(seconds: float) -> str:
+    """Time in the unit that reads best.
+
+    >>> duration(2.04), duration(75), duration(600), duration(10_000)
+    ('2.0 s', '75 s', '10.0 min', '2.8 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -19,6 +19,13 @@ HOSTILE = (
 """Markup, quotes that would end an attribute, terminal escapes, a bidirectional override, template syntax."""
 
 
+FORMULAS = (
+    r"Let $x^2 = \frac{25}{1}$ cost $5, then $\href{javascript:alert(6)}{x}$ and $\text{<img src=x onerror=alert(7)>}$ "
+    r"and $\style{position:fixed}{y}$ and $" + "{" * 400 + r"$ and $$\begin{align*}a&=1\\b&=2\end{align*}$$."
+)
+"""Formulas that are some, and some that would be more."""
+
+
 def hostile_rows() -> list[dict[str, Any]]:
     """Forty rows of the demo, eight of them with hostile content in every field that may hold any."""
     rows: list[dict[str, Any]] = [dict(row) for row in make_demo_rows(n_rows=40, seed=7)]
@@ -28,6 +35,7 @@ def hostile_rows() -> list[dict[str, Any]]:
             "problem": f"{number} {HOSTILE} {row['problem']}",
             "solution": HOSTILE + row["solution"] + "end." * 200,
         }
+    rows[8] |= {"problem": FORMULAS, "solution": "```python\nprint('<b>5</b>')\n```\nSo $x = 5$."}
     return rows
 
 

@@ -272,14 +272,22 @@ def status(
     make_terminal(as_json).status(read_status(directory))
 
 
-@app.command(epilog="Example:  qads report runs/mine")
-def report(directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]) -> None:
+@app.command(epilog="Example:  qads report runs/mine --texts 20000")
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    texts: Annotated[
+        int | None,
+        typer.Option(min=0, help="Rows whose whole text is in the page, picks first; 10000 by default."),
+    ] = None,
+) -> None:
     """Write the page that shows what a run chose and why: RUN/report/report.html."""
     from qads.run import read_status
 
     read_status(directory)  # Nothing is written, not even a lock, where no run is.
     terminal = make_terminal(as_json=False)
-    terminal.line(f"Report: {write_run_report(directory)}")
+    with terminal.running() as observer:
+        page = write_run_report(directory, texts=texts, observer=observer)
+    terminal.line(f"Report: {page}")
     terminal.next_command("explain", directory, "--not-picked")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qads.cli.terminal import Terminal
     from qads.config import RunConfig
-    from qads.run import RunResult
+    from qads.run import Observer, RunResult
 
 __all__ = ["make_terminal", "run_stages", "show_next", "write_run_report"]
 
@@ -38,7 +38,7 @@ def run_stages(
     with terminal.running() as observer:
         result = run_pipeline(config, directory, redo=redo or (), reuse=reuse or (), until=until, observer=observer)
         if until is None or until == "mixture":
-            write_run_report(directory, label_key)
+            write_run_report(directory, label_key=label_key, observer=observer)
     return result
 
 
@@ -58,13 +58,29 @@ def show_next(result: RunResult, terminal: Terminal, *, new_budget: bool = False
         terminal.next_command("run", directory / "config.json", "--out", directory, *settings)
 
 
-def write_run_report(directory: Path, label_key: str | None = None) -> Path:
-    """Write the page of a run and, where its scorer was measured, that of the scorer."""
-    from qads.report import OUT_OF_FOLD, read_fidelity, write_fidelity, write_report
-    from qads.run import RunDirectory
+def write_run_report(
+    directory: Path, *, label_key: str | None = None, texts: int | None = None, observer: Observer | None = None
+) -> Path:
+    """Write the page of a run and, where its scorer was measured, that of the scorer.
+
+    Args:
+        directory: of the run.
+        label_key: a key of the rows' `meta` by which picks are counted as well.
+        texts: rows whose whole text is in the page; as the run's configuration says by default.
+        observer: hears that the map is laid out, which takes a while.
+    """
+    import dataclasses
+
+    from qads.report import OUT_OF_FOLD, read_fidelity, report_settings, write_fidelity, write_report
+    from qads.run import RunDirectory, has_projection, read_json
 
     with RunDirectory(directory).lock():
-        page = write_report(directory, label_key=label_key)
+        settings = report_settings(read_json(directory / "config.json") or {})
+        if texts is not None:
+            settings = dataclasses.replace(settings, texts=texts)
+        if observer and settings.projection and not has_projection(directory, settings.projection):
+            observer.stage_started("projection", 1, 1)
+        page = write_report(directory, label_key=label_key, settings=settings)
         if (measured := read_fidelity(directory)) is not None:
             write_fidelity(page.with_name("fidelity.html"), *measured, about=OUT_OF_FOLD)
         return page

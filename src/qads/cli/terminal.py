@@ -31,6 +31,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from qads.amounts import duration
 from qads.cli.cleaned import cleaning_sentences
 from qads.cli.scored import quality_sentences
 from qads.pool import Progress as ProgressCallback
@@ -161,7 +162,7 @@ class Terminal:
                 self.line(f"{stage.name}: {stage.note}.")
         open_stages = [s for s in stages if s.status != "done"]
         unknown = [s.name for s in open_stages if s.tokens is not None and s.seconds is None]
-        left = f"About {_duration(sum(s.seconds or 0 for s in open_stages))} of model time is left to do"
+        left = f"About {duration(sum(s.seconds or 0 for s in open_stages))} of model time is left to do"
         self.line(f"{left}, and {', '.join(unknown)}, of which the time is unknown." if unknown else f"{left}.")
         self.line("Next: the same command without --dry-run")
 
@@ -239,7 +240,7 @@ class RunDisplay:
             self._said = time.monotonic()
             rate = (done - self._before) / (self._said - self._started)
             pace = f", {_shown(rate)}/s" if rate > 0 else ""
-            left = f", about {_duration((total - done) / rate)} left" if rate > 0 and total >= 0 else ""
+            left = f", about {duration((total - done) / rate)} left" if rate > 0 and total >= 0 else ""
             noted = f"; {self._note}" if self._note else ""
             of = f" of {total}" if total >= 0 else ""
             self._console.print(inert(f"{self._name}: {done}{of}{pace}{left}{noted}"))
@@ -254,7 +255,7 @@ class RunDisplay:
         """Stage `name` is complete."""
         self.close()
         if not self._quiet:
-            how = "done before" if reused else f"{_duration(manifest['seconds'])}"
+            how = "done before" if reused else f"{duration(manifest['seconds'])}"
             self._console.print(inert(f"✓ {name:<10} {manifest.get('rows', ''):>8} rows  {how}"))
 
     def close(self) -> None:
@@ -304,7 +305,7 @@ def _cost_sentence(manifest: Mapping[str, Any]) -> str:
         spent += f" and {_shown(manifest['extra_tokens'])} of padding or thrown away"
     if manifest["flops"] is not None:
         spent += f", {_shown(manifest['flops'] / 1e12)} TFLOP"
-    spent += f" in {_duration(manifest['model_seconds'])}"
+    spent += f" in {duration(manifest['model_seconds'])}"
     if manifest["utilisation"] is not None:
         peak = _shown(manifest["matmul_peak"] / 1e9)
         spent += f": {manifest['utilisation']:.0%} of what matrix products alone reach here ({peak} GFLOP/s)"
@@ -330,9 +331,3 @@ def _shown(value: object) -> str:
 
 def _percent(part: int, whole: int) -> float:
     return round(100 * part / whole, 1)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -7,6 +7,7 @@ from qads.report.evidence import FinishedRun, open_run
 from qads.report.experiment import EXPERIMENT_FILES, experiment_findings, render_experiment, write_experiment
 from qads.report.experiment_tables import experiment_as_json
 from qads.report.explanations import Explanation, explain_rows, rows_by_id, rows_not_picked
+from qads.report.facts import report_settings
 from qads.report.fidelity import OUT_OF_FOLD, STATISTICS, read_fidelity, render_fidelity, write_fidelity
 from qads.report.page import write_report
 from qads.report.scored import open_scored_run, read_scores
@@ -32,6 +33,7 @@ __all__ = [
     "render_analysis",
     "render_experiment",
     "render_fidelity",
+    "report_settings",
     "rows_by_id",
     "rows_not_picked",
     "write_analysis",

@@ -40,6 +40,7 @@ const start = async () => {
     document.getElementById("sample-h").focus({ preventScroll: true });
   };
   document.documentElement.dataset.table = "1";
+  showSample(columns.at[0]);
   runDeck();
   await plane.draw();
 };

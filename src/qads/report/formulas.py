@@ -1,8 +1,8 @@
 r"""TeX -> MathML that a page may hold: a tree of known elements, no markup of a stranger's.
 
-latex2mathml makes the elements; it is made for documents of one's own. It passes raw markup through in ``\text{<img …>}``
-when it prints, and turns ``\href`` and ``\style`` into attributes. So its printing is not used: only its tree, and of
-that only elements and attributes of MathML Core that draw. What it cannot read, or what asks for too much, stays TeX.
+latex2mathml makes the elements, for documents of one's own: when it prints them, ``\text{<img …>}`` becomes an image,
+and ``\href`` and ``\style`` become attributes. So its printing is not used, only its tree, and of that only elements
+and attributes of MathML Core that draw. What it cannot read, or what asks for too much, stays TeX.
 """
 
 from __future__ import annotations

@@ -136,8 +136,9 @@ class Plane {
       counts[place][1] += this.columns.step[i] >= 0;
       return list[place].color;
     });
-    this.rest.paint(colorOf, 110, 1.8, this.mask);
-    this.picks.paint(colorOf, 255, 3.2, this.mask);
+    const crowded = (points, n) => (points.rows.length > n ? 0.7 : 1);
+    this.rest.paint(colorOf, 110, 1.8 * crowded(this.rest, 20_000), this.mask);
+    this.picks.paint(colorOf, 255, 3.2 * crowded(this.picks, 2_000), this.mask);
     this.legend(list, this.by.value, counts);
   }
 
@@ -151,7 +152,7 @@ class Plane {
     const outlined = { stroked: true, lineWidthUnits: "pixels" };
     return [
       points("rest", this.rest.data(rest)),
-      points("picks", this.picks.data(), { ...outlined, getLineColor: [...rgb(themed("--paper")), this.mask ? 0 : 200], getLineWidth: 0.8 }),
+      points("picks", this.picks.data(), { ...outlined, getLineColor: [...rgb(themed("--paper")), this.mask ? 0 : 200], getLineWidth: 0.6 }),
       new deck.LineLayer({ id: "line", data: shown.length > 1 ? [shown] : [], getSourcePosition: (d) => at(d[0]), getTargetPosition: (d) => at(d[1]), getColor: ink, getWidth: 1.5 }),
       points("ring", shown, { ...outlined, filled: false, getPosition: at, getRadius: (row) => (row === marked ? 9 : 6), getLineColor: ink, getLineWidth: 2, updateTriggers: { getRadius: marked } }),
     ];

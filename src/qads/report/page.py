@@ -20,6 +20,7 @@ from typing import Any, cast
 import jinja2
 from markupsafe import Markup
 
+from qads.amounts import duration
 from qads.config import ReportConfig
 from qads.datasets import atomic_path
 from qads.report.curves import Axis, Curve, axis_over
@@ -102,8 +103,8 @@ def render_page(template: str, **values: Any) -> str:
     )
     filters: dict[str, Any] = environment.filters  # pyright: ignore[reportAssignmentType]
     filters.update(
-        axis=axis_over, band=_band, count=_count, digits=digits_for, heat=_heat, number=number, path=_path,
-        percent=_percent, settings=_settings, short=_short, visible=visible,
+        axis=axis_over, band=_band, count=_count, digits=digits_for, duration=duration, heat=_heat, number=number,
+        path=_path, percent=_percent, settings=_settings, short=_short, visible=visible,
     )  # fmt: skip
     return environment.get_template(template).render(
         style=Markup(style),  # Our own file.

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from qads.config import ReportConfig
-from qads.pool import Pool
+from qads.pool import Pool, Row
 from qads.report.evidence import FinishedRun, floats
 from qads.report.formulas import formula
 from qads.report.numbers import digits_for
@@ -222,7 +222,7 @@ class _Texts:
         is_whole = np.zeros(len(self._shown), np.bool_)
         is_whole[self.whole] = True
         problems = self._pool.table["problem"].take(pa.array(self._shown)).to_pylist()
-        texts = [self._texts_of(row) for row in self._shown[self.whole].tolist()]
+        texts = [self._texts_of(sample) for sample in self._pool.take(self._shown[self.whole])]
         return {
             "rows": self.whole.tolist(),
             "texts": texts,
@@ -232,8 +232,7 @@ class _Texts:
             ],
         }
 
-    def _texts_of(self, row: int) -> list[Any]:
-        sample = self._pool[row]
+    def _texts_of(self, sample: Row) -> list[Any]:
         is_code = sample.kind == "pot" and "```" not in sample.solution
         found = [self._pieces(sample.problem), self._pieces(sample.solution, is_code=is_code)]
         if sample.context:
