@@ -307,7 +307,7 @@ def _arguments(training: Training) -> Any:
     arguments: Any = SFTConfig(
         output_dir=str(training.out / "checkpoints"), seed=method.seed, use_cpu=training.on_cpu,
         num_train_epochs=1, per_device_train_batch_size=1, gradient_accumulation_steps=1,
-        learning_rate=method.learning_rate, warmup_steps=math.ceil(method.warmup * n_steps),
+        learning_rate=method.learning_rate, warmup_steps=math.floor(method.warmup * n_steps),
         lr_scheduler_type=method.scheduler, weight_decay=method.weight_decay, max_grad_norm=method.max_grad_norm,
         gradient_checkpointing=method.gradient_checkpointing, bf16=training.mixed, max_length=None,
         save_strategy="no", logging_strategy="steps", logging_steps=1, logging_nan_inf_filter=False, report_to="none",

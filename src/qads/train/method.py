@@ -116,7 +116,8 @@ class FineTuning:
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls to 0 at the end."""
     warmup: float = 0.03
-    """Share of the steps in which it rises."""
+    """Share of the steps in which it rises from 0, rounded down: a short training has none, since the first of these
+    steps learns nothing."""
     weight_decay: float = 0.0
     """Of AdamW, on matrices; not on biases and norms."""
     max_grad_norm: float = 1.0
