@@ -70,6 +70,7 @@ class _Child:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0  # A process that was forked has none of its own yet.
         self._lock = threading.Lock()
 
     def ask(self, found: str, reference: str) -> bool | None:
@@ -87,11 +88,12 @@ class _Child:
             return bool(json.loads(answer))
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None and self._process.args[-1] == str(os.getpid()):
+        if self._process is not None and self._process.poll() is None and self._owner == os.getpid():
             return self._process
         if importlib.util.find_spec("math_verify") is None:
             raise InputError("comparing expressions needs math-verify: pip install 'qads[eval]'")
         command = [sys.executable, "-m", "qads.answers.algebra", str(os.getpid())]
+        self._owner = os.getpid()
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
