@@ -47,10 +47,12 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=960)
     parser.add_argument("--anchors", type=int, default=24)
     parser.add_argument("--anchor-files", nargs="+", default=ANCHOR_FILES, help="names of files of the pool")
+    parser.add_argument("--predict", action="store_true", help="go on to the quality of every row (an hour or more)")
     parser.add_argument("--reuse", nargs="*", default=[], help="run directories whose scores are taken over")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     anchors = draw_anchors(args.anchors, args.anchor_files, args.out)
+    until = "quality" if args.predict else "scorer"
     for model in args.models:
         config = load_config(
             {
@@ -61,7 +63,7 @@ def main() -> None:
             }
         )
         started = time.monotonic()
-        result = run_pipeline(config, args.out / model.replace("/", "--"), until="quality", reuse=args.reuse)
+        result = run_pipeline(config, args.out / model.replace("/", "--"), until=until, reuse=args.reuse)
         fitted = result.manifests["scorer"]
         print(f"{model}: {fitted['labels']} rows scored in {time.monotonic() - started:.0f} s, {fitted['fidelity']}")
 

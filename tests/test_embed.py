@@ -8,7 +8,6 @@ import torch
 
 import qads
 from qads.cluster import Execution, MemoryShards
-from qads.embed import batches_by_length
 from qads.errors import AlignmentError, InputError
 
 ROWS = [
@@ -83,13 +82,6 @@ def test_embeddings_of_another_pool_are_refused():
 
 def test_embeddings_go_into_a_selector_as_they_are():
     assert len(qads.KCenterGreedy()(EMBEDDERS[0](POOL), budget=4)) == 4
-
-
-def test_batches_hold_every_row_once_and_keep_to_the_budget():
-    lengths = np.random.default_rng(1).integers(1, 50, 200).tolist()
-    batches = list(batches_by_length(lengths, 120))
-    assert sorted(i for batch in batches for i in batch) == list(range(200))
-    assert all(len(batch) * max(lengths[i] for i in batch) <= 120 for batch in batches)
 
 
 def test_a_length_of_nothing_is_refused():

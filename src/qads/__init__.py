@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qads.analyze import AnalysisSettings, RowScores, SourceAnalysis, analyze_sources, summarize_selection
+    from qads.answers import find_answer, same_answer
     from qads.clean import (
         ContaminationReport,
         Decontamination,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
     from qads.errors import QadsError, SandboxError
+    from qads.evaluate import Evaluation, EvaluationResult
     from qads.mixture import Mixture, Part, Recipe, compose, load_recipe, write_mixture
     from qads.models import Lora, open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
+    "qads.answers": ("find_answer", "same_answer"),
     "qads.clean": (
         "ContaminationReport",
         "Decontamination",
@@ -98,6 +101,7 @@ _HOMES = {
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
     "qads.errors": ("QadsError", "SandboxError"),
+    "qads.evaluate": ("Evaluation", "EvaluationResult"),
     "qads.mixture": ("Mixture", "Part", "Recipe", "compose", "load_recipe", "write_mixture"),
     "qads.models": ("Lora", "open_causal_lm", "open_encoder"),
     "qads.pool": ("Pool", "Row", "Selection"),
@@ -170,6 +174,8 @@ __all__ = [
     "Deita",
     "Duplicates",
     "Embeddings",
+    "Evaluation",
+    "EvaluationResult",
     "EveryAnchor",
     "Execution",
     "ExemplarTemplate",
@@ -230,6 +236,7 @@ __all__ = [
     "choose_anchors",
     "compose",
     "coverage",
+    "find_answer",
     "load_config",
     "load_experiment",
     "load_pool",
@@ -239,6 +246,7 @@ __all__ = [
     "open_encoder",
     "run_experiment",
     "run_pipeline",
+    "same_answer",
     "stratified_sample",
     "summarize_selection",
     "write_mixture",

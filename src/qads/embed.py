@@ -6,8 +6,10 @@ on its rows alone, so a resumed run ends with the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -17,6 +19,7 @@ from jaxtyping import Float
 
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
 from qads.errors import AlignmentError, InputError
+from qads.kernels.padded_batches import PaddedBatches, padded
 from qads.models import Dtype, open_causal_lm, open_encoder
 from qads.pool import Pool, Progress
 from qads.prompts import sample_text
@@ -25,7 +28,9 @@ __all__ = ["Embedder", "Embeddings", "LMEmbedder", "SentenceEmbedder"]
 
 _ROWS_PER_SHARD = 1024
 _ON_CUDA = 8192
-"""Padded tokens in a forward pass on CUDA unless said otherwise: few, since nothing halves them if memory runs out."""
+"""Padded tokens in a forward pass on CUDA unless said otherwise."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +110,8 @@ class SentenceEmbedder:
             model = encoder.model
             max_tokens = execution.pass_size(model.device.type) or _ON_CUDA
             limit = int(model.max_seq_length or 2**31 - 1)
+            batches = PaddedBatches(model, max_tokens=max_tokens, notify=logger.warning)
+            encode = partial(model.encode, convert_to_tensor=True, show_progress_bar=False)
 
             def embed_texts(texts: list[str]) -> _Embedded:
                 lengths = [
@@ -115,15 +122,14 @@ class SentenceEmbedder:
                 ]
                 read = [min(length, limit) for length in lengths]
                 vectors: list[Any] = [None] * len(texts)
-                for batch in batches_by_length(read, max_tokens):
-                    found = model.encode(
-                        [texts[i] for i in batch],
-                        batch_size=len(batch),
-                        convert_to_tensor=True,
-                        show_progress_bar=False,
-                    )
+
+                def embed_batch(batch: list[int]) -> None:
+                    found = encode([texts[i] for i in batch], batch_size=len(batch))
                     for i, vector in zip(batch, found.float().cpu(), strict=True):
                         vectors[i] = vector
+
+                encode(texts[:1])  # Sets how the tokenizer cuts and pads, which several threads must not do at once.
+                batches(read, embed_batch)
                 unit = torch.nn.functional.normalize(torch.stack(vectors), dim=1)
                 return _Embedded(unit.numpy(), sum(read), sum(n > limit for n in lengths))
 
@@ -173,16 +179,20 @@ class LMEmbedder:
             max_tokens = execution.pass_size(lm.device.type) or _ON_CUDA
             limit = min(self.max_length, lm.max_length)
 
-            @torch.inference_mode()
+            batches = PaddedBatches(lm.model, max_tokens=max_tokens, notify=logger.warning)
+
             def embed_texts(texts: list[str]) -> _Embedded:
                 tokens = cast(list[list[int]], lm.tokenizer(texts, truncation=False, verbose=False)["input_ids"])
                 kept = [ids[:limit] for ids in tokens]
                 if empty := [i for i, ids in enumerate(kept) if not ids]:
                     raise InputError(f"LMEmbedder: the text {texts[empty[0]]!r} has no token for this model.")
                 vectors: list[Any] = [None] * len(texts)
-                for batch in batches_by_length([len(ids) for ids in kept], max_tokens):
+
+                def embed_batch(batch: list[int]) -> None:
                     for i, vector in zip(batch, _mean_states(lm.model, [kept[i] for i in batch]), strict=True):
                         vectors[i] = vector
+
+                batches([len(ids) for ids in kept], embed_batch)
                 unit = torch.nn.functional.normalize(torch.stack(vectors), dim=1)
                 return _Embedded(unit.numpy(), sum(map(len, kept)), sum(len(ids) > limit for ids in tokens))
 
@@ -202,27 +212,9 @@ class _Embedded:
     n_truncated: int
 
 
-def batches_by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Positions in batches of near lengths, longest first, each at most `max_tokens` when padded (one row at least)."""
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > max_tokens:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
 def _mean_states(model: Any, tokens: list[list[int]]) -> Float[torch.Tensor, "b d"]:
     """Last hidden states, averaged in float32 over the real tokens of every row; padding is not counted."""
-    length = max(map(len, tokens))
-    ids = torch.zeros((len(tokens), length), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, row_ids in enumerate(tokens):
-        ids[row, : len(row_ids)] = torch.tensor(row_ids)
-        mask[row, : len(row_ids)] = 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
+    ids, mask = (part.to(model.device) for part in padded(tokens))
     states = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state.float()
     weight = mask.unsqueeze(-1).float()
     return ((states * weight).sum(1) / weight.sum(1)).cpu()

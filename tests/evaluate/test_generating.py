@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
 import qads
 from qads.cluster import Execution
@@ -79,9 +80,7 @@ def test_a_generation_ends_before_a_stop_and_counts_its_own_tokens(model: Path):
     assert found.n_tokens == len(lm.tokenizer(found.text)["input_ids"])
 
 
-def test_no_special_token_is_put_before_a_text_twice(model: Path, tmp_path: Path):
-    from tokenizers.processors import TemplateProcessing
-
+def test_no_special_token_is_put_before_a_text_twice(model: Path):
     lm = open_causal_lm(str(model), dtype="float32", device="cpu")
     lm.tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     row = qads.Row(id="", source="", problem="apple", solution="pear")

@@ -32,20 +32,22 @@ def values(result: qads.evaluate.EvaluationResult, measure: str) -> list[float]:
 @pytest.mark.parametrize("name", ["smollm2-135m", "tiny"])
 def test_the_likelihood_of_a_solution_is_that_of_a_plain_pass(name: str, model: Path, exam: str):
     where = str(model) if name == "tiny" else name
-    found = Evaluation(sets=(exam,), generate=False, limit=3, dtype="float32")(where, execution=CPU)
+    found = Evaluation(sets=(exam,), generate=False, limit=2, dtype="float32")(where, execution=CPU)
     lm = open_causal_lm(where, dtype="float32", device="cpu")
-    for item, value in zip(read_items([exam], limit=3).items, values(found, "answer_log_likelihood"), strict=True):
+    for item, value in zip(read_items([exam], limit=2).items, values(found, "answer_log_likelihood"), strict=True):
         plain = plain_log_likelihood(lm, f"Question: {item.row.problem}\nAnswer: ", item.row.solution)
         assert value == pytest.approx(plain.mean().item(), abs=1e-4)
 
 
 @pytest.mark.parametrize("template", [qads.ExemplarTemplate(), qads.ChatTemplate()])
 def test_the_option_that_is_chosen_is_the_likeliest_of_plain_passes(quiz: str, template: qads.ChatTemplate):
-    method = Evaluation(sets=(quiz,), generate=False, choice="likelihood", dtype="float32", template=template, limit=2)
+    method = Evaluation(
+        sets=(quiz,), generate=False, choice="likelihood", likelihood=False, dtype="float32", template=template, limit=1
+    )
     found = method("smollm2-135m", execution=CPU)
     lm = open_causal_lm("smollm2-135m", dtype="float32", device="cpu")
     renderer = template.renderer(lm.render_chat)
-    for row, item in zip(found.items.to_pylist(), read_items([quiz], limit=2).items, strict=True):
+    for row, item in zip(found.items.to_pylist(), read_items([quiz], limit=1).items, strict=True):
         sums = []
         for letter in "ABC":
             target = renderer.target(
@@ -60,8 +62,8 @@ def test_the_option_that_is_chosen_is_the_likeliest_of_plain_passes(quiz: str, t
 
 
 def test_bfloat16_weights_change_a_likelihood_by_no_rounding_of_activations(exam: str):
-    half = Evaluation(sets=(exam,), generate=False, limit=2, dtype="bfloat16")("smollm2-135m", execution=CPU)
-    whole = Evaluation(sets=(exam,), generate=False, limit=2, dtype="float32")("smollm2-135m", execution=CPU)
+    half = Evaluation(sets=(exam,), generate=False, limit=1, dtype="bfloat16")("smollm2-135m", execution=CPU)
+    whole = Evaluation(sets=(exam,), generate=False, limit=1, dtype="float32")("smollm2-135m", execution=CPU)
     for a, b in zip(*(values(each, "answer_log_likelihood") for each in (half, whole)), strict=True):
         assert a == pytest.approx(b, abs=0.02)
 

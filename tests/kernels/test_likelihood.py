@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -14,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.architectures import PACKED, PADDED, REFUSED, model_of, plain_scores, some_prefixes, some_targets
+from kernels.scarcity import run_short_of_memory
 from qads.errors import ModelError
 from qads.kernels.head import AnswerHead
 from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
@@ -148,8 +146,7 @@ def test_what_is_no_number_is_an_error_and_no_pair_left_out():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_where_memory_runs_out_half_the_tokens_give_the_same_scores():
-    code = """
-        import resource, sys
+    run_short_of_memory("""
         import numpy as np
         from kernels.architectures import model_of, some_prefixes, some_targets
         from qads.kernels.likelihood import AnswerLikelihood
@@ -158,18 +155,11 @@ def test_where_memory_runs_out_half_the_tokens_give_the_same_scores():
         model = model_of("gptj")  # Its scores [texts, heads, n, n] are the first to grow.
         prefixes, targets = some_prefixes(rng, [60, 40]), some_targets(rng, [60] * 400)
         expected = AnswerLikelihood(model, max_tokens_per_batch=512)(prefixes, targets)
-        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 30 * 2**20,) * 2)
+        only(30)
         told = []
         likelihood = AnswerLikelihood(model, max_tokens_per_batch=2**16, notify=told.append)
         found = likelihood(prefixes, targets)
         np.testing.assert_allclose(found, expected, atol=1e-5)
         assert any("going on with max_tokens_per_batch = 32768" in line for line in told), told
         assert likelihood.max_tokens_per_batch <= 2**15
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    """)

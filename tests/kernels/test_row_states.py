@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kernels.architectures import PACKED, PADDED, model_of, some_targets
-from qads.kernels.row_states import RowStates, batches_by_length, layers_at
+from qads.kernels.row_states import RowStates, layers_at
 
 LENGTHS = [12, 3, 30, 12, 7, 2]
 
@@ -26,14 +26,6 @@ def test_states_and_likelihoods_are_those_of_the_row_alone(name: str):
         answers = torch.stack([state[0, text.answer_start : text.answer_end] for state in plain.hidden_states]).numpy()
         np.testing.assert_allclose(reading.mean, answers.mean(1), atol=1e-4, rtol=1e-4)
         np.testing.assert_allclose(reading.last, answers[:, -1], atol=1e-4, rtol=1e-4)
-
-
-def test_batches_hold_every_row_once_and_keep_to_the_budget():
-    lengths = np.random.default_rng(1).integers(1, 50, 200).tolist()
-    batches = batches_by_length(lengths, 120)
-    assert sorted(i for batch in batches for i in batch) == list(range(200))
-    assert all(len(batch) * max(lengths[i] for i in batch) <= 120 for batch in batches)
-    assert batches_by_length([500, 1], 120) == [[0], [1]]
 
 
 def test_layers_are_shares_of_the_depth():

@@ -67,6 +67,11 @@ def test_it_learns_and_opens_as_any_model(undisturbed: qads.Trained):
     assert not (undisturbed.folder.parent / "checkpoints").exists()
 
 
+def test_a_short_training_learns_from_its_first_step(brief: dict[str, Any], undisturbed: qads.Trained):
+    assert undisturbed.losses[0].learning_rate == pytest.approx(brief["learning_rate"], rel=0.2)
+    assert losses(undisturbed)[1] != losses(undisturbed)[0]
+
+
 def test_again_it_is_the_same_to_the_byte(
     brief: dict[str, Any], pool: qads.Pool, undisturbed: qads.Trained, tmp_path: Path
 ):

@@ -30,6 +30,8 @@ _WORDS = re.compile(r"[a-z][a-z' -]*")
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+", re.IGNORECASE)
 _LETTER = re.compile(r"\(?[A-J]\)?")
 _ANGLES = re.compile(r"<([^<>]+)>")
+_NAME = re.compile(r"[a-z][a-z' ]*(?:_?\w{1,3})?(?:\([\w, ]{1,20}\))?")
+_LETTERED = re.compile(r"[a-z]")
 _BASE = re.compile(r"\d_\(?\w+")
 _SCRIPT = re.compile(r"_\(?(\w+)\)?")
 
@@ -133,11 +135,17 @@ def _key(plain: str) -> str:
 
 
 def _number(plain: str) -> Number | None:
-    """The number that an answer is, if need be after the last equals sign."""
+    """The number that an answer is, if need be what it says that something is."""
     whole = read_number(plain)
-    if whole is not None or not (sides := _RELATION.split(plain))[1:]:
-        return whole
-    return read_number(sides[-1])
+    return whole if whole is not None or not _is_result(plain) else read_number(_RELATION.split(plain)[-1])
+
+
+def _is_result(plain: str) -> bool:
+    """Whether an equation says what something is (``x = 5``, ``3 + 4 = 7``), not how things depend on each other."""
+    first, *others = _RELATION.split(plain)
+    return bool(others) and (
+        _NAME.fullmatch(first.strip()) is not None or not _LETTERED.search("".join(others[:-1]) + first)
+    )
 
 
 def _same_parts(found: str, reference: str) -> bool | None:
@@ -190,6 +198,8 @@ def _closes_last(plain: str) -> bool:
 
 def _worth_algebra(found: str, reference: str) -> bool:
     """Whether computer algebra can say: not of words, nor of numbers in other bases, which it drops."""
+    if "=" in found and "=" not in reference and not _is_result(found):
+        return False
     if _BASE.findall(found) != _BASE.findall(reference):
         return False
     return not any(_WORDS.fullmatch(side) and len(side) > 2 for side in (found, reference))

@@ -8,21 +8,37 @@ in silence. What a model wrote it hands back as text; how many tokens that was a
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import lm_eval
 from lm_eval.api import task
-from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from qads.errors import ModelError
 from qads.models import CausalLM
 from qads.models.quiet import quiet_loading
+
+if TYPE_CHECKING:
+
+    class HFLM:
+        """What is used of the harness' class, whose decorator hides its type."""
+
+        tokenizer: Any
+        model: Any
+        batch_size_per_gpu: int
+
+        def __init__(self, **settings: Any) -> None: ...
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]: ...
+        def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any: ...
+else:
+    from lm_eval.models.huggingface import HFLM
 
 __all__ = ["TASKS", "Generation", "Harness"]
 
@@ -70,9 +86,9 @@ class Harness:
         self._model.batch_size_per_gpu = max(1, self._max_tokens // longest)
         with _quiet():
             tasks = self._task_of([{"id": str(i), "prompt": name} for i, name in enumerate(names)])
-            found = lm_eval.evaluate(self._model, tasks, bootstrap_iters=0, log_samples=True)
+            found = lm_eval.evaluate(cast(Any, self._model), tasks, bootstrap_iters=0, log_samples=True)
         assert found is not None, "one process evaluates"
-        (samples,) = cast(Mapping[str, list[dict[str, Any]]], found["samples"]).values()
+        (samples,) = cast(dict[str, Any], found)["samples"].values()
         texts = {sample["doc_id"]: sample["resps"][0][0] for sample in samples}
         return [self._model.generation(name, texts[i]) for i, name in enumerate(names)]
 
@@ -96,8 +112,9 @@ class _PromptedModel(HFLM):
     """An open model that is given tokens, not texts."""
 
     def __init__(self, lm: CausalLM) -> None:
+        tokenizer, self._ends = _ending_tokenizer(lm)
         super().__init__(
-            pretrained=lm.model, tokenizer=lm.tokenizer, max_length=lm.max_length, add_bos_token=False, batch_size=1
+            pretrained=lm.model, tokenizer=tokenizer, max_length=lm.max_length, add_bos_token=False, batch_size=1
         )
         self._prompts: dict[str, tuple[int, ...]] = {}
         self._ended: dict[str, tuple[int, bool]] = {}
@@ -136,8 +153,7 @@ class _PromptedModel(HFLM):
 
     def _end_of(self, tokens: list[int], stops: list[str]) -> tuple[int, bool]:
         """How many tokens were written, and whether the limit ended it."""
-        ends = {self.eot_token_id, *_many(getattr(self.model.generation_config, "eos_token_id", None))}
-        last = next((place for place, token in enumerate(tokens) if token in ends), None)
+        last = next((place for place, token in enumerate(tokens) if token in self._ends), None)
         if last is not None:
             return last + 1, False
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -147,8 +163,26 @@ class _PromptedModel(HFLM):
         return len(self.tokenizer(text[:cut], add_special_tokens=False)["input_ids"]), False
 
 
-def _many(value: int | list[int] | None) -> list[int]:
-    return [] if value is None else value if isinstance(value, list) else [value]
+def _ending_tokenizer(lm: CausalLM) -> tuple[Any, set[int]]:
+    """A copy of the tokenizer that pads with a token the model knows, and the tokens that end a text.
+
+    Raises:
+        ModelError: neither tokenizer nor model says what ends a text.
+    """
+    tokenizer, configured = copy.deepcopy(lm.tokenizer), lm.model.generation_config.eos_token_id
+    ends: list[int] = configured if isinstance(configured, list) else [] if configured is None else [configured]
+    if tokenizer.eos_token_id is None:
+        if not ends:
+            raise ModelError(
+                f"{lm.source.name}: neither its tokenizer nor its configuration names the token that ends a text, so "
+                "generation would never end; set eos_token in tokenizer_config.json, or measure likelihood alone "
+                "(--no-generate)."
+            )
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0])
+    # What pads is masked, and what follows an end is thrown away; a token that was added would have no embedding.
+    tokenizer.pad_token = tokenizer.eos_token
+    end = cast(int, tokenizer.eos_token_id)
+    return tokenizer, {end, *ends}
 
 
 @contextmanager

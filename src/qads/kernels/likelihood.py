@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int
 
 from qads.errors import ModelError
 from qads.kernels.head import AnswerHead
-from qads.kernels.lanes import MOST_LANES, cut_streams, run_lanes
-from qads.kernels.memory import is_out_of_memory
+from qads.kernels.lanes import cut_streams, run_lanes
+from qads.kernels.memory import PassLimits, is_out_of_memory
 from qads.kernels.packed import PackedBody
 from qads.kernels.padded import PaddedBody
 from qads.kernels.target import AnswerStates, Body, TokenTarget
@@ -45,11 +45,12 @@ class AnswerLikelihood:
 
     def __init__(self, model: Any, *, max_tokens_per_batch: int, notify: Callable[[str], None] | None = None) -> None:
         self._model = model
-        self._max_tokens = self._first_max_tokens = max_tokens_per_batch
-        self._most_lanes = MOST_LANES
         self._notify = notify or (lambda _: None)
+        self._limits = PassLimits(model, max_tokens=max_tokens_per_batch, notify=notify)
         self._head = AnswerHead(model)
         self._body = self._choose_body()
+        if not self.is_packed:
+            self._limits.most_lanes = 1
 
     @property
     def is_packed(self) -> bool:
@@ -63,7 +64,7 @@ class AnswerLikelihood:
     @property
     def max_tokens_per_batch(self) -> int:
         """Tokens in one forward pass; smaller than at first once memory ran out."""
-        return self._max_tokens
+        return self._limits.max_tokens
 
     @property
     def n_padding(self) -> int:
@@ -100,10 +101,10 @@ class AnswerLikelihood:
         with self._body.installed():
             while left.any():
                 try:
-                    run_lanes(self._jobs(prefixes, arranged, left, scores, order), most=self._most_lanes)
+                    run_lanes(self._jobs(prefixes, arranged, left, scores, order), most=self._limits.most_lanes)
                     continue
                 except (RuntimeError, MemoryError) as error:
-                    self._ask_for_less(error)
+                    self._limits.lower(error)
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()  # Only now that the error is gone is the memory of its pass free.
         self._check_finite(scores[asked])
@@ -125,7 +126,7 @@ class AnswerLikelihood:
         def job(rows: list[int]) -> Iterator[None]:
             wanted = np.zeros_like(left)
             wanted[rows] = left[rows]
-            for found in self._body.states(prefixes, targets, wanted, self._max_tokens):
+            for found in self._body.states(prefixes, targets, wanted, self._limits.max_tokens):
                 i, j = np.array(found.pairs).T
                 scores[i, order[j]] = self._mean_log_probs(found)
                 left[i, j] = False
@@ -133,34 +134,15 @@ class AnswerLikelihood:
 
         lengths = np.array([len(t.ids) for t in targets], np.int64)
         n_tokens = (left * lengths).sum(axis=1) + left.any(axis=1) * np.array([len(p) for p in prefixes], np.int64)
-        streams = cut_streams(n_tokens, self._max_tokens) if self._runs_lanes else [np.flatnonzero(n_tokens).tolist()]
+        streams = (
+            cut_streams(n_tokens, self._limits.max_tokens) if self._runs_lanes else [np.flatnonzero(n_tokens).tolist()]
+        )
         return [partial(job, rows) for rows in streams]
 
     @torch.inference_mode()
     def _mean_log_probs(self, found: AnswerStates) -> Float[np.ndarray, " p"]:
         log_probs = self._head.log_probs(found.states, found.tokens).cpu().double()
         return np.array([part.mean().item() for part in log_probs.split(found.counts)])
-
-    def _ask_for_less(self, error: RuntimeError | MemoryError) -> None:
-        """Go on with half the tokens in a pass where memory ran out, at last with one pass at a time.
-
-        Raises:
-            ModelError: there is nothing smaller than one text alone.
-            RuntimeError: any other error, as it came.
-        """
-        if not is_out_of_memory(error):
-            raise error
-        if self._max_tokens >= 2 and "new thread" not in str(error):
-            self._max_tokens //= 2
-            self._notify(f"out of memory: going on with max_tokens_per_batch = {self._max_tokens}")
-        elif self._most_lanes > 1 and self._runs_lanes and torch.get_num_threads() > 1:
-            self._most_lanes, self._max_tokens = 1, max(1, self._first_max_tokens // 2)
-            self._notify(f"out of memory: going on with one pass at a time, of {self._max_tokens} tokens")
-        else:
-            raise ModelError(
-                f"{self._model.config.model_type}: memory does not suffice for one text alone ({error}). Set "
-                "max_length to leave out the longest, or use a device with more memory."
-            ) from error
 
     def _check_finite(self, scores: Float[np.ndarray, " p"]) -> None:
         lost = scores[~np.isfinite(scores)]

@@ -7,18 +7,19 @@ caller.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from qads.kernels.head import AnswerHead
+from qads.kernels.padded_batches import PaddedBatches, padded
 from qads.kernels.target import TokenTarget
 
-__all__ = ["RowReading", "RowStates", "batches_by_length", "layers_at", "padded"]
+__all__ = ["RowReading", "RowStates", "layers_at"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +41,30 @@ class RowStates:
         model: a causal LM of transformers, in evaluation mode.
         layers: which hidden states: 0 is the embedding, the last what the head reads.
         max_tokens_per_batch: padded tokens in one forward pass; a longer row goes alone.
+        notify: is told when memory ran out.
     """
 
-    def __init__(self, model: Any, *, layers: Sequence[int], max_tokens_per_batch: int) -> None:
-        self._model, self._layers, self._max_tokens = model, tuple(layers), max_tokens_per_batch
+    def __init__(
+        self,
+        model: Any,
+        *,
+        layers: Sequence[int],
+        max_tokens_per_batch: int,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
+        self._model, self._layers = model, tuple(layers)
+        self._batches = PaddedBatches(model, max_tokens=max_tokens_per_batch, notify=notify)
         self._head = AnswerHead(model)
 
-    @torch.inference_mode()
     def __call__(self, texts: Sequence[TokenTarget]) -> list[RowReading]:
-        """Read every text, of two tokens at least."""
+        """Read every text, of two tokens at least.
+
+        Raises:
+            ModelError: memory does not suffice for a text alone.
+        """
         found: list[Any] = [None] * len(texts)
-        for batch in batches_by_length([len(text.ids) for text in texts], self._max_tokens):
+
+        def read(batch: list[int]) -> None:
             ids, mask = padded([texts[i].ids for i in batch])
             states = self._model.base_model(
                 input_ids=ids.to(self._model.device),
@@ -61,6 +75,8 @@ class RowStates:
             log_probs = self._log_probs(states[-1], [texts[i] for i in batch])
             for place, i in enumerate(batch):
                 found[i] = self._reading([states[layer][place] for layer in self._layers], log_probs[place], texts[i])
+
+        self._batches([len(text.ids) for text in texts], read)
         return found
 
     def _log_probs(self, final: torch.Tensor, texts: Sequence[TokenTarget]) -> list[torch.Tensor]:
@@ -78,24 +94,3 @@ class RowStates:
 def layers_at(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
     """The hidden states at shares of a model's depth, 0 the embedding and 1 the last layer; each once, in order."""
     return tuple(sorted({round(depth * n_layers) for depth in depths}))
-
-
-def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Positions in batches of near lengths, longest first, each at most `max_tokens` when padded (one row at least)."""
-    batches: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > max_tokens:
-            batches.append([])
-        batches[-1].append(i)
-    return batches
-
-
-def padded(texts: Sequence[Sequence[int]]) -> tuple[Int[torch.Tensor, "b t"], Int[torch.Tensor, "b t"]]:
-    """Token ids and mask, padded on the right."""
-    length = max(map(len, texts))
-    ids = torch.zeros((len(texts), length), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)] = torch.tensor(text)
-        mask[row, : len(text)] = 1
-    return ids, mask

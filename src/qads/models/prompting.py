@@ -9,7 +9,7 @@ from typing import Any
 from qads.kernels.target import common_start
 from qads.models.tokens import header_ids, token_ids, token_target
 from qads.pool import Row
-from qads.prompts import Renderer
+from qads.prompts import Renderer, Target
 
 __all__ = ["prompt_ids"]
 
@@ -31,6 +31,12 @@ def prompt_ids(tokenizer: Any, renderer: Renderer, row: Row, *, examples: Sequen
         examples: rows shown before it, each with its solution.
     """
     before = [token_ids(tokenizer, renderer.example(each)) for each in examples]
-    targets = [token_target(tokenizer, renderer.target(replace(row, solution=probe))) for probe in _PROBES]
-    common = common_start([target.ids[: target.answer_start] for target in targets])
+    targets = [_with_its_blank(renderer.target(replace(row, solution=probe))) for probe in _PROBES]
+    tokens = [token_target(tokenizer, target) for target in targets]
+    common = common_start([target.ids[: target.answer_start] for target in tokens])
     return (*header_ids(tokenizer, renderer), *(token for ids in before for token in ids), *common)
+
+
+def _with_its_blank(target: Target) -> Target:
+    """The target with the blank before its answer counted as the answer's."""
+    return replace(target, answer_start=len(target.text[: target.answer_start].rstrip(" ")))

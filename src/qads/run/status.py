@@ -55,7 +55,10 @@ def read_status(directory: str | Path) -> RunStatus:
 
 def stages_of_run(root: Path, config: Mapping[str, Any]) -> list[str]:
     """The stages that a run directory has or should have, in order, by its `config.json`."""
-    here = [name for name in STAGES if name not in OCCASIONAL or (root / name).exists() or config.get(name)]
+    asked = {name for name in ("clean", "train") if config.get(name)}
+    if (config.get("constraints") or {}).get("given"):
+        asked.add("given")
+    here = [name for name in STAGES if name not in OCCASIONAL or name in asked or (root / name).exists()]
     unused = set[str]() if config.get("clean") else {"clean"}  # What an earlier configuration left.
     quality: Mapping[str, Any] = config.get("quality") or {}
     unused |= {name for name in ("train", "evaluate") if not config.get(name)}

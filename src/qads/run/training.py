@@ -22,7 +22,7 @@ from qads.train import FineTuning, StepLog, TrainingPlan
 __all__ = ["TRAINING_UTILISATION", "estimate_training", "run_train", "train_files", "training_seconds"]
 
 TRAINING_UTILISATION = 0.35
-"""Share of the matrix-product peak that training reaches on a CPU, by `benchmarks/training.py`."""
+"""Share of the matrix-product peak that training reaches on a CPU, as seen beside other work; a first look only."""
 
 
 def run_train(context: StageContext, stage: StageDirectory) -> Facts:
@@ -103,7 +103,7 @@ def _make_ready(stage: StageDirectory, *, redo: bool) -> None:
 
 def _wait_for_others(config: TrainConfig) -> None:
     """Until all processes that a launcher has started are here; they start alone otherwise."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if _n_processes() > 1:
         from accelerate import PartialState
 
         PartialState(cpu=resolve_device(config.execution.device).type == "cpu").wait_for_everyone()
@@ -135,6 +135,11 @@ def training_seconds(flops: int | None, method: FineTuning, device: str) -> floa
     return flops / (TRAINING_UTILISATION * matmul_peak(where, getattr(torch, resolve_dtype(method.dtype, device))))
 
 
+def _n_processes() -> int:
+    """Processes that a launcher (accelerate, torchrun) has started to train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _planned(config: TrainConfig) -> tuple[TrainingFiles, FineTuning, StagePlan]:
     files = find_training_files(config.sources)
     method = files.method(config.train)
@@ -142,5 +147,5 @@ def _planned(config: TrainConfig) -> tuple[TrainingFiles, FineTuning, StagePlan]
         "train": method.identity(config.execution), "columns": config.columns, "on_bad_row": config.on_bad_row,
     }  # fmt: skip
     inputs = {f"file {name}": content for name, content in files.identities.items()}
-    execution = {"device": str(resolve_device(config.execution.device))}
+    execution = {"device": str(resolve_device(config.execution.device)), "processes": _n_processes()}
     return files, method, StagePlan("train", settings, inputs, execution)

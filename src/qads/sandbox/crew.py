@@ -19,12 +19,14 @@ class Crew:
     """Workers, what they have to do, and what they have done. Leaving its ``with`` ends all that still runs.
 
     Args:
-        start: starts a worker.
+        start: starts a worker, with or without packages imported.
         programs: to be run.
+        packages: names of the packages. A program that has none of them in its text gets a worker without, whose
+            forks cost a fifth; should it import one all the same, that works, and takes as long as it takes.
     """
 
-    def __init__(self, start: Callable[[], Worker], programs: Sequence[str]) -> None:
-        self._start, self._programs = start, programs
+    def __init__(self, start: Callable[[bool], Worker], programs: Sequence[str], packages: Sequence[str]) -> None:
+        self._start, self._programs, self._packages = start, programs, packages
         self._todo: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[int, ProgramResult] | BaseException] = queue.SimpleQueue()
         for index in range(len(programs)):
@@ -57,46 +59,48 @@ class Crew:
         return [results[index] for index in range(len(self._programs))]
 
     def work(self) -> None:
-        """Be one worker: the body of a thread, which must live as long as the worker does (it dies with its parent)."""
-        worker: Worker | None = None
+        """Serve programs with one worker of each kind, started when it is needed.
+
+        The body of a thread, which must live as long as its workers do: they die with the thread that started them.
+        """
+        own: dict[bool, Worker] = {}
         try:
             while not self._stopped.is_set():
                 try:
                     index = self._todo.get_nowait()
                 except queue.Empty:
                     break
-                worker, result = self._run(worker, self._programs[index])
-                self._done.put((index, result))
+                self._done.put((index, self._run(own, self._programs[index])))
         except BaseException as error:  # It is raised where the results are waited for.
             self._done.put(error)
         finally:
-            if worker:
+            for worker in own.values():
                 self._dismiss(worker)
 
-    def _run(self, worker: Worker | None, program: str) -> tuple[Worker | None, ProgramResult]:
-        """A result of a program, and the worker for the next.
+    def _run(self, own: dict[bool, Worker], program: str) -> ProgramResult:
+        """A result of a program.
 
         A worker that is lost may have been ended by something else on this machine, so the program is tried again on a
         fresh one. The second loss is the program's own.
         """
-        why = ""
+        why, warm = "", any(name in program for name in self._packages)
         for _ in range(2):
-            worker = worker or self._hire()
+            if warm not in own:
+                own[warm] = self._hire(warm)
             try:
-                reply = worker.run(program)
+                reply = own[warm].run(program)
             except Lost as lost:
                 why = str(lost)
-                self._dismiss(worker)
-                worker = None
+                self._dismiss(own.pop(warm))
                 if self._stopped.is_set():
                     break
                 continue
-            return worker, ProgramResult(cast(Status, reply.status), reply.answer, reply.output, reply.message)
-        return None, ProgramResult("killed", None, "", f"lost its worker twice: {why}")
+            return ProgramResult(cast(Status, reply.status), reply.answer, reply.output, reply.message)
+        return ProgramResult("killed", None, "", f"lost its worker twice: {why}")
 
-    def _hire(self) -> Worker:
+    def _hire(self, warm: bool) -> Worker:
         try:
-            worker = self._start()
+            worker = self._start(warm)
         except Lost as lost:
             raise SandboxError(f"a worker of the sandbox does not start: {lost}.") from None
         with self._lock:

@@ -94,12 +94,13 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
     return {name: importlib.metadata.version(of_package.get(name, [name])[0]) for name in names}
 
 
-def inside_command(limits: Limits, packages: Sequence[str]) -> list[str]:
+def inside_command(limits: Limits, packages: Sequence[str], warm: bool) -> list[str]:
     """The command of a worker, within walls.
 
     Args:
         limits: of a program.
         packages: names of the packages that programs may import.
+        warm: whether they are imported beforehand.
 
     Raises:
         SandboxError: there is no bubblewrap, or a package is missing.
@@ -108,10 +109,11 @@ def inside_command(limits: Limits, packages: Sequence[str]) -> list[str]:
     ours = _our_places(package_paths(packages))
     isolated = [
         *(bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--hostname", "sandbox"),
+        *("--uid", str(_NOBODY), "--gid", str(_NOBODY)),
         *("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN"),
         *("--clearenv", *(part for pair in _environment().items() for part in ("--setenv", *pair))),
         *(*_system_walls(), *_bind(ours), "--dir", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"),
-        *("--", *_keeper(limits, packages)),
+        *("--", *_keeper(limits, packages if warm else ())),
     ]
     if not _is_root_of_machine():
         return [*_LESS_DEAR, *isolated]
@@ -123,11 +125,14 @@ def inside_command(limits: Limits, packages: Sequence[str]) -> list[str]:
     return [*_LESS_DEAR, *view, "--", str(_python()), "-S", "-s", "-P", "-c", _BECOME_NOBODY, *isolated]
 
 
-def open_command(limits: Limits, packages: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def open_command(limits: Limits, packages: Sequence[str], warm: bool) -> tuple[list[str], dict[str, str]]:
     """The command of a worker without walls, and its environment."""
     folders = {str(path.parent) for path in package_paths(packages)}
     code = str(Path(guest.__file__).parents[3])
-    return _keeper(limits, packages), {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join([code, *sorted(folders)])}
+    return _keeper(limits, packages if warm else ()), {
+        **_ENVIRONMENT,
+        "PYTHONPATH": os.pathsep.join([code, *sorted(folders)]),
+    }
 
 
 def _keeper(limits: Limits, packages: Sequence[str]) -> list[str]:

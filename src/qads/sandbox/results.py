@@ -16,8 +16,8 @@ class ProgramResult:
 
     status: Status
     """``ok``: it ended and has an answer. ``nothing``: it ended without one. ``error``: it raised, did not compile, or
-    ended with an exit code. ``timeout``, ``memory``, ``output``: it reached that limit. ``killed``: it died of a signal,
-    or its worker did."""
+    ended with an exit code. ``timeout``, ``memory``, ``output``: it reached that limit. ``killed``: it died of a
+    signal, or its worker did."""
     answer: str | None
     """With ``ok`` the answer, as text: the last line printed; where nothing was printed, what ``solution()`` returns,
     else the variable ``ans``, ``answer`` or ``result``."""

@@ -28,10 +28,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Sandbox:
-    r"""Runs Python programs that nobody has read, each in a process and namespaces of its own, without network or files.
+    r"""Runs Python programs that nobody has read, each in its own process and namespaces, without network or files.
 
-    Making one is the permission to run programs; it looks at the walls from inside first, and refuses where they do not
-    stand. What it protects from and what it does not is in ``docs/security.md``.
+    Making one is the permission to run programs; it looks at the walls from inside first, and refuses where they do
+    not stand. What it protects from and what it does not is in ``docs/security.md``.
 
     >>> from qads import Sandbox
     >>> sandbox = Sandbox(seconds=2)  # doctest: +SKIP
@@ -47,8 +47,8 @@ class Sandbox:
     """``none`` runs programs as yourself, with limits of time, memory and output and with nothing else between them and
     your files, processes and network. It is never chosen for you."""
     seconds: float = 5.0
-    """Of CPU, for each process of a program; counted in whole ones, rounded up. By the clock a program has twice as
-    many, so that a busy machine is no timeout."""
+    """Of CPU, for each process of a program; counted in whole ones, rounded up. By the clock a program has three
+    times as many, so that a busy machine is no timeout."""
     memory_mb: int = 512
     """Address space of each process of a program, in MiB, on top of the interpreter's."""
     output_chars: int = 10_000
@@ -98,7 +98,7 @@ class Sandbox:
         with (
             tempfile.TemporaryDirectory(prefix="qads-sandbox-") as folder,
             ThreadPoolExecutor(max(n_workers, 1), thread_name_prefix="sandbox") as threads,
-            Crew(lambda: Worker(limits, self.packages, folder), programs) as crew,
+            Crew(lambda warm: Worker(limits, self.packages, folder, warm=warm), programs, self.packages) as crew,
         ):
             for _ in range(n_workers):
                 threads.submit(crew.work)

@@ -33,17 +33,18 @@ class Worker:
         limits: of each program.
         packages: that programs may import.
         folder: to start in; without isolation programs see it.
+        warm: whether the packages are imported beforehand.
 
     Raises:
         Lost: it did not start.
     """
 
-    def __init__(self, limits: Limits, packages: Sequence[str], folder: str) -> None:
+    def __init__(self, limits: Limits, packages: Sequence[str], folder: str, *, warm: bool = True) -> None:
         self._limits, self._number = limits, 0
         command, environment = (
-            (isolation.inside_command(limits, packages), {})
+            (isolation.inside_command(limits, packages, warm), {})
             if limits.isolated
-            else isolation.open_command(limits, packages)
+            else isolation.open_command(limits, packages, warm)
         )
         self._process = subprocess.Popen(
             command,

@@ -64,6 +64,8 @@ class Trained:
     seconds: float
     flops: int | None
     """Operations that the model's definition asks for, counted; None where its shape is not known."""
+    n_parameters: int
+    """Weights of the model, without those of an adapter."""
     train_sha256: str
     """Of the texts as they were trained on, in the order of the rows."""
     affected: tuple[Affected, ...] = ()
@@ -78,7 +80,8 @@ class Trained:
             kinds[row.what] += 1
         return {
             "rows": self.n_rows, "tokens": self.n_tokens, "answer_tokens": self.n_answer_tokens,
-            "steps": self.n_steps, "flops": self.flops, "train_seconds": round(self.seconds, 3),
+            "steps": self.n_steps, "flops": self.flops,
+            "parameters": self.n_parameters, "train_seconds": round(self.seconds, 3),
             "losses": [step.loss for step in self.losses], "final_loss": None if final is None else final.loss,
             "texts_sha256": self.train_sha256, "affected_rows": dict(kinds), "model": self.folder.name,
         }  # fmt: skip
@@ -139,9 +142,9 @@ class TrainingPlan:
             total += times * forth
         return total * (2 if self.trains_adapter else 3)
 
-    def trained(self, folder: Path, done: Done) -> Trained:
+    def trained(self, folder: Path, done: Done, n_parameters: int) -> Trained:
         """The plan, carried out."""
         return Trained(
             folder, done.losses, self.n_rows, self.n_tokens, self.n_answer_tokens, self.n_steps, done.seconds,
-            self.flops, self.texts.sha256, self.texts.affected,
+            self.flops, n_parameters, self.texts.sha256, self.texts.affected,
         )  # fmt: skip

@@ -55,6 +55,8 @@ class Training:
     """Tokens of a pass."""
     mixed: bool
     """Whether float32 weights are computed with in bfloat16."""
+    on_cpu: bool
+    """Whether it trains on a CPU, wherever the weights are before it begins."""
     progress: Progress | None = None
     on_step: OnStep | None = None
 
@@ -75,6 +77,10 @@ def run_training(training: Training) -> tuple[Loop, Done]:
 
 class Loop(SFTTrainer):
     """Goes through the steps of a schedule."""
+
+    model: Any
+    optimizer: Any
+    lr_scheduler: Any
 
     def __init__(self, training: Training) -> None:
         method, lm = training.method, training.lm
@@ -103,7 +109,7 @@ class Loop(SFTTrainer):
     def losses(self) -> tuple[StepLog, ...]:
         """Every step so far, those before a kill included."""
         logged = [entry for entry in self.state.log_history if "loss" in entry]
-        return tuple(self.step_log(entry["step"], entry) for entry in logged)
+        return tuple(self.step_log(int(entry["step"]), entry) for entry in logged)
 
     @property
     def seconds(self) -> float:
@@ -144,13 +150,14 @@ class Loop(SFTTrainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """The gradient of a step, pass by pass; processes exchange theirs with the last one."""
         step, passes = self.state.global_step, inputs["passes"]
+        exchange: Any = self.accelerator.gradient_state
         # Dropout depends on the step and not on what ran before it, so that no state of a generator has to be kept.
         torch.manual_seed(hash((self.args.seed, step, self.args.process_index)) % 2**63)
         n_answers = torch.tensor(self._answers[step], device=self.args.device)
         losses: list[torch.Tensor] = []
         for number, each in enumerate(passes, 1):
             is_last = number == len(passes)
-            self.accelerator.gradient_state._set_sync_gradients(is_last)
+            exchange._set_sync_gradients(is_last)
             with nullcontext() if is_last else self.accelerator.no_sync(model):
                 losses.append(super().training_step(model, each, n_answers))
         return torch.stack(losses).sum()
@@ -297,14 +304,14 @@ class _Steps(torch.utils.data.Dataset[list[list[TrainingText]]]):
 
 def _arguments(training: Training) -> Any:
     method, n_steps = training.method, training.plan.n_steps
-    arguments = SFTConfig(
-        output_dir=str(training.out / "checkpoints"), seed=method.seed, use_cpu=training.lm.device.type == "cpu",
+    arguments: Any = SFTConfig(
+        output_dir=str(training.out / "checkpoints"), seed=method.seed, use_cpu=training.on_cpu,
         num_train_epochs=1, per_device_train_batch_size=1, gradient_accumulation_steps=1,
-        learning_rate=method.learning_rate, warmup_steps=math.ceil(method.warmup * n_steps),
+        learning_rate=method.learning_rate, warmup_steps=math.floor(method.warmup * n_steps),
         lr_scheduler_type=method.scheduler, weight_decay=method.weight_decay, max_grad_norm=method.max_grad_norm,
         gradient_checkpointing=method.gradient_checkpointing, bf16=training.mixed, max_length=None,
         save_strategy="no", logging_strategy="steps", logging_steps=1, logging_nan_inf_filter=False, report_to="none",
-        disable_tqdm=True, dataset_kwargs={"skip_prepare_dataset": True},
+        disable_tqdm=True, dataset_kwargs={"skip_prepare_dataset": True}, ddp_find_unused_parameters=False,
     )  # fmt: skip
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # One process trains on one of them; a launcher starts one for each.

@@ -116,7 +116,8 @@ class FineTuning:
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls to 0 at the end."""
     warmup: float = 0.03
-    """Share of the steps in which it rises."""
+    """Share of the steps in which it rises from 0, rounded down: a short training has none, since the first of these
+    steps learns nothing."""
     weight_decay: float = 0.0
     """Of AdamW, on matrices; not on biases and norms."""
     max_grad_norm: float = 1.0
@@ -188,24 +189,25 @@ class FineTuning:
         from qads.train.result import write_result
 
         lm = self._open(execution)
-        plan = self._plan(lm, rows)
-        identity = {"method": self.identity(execution), "texts": plan.texts.sha256, "threads": _threads()}
+        plan, n_parameters = self._plan(lm, rows), lm.n_parameters
+        identity = to_json({"method": self.identity(execution), "texts": plan.texts.sha256}, sort_keys=True)
         saved = Checkpoints(
-            out / "checkpoints", hashlib.sha256(to_json(identity, sort_keys=True).encode()).hexdigest(),
-            self.checkpoints.limit,
+            out / "checkpoints", hashlib.sha256(identity.encode()).hexdigest(), self.checkpoints.limit
         )  # fmt: skip
-        if not resume:
+        writes = os.environ.get("RANK", "0") == "0"  # Of processes that a launcher has started.
+        if not resume and writes:
             saved.remove()
         training = Training(
             method=self, lm=lm, plan=plan, out=out, checkpoints=saved, pass_size=self._pass_size(execution),
-            mixed=self._mixed(execution), progress=progress, on_step=on_step,
+            mixed=self._mixed(execution), on_cpu=resolve_device(execution.device).type == "cpu", progress=progress,
+            on_step=on_step,
         )  # fmt: skip
         with seeded(self.seed):
             loop, done = run_training(training)
             folder = write_result(loop, training, execution)
-        if not self.checkpoints.keep:
+        if writes and not self.checkpoints.keep:
             saved.remove()
-        return plan.trained(folder, done)
+        return plan.trained(folder, done, n_parameters)
 
     def plan(self, rows: Pool, *, execution: Execution | None = None) -> TrainingPlan:
         """What a training on these rows would come to; opens the tokenizer, and no weights.
@@ -289,9 +291,3 @@ class FineTuning:
 def _n_processes() -> int:
     """Processes that a launcher (accelerate, torchrun) has started to train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()

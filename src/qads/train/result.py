@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from qads.cluster import Execution
 from qads.datasets import atomic_path
-from qads.models import ADAPTER, ADAPTER_BASE, KEPT, open_causal_lm, quiet_loading, stable_bytes, with_adapter
+from qads.models import (
+    ADAPTER,
+    ADAPTER_BASE,
+    KEPT,
+    open_causal_lm,
+    quiet_loading,
+    resolve_dtype,
+    stable_bytes,
+    with_adapter,
+)
 from qads.pool import to_json
 
 if TYPE_CHECKING:
@@ -72,17 +81,14 @@ def _write_merged(training: Training, adapter: Path, folder: Path, execution: Ex
     """The model with the adapter added to its weights, which are opened again: those of 4 bits could not take it."""
     method = training.method
     assert method.lora is not None
+    dtype: Any = resolve_dtype(method.dtype, execution.device)
     lm = open_causal_lm(
-        method.model, device="cpu", dtype=_opened_dtype(training), revision=method.revision,
+        method.model, device="cpu", dtype=dtype, revision=method.revision,
         trust_remote_code=execution.trust_remote_code,
     )  # fmt: skip
     merged = with_adapter(lm, method.lora.config, (adapter / ADAPTER).read_bytes(), who="train")
     merged.model.save_pretrained(folder)
     training.lm.tokenizer.save_pretrained(folder)
-
-
-def _opened_dtype(training: Training) -> Any:
-    return str(training.lm.model.dtype).removeprefix("torch.")
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from itertools import islice
 import numpy as np
 
 from qads.errors import InputError
-from qads.kernels.row_states import batches_by_length
+from qads.kernels.padded_batches import batches_by_length
 
 __all__ = ["Schedule", "make_schedule", "share_out"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from qads.prompts import Renderer, Template
 from qads.quality.scorers.levels import LevelTokens
 
 __all__ = ["Ratings", "RowRater", "RowTexts", "text_cost"]
+
+logger = logging.getLogger(__name__)
 
 _ONE_TOKEN = CostRule(shares_prefix=True)
 
@@ -89,7 +92,7 @@ class RowRater:
     def __init__(self, lm: CausalLM, texts: RowTexts, *, n_levels: int, max_tokens_per_batch: int) -> None:
         self._texts, self._shape, self._n_levels = texts, lm.shape, n_levels
         tokens = texts.tokens.levels[:n_levels]
-        self._ask = NextToken(lm.model, tokens=tokens, max_tokens_per_batch=max_tokens_per_batch)
+        self._ask = NextToken(lm.model, tokens=tokens, max_tokens_per_batch=max_tokens_per_batch, notify=logger.warning)
 
     def __call__(self, pool: Pool) -> Ratings:
         """What the model says of every row."""

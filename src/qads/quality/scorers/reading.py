@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ from qads.pool import Pool, Row
 from qads.prompts import Renderer, Template
 
 __all__ = ["LIKELIHOODS", "Readings", "RowReader"]
+
+logger = logging.getLogger(__name__)
 
 LIKELIHOODS = (
     "solution given the problem",
@@ -96,7 +99,9 @@ class RowReader:
             raise InputError(
                 f"scorer: max_length is {max_length}, but {lm.source.name} sees {lm.max_length} tokens at most."
             )
-        self._read = RowStates(lm.model, layers=self._layers, max_tokens_per_batch=max_tokens_per_batch)
+        self._read = RowStates(
+            lm.model, layers=self._layers, max_tokens_per_batch=max_tokens_per_batch, notify=logger.warning
+        )
 
     @classmethod
     def open(

@@ -92,9 +92,9 @@ def limit(limits: Limits, base: int) -> None:
         base: bytes of address space that the interpreter itself has.
     """
     seconds = math.ceil(limits.seconds)
-    hard = {
+    hard: dict[int, tuple[int, int]] = {
         resource.RLIMIT_CPU: (seconds, seconds + 1),  # SIGXCPU, then SIGKILL for those that do not listen.
-        resource.RLIMIT_FSIZE: (limits.scratch,) * 2,
+        resource.RLIMIT_FSIZE: (limits.scratch, limits.scratch),
         resource.RLIMIT_NOFILE: (64, 64),
         resource.RLIMIT_CORE: (0, 0),
         resource.RLIMIT_AS: (base + limits.memory, base + limits.memory + RESERVE),

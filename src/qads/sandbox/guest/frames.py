@@ -44,8 +44,8 @@ class Limits:
 
     @property
     def wall_seconds(self) -> float:
-        """By the clock. Twice the CPU's, so that a busy machine is no timeout."""
-        return 2 * self.seconds
+        """By the clock. Three times the CPU's, so that a busy machine is no timeout."""
+        return 3 * self.seconds
 
 
 class Reply(NamedTuple):

@@ -61,7 +61,8 @@ def main(settings: str) -> None:
             os.close(requests)
             _watch(source, limits=limits, base=base, number=number, replies=replies)
         del source
-        os.waitpid(pid, 0)
+        if os.waitpid(pid, 0)[1]:
+            sys.exit("a watcher was killed")  # Nobody knows how much of a reply it wrote.
 
 
 def _read(file: int, n_bytes: int) -> bytes:

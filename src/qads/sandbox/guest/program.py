@@ -71,17 +71,18 @@ def _run(source: bytes, answer_chars: int) -> bytes:
         if end.code not in (None, 0):
             raise
     _flush()
-    answer = None if output.printed else _find_answer(main.__dict__)
+    answer = None if output.printed else _find_answer(main.__dict__, output)
     text = None if answer is None else cut(str(answer), answer_chars).encode("utf-8", "backslashreplace")
-    threading._shutdown()  # type: ignore[attr-defined]  # What the interpreter does at its end, in its order.
-    atexit._run_exitfuncs()
+    # What the interpreter does at its end, in its order.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     _flush()
     return NO_VALUE if text is None else ANSWER + text
 
 
 def _stand_in() -> _Output:
     """Fresh standard streams over the files 0, 1 and 2, and no handlers of the interpreter that was forked."""
-    atexit._clear()
+    atexit._clear()  # pyright: ignore[reportPrivateUsage]
     output = _Output(1, "wb", closefd=False)
     lenient: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "line_buffering": True}
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
@@ -100,16 +101,20 @@ def _seed() -> None:
 def _flush() -> None:
     for stream in (sys.__stdout__, sys.stdout):
         try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):  # The program closed it, or put something else there.
+            if stream is not None:
+                stream.flush()
+        except (AttributeError, OSError, ValueError):  # The program closed it, or put something there that is none.
             continue
 
 
-def _find_answer(names: Mapping[str, Any]) -> object | None:
-    """What `solution` returns, else the first of the usual variables that has a value."""
+def _find_answer(names: Mapping[str, Any], output: _Output) -> object | None:
+    """What `solution` returns, else the first of the usual variables that has a value; None where lines decide."""
     solution = names.get("solution")
-    if callable(solution) and (value := _awaited(solution())) is not None:
-        return value
+    if callable(solution):
+        value = _awaited(solution())
+        _flush()
+        if value is not None or output.printed:
+            return value
     values = (names.get(name) for name in _VARIABLES)
     return next((value for value in values if value is not None and not callable(value)), None)
 
