@@ -1,10 +1,11 @@
 """Run a comparison whose pool is the rows that other runs have really scored.
 
 The rows, and the anchors they were scored on, become the files that the experiment names as ${QADS_INPUTS}; what was
-scored is taken over. ${QADS_TEST_DATA} is the folder of real datasets. All else is `qads compare`: a second start goes on.
+scored is taken over. ${QADS_TEST_DATA} is the folder of real datasets. All else is `qads compare`, its options too: a
+second start goes on.
 
     python experiments/real_pool.py runs smollm2-135m --sample 384 --anchors 72
-    python experiments/compare.py experiments/compare_small.yaml OUT --labels runs/smollm2-135m [options of qads compare]
+    python experiments/compare.py experiments/compare_small.yaml OUT --labels runs/smollm2-135m
 """
 
 from __future__ import annotations
@@ -40,9 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument(
-        "--labels", type=Path, nargs="+", required=True, help="runs that scored the same rows, a model each"
-    )
+    parser.add_argument("--labels", type=Path, nargs="+", required=True, help="runs of the same rows, a model each")
     args, more = parser.parse_known_args()
     inputs = args.out.with_name(args.out.name + ".inputs")
     write_inputs(args.labels, inputs)

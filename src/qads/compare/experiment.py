@@ -53,9 +53,9 @@ class Arm:
     selection: Annotated[Selector, Field(discriminator="kind")] = field(default_factory=KCenterGreedy)
     """Which rows to keep."""
     quality: Seen | None = None
-    """What the selector sees: quality as it was ``measured``; the rank of it ``within-source`` (so that the source says
-    nothing); ``shuffled`` over the rows by the seed, scores that say nothing at all; or ``none``, for which the arm does
-    not pay either. By default measured, where the selector reads it."""
+    """What the selector sees: quality as it was ``measured``; its rank ``within-source``, so that the source says
+    nothing; ``shuffled`` over the rows by the seed, scores that say nothing; or ``none``, for which the arm does not
+    pay either. By default measured, where the selector reads it."""
     constraints: ConstraintsConfig = field(default_factory=ConstraintsConfig)
     """As in a run, but for files of rows: quotas of a column, such as a share of general data; a least distance."""
     source_shares_of: str | None = None

@@ -161,7 +161,7 @@ def _arm(context: GridContext, arm: str, selected: Sequence[tuple[Cell, Manifest
     ratio = composition.rows / len(context.run_of(selected[0][0].model).pool)
     return ArmResult(
         arm, context.experiment.arms[arm].selection.kind, composition, ratio, selection_cost(context, selected[0][0]),
-        _mean([m.get("flops") for m in trained]), _mean([m.get("seconds") for m in trained]),
+        _mean([m.get("flops") for m in trained]), _mean([m.get("train_seconds") for m in trained]),
     )  # fmt: skip
 
 
