@@ -299,9 +299,10 @@ app.command(
     name="fit-scorer", cls=ManyValues,
     epilog="Example:  qads fit-scorer data/*.jsonl.gz --anchors target.jsonl --labels 640 --out scorers/mine",
 )(fit_scorer)  # fmt: skip
-app.command(cls=ManyValues, epilog="Example:  qads predict new/*.jsonl --scorer scorers/mine -o quality.parquet")(
-    predict
-)
+app.command(
+    cls=ManyValues,
+    epilog="Example:  qads predict new/*.jsonl --scorer scorers/mine --allow-other pool -o quality.parquet",
+)(predict)
 app.command(name="validate-scorer", epilog="Example:  qads validate-scorer runs/mine --labels 200")(validate)
 
 
