@@ -318,9 +318,10 @@ app.command(
     name="fit-scorer", cls=ManyValues,
     epilog="Example:  qads fit-scorer data/*.jsonl.gz --anchors target.jsonl --labels 640 --out scorers/mine",
 )(fit_scorer)  # fmt: skip
-app.command(cls=ManyValues, epilog="Example:  qads predict new/*.jsonl --scorer scorers/mine -o quality.parquet")(
-    predict
-)
+app.command(
+    cls=ManyValues,
+    epilog="Example:  qads predict new/*.jsonl --scorer scorers/mine --allow-other pool -o quality.parquet",
+)(predict)
 app.command(
     cls=ManyValues, epilog="Example:  qads evaluate smollm2-135m --sets gsm8k=gsm8k_test.jsonl --limit 100 -o eval/base"
 )(evaluate)

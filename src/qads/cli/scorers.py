@@ -84,7 +84,7 @@ def fit_scorer(
     result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="scorer")
     terminal.run_finished(result)
     show_measured(out, terminal)
-    terminal.next_command("predict", "POOL", "--scorer", out, "-o", "quality.parquet")
+    terminal.next_command("predict", *pool, "--scorer", out, "-o", "quality.parquet")
 
 
 def predict(
