@@ -191,7 +191,7 @@ def test_formulas_are_typeset_and_code_is_code_and_neither_acts(seen: Seen) -> N
     texts = seen.page.locator("#samples .sides > div:first-child")
     assert texts.locator("math msup").count() == 1
     assert texts.locator("math[display=block] mtable").count() == 1
-    assert "<img src=x onerror=alert(7)>" in texts.locator("math mtext").inner_text().replace("\xa0", " ")
+    assert "<img src=x onerror=alert(7)>" in texts.locator("math mtext").text_content().replace("\xa0", " ")
     assert "cost $5, then" in texts.inner_text()
     assert texts.locator("pre code").inner_text() == "print('<b>5</b>')"
     assert texts.locator("code.tex").count() == 1  # Nested too deep to be typeset.
@@ -202,9 +202,7 @@ def test_a_hostile_pool_changes_nothing(seen: Seen) -> None:
     page = seen.page
     for place in range(12):
         page.locator("#samples button.open").nth(place).click()
-    acting = (
-        "img, iframe, object, embed, base, a[href^='javascript'], [onload], [onerror], main [style]:not(canvas, div)"
-    )
+    acting = "img, iframe, object, embed, base, a[href^='javascript'], [onload], [onerror], .sample [style], #samples [style]"
     assert page.locator(acting).count() == 0
     assert page.locator("script").count() == 5  # Columns, texts, deck.gl as it is kept and as it is run, ours.
     assert page.title() == "run – what qads chose"

@@ -20,6 +20,9 @@ from qads.errors import InputError
 __all__ = ["TSNEProjection"]
 
 _EXAGGERATED = 12.0
+_START_SPREAD = 1e-4
+"""Standard deviation of the first axis at the start, small so that rows may still pass each other (Kobak & Berens 2019,
+Nature Communications 10:5416)."""
 _TREE_BELOW = 10_000
 """Rows under which a tree of forces is faster than a grid of them, as openTSNE has found as well."""
 _FEWEST = 5
@@ -81,7 +84,7 @@ class TSNEProjection:
             )
         principal = _principal_axes(x, self.axes)
         if len(np.unique(principal, axis=0)) < _FEWEST:
-            return _padded(principal)
+            return _centred(_two_axes(principal))
         return self._optimised(principal)
 
     def drawn(self, n_rows: int) -> Int[np.ndarray, " m"]:
@@ -104,7 +107,8 @@ class TSNEProjection:
             x, perplexity=min(self.perplexity, (n_rows - 1) / 3), n_jobs=1, random_state=self.seed,
         )  # fmt: skip
         forces = "bh" if n_rows < _TREE_BELOW else "fft"
-        start = openTSNE.initialization.pca(x, random_state=self.seed)
+        two = _two_axes(x)
+        start = two * (_START_SPREAD / two[:, 0].std())
         found = openTSNE.TSNEEmbedding(
             start, affinities, n_jobs=1, random_state=self.seed, negative_gradient_method=forces
         )
@@ -125,11 +129,11 @@ def _principal_axes(x: np.ndarray, n_axes: int) -> Float[np.ndarray, "n a"]:
     return np.ascontiguousarray(moved.astype(np.float64) @ (axes * signs))
 
 
-def _padded(x: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n 2"]:
+def _two_axes(x: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n 2"]:
     """The first two axes; a second one of zeros where there is one alone."""
     two = np.zeros((len(x), 2))
     two[:, : min(2, x.shape[1])] = x[:, :2]
-    return _centred(two)
+    return two
 
 
 def _centred(places: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:

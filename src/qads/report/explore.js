@@ -49,7 +49,8 @@ const failed = (error) => {
   const said = document.getElementById("map-failed");
   said.hidden = false;
   said.textContent = `The map could not be drawn (${error.message}); the still one and the lists below say the same.`;
-  document.getElementById("map-still").hidden = false;
+  document.getElementById("map-still").removeAttribute("hidden");
+  for (const id of ["plane", "map-tools", "legend"]) document.getElementById(id).hidden = true;
 };
 
 addEventListener("DOMContentLoaded", () => requestAnimationFrame(() => setTimeout(() => start().catch(failed), 0)));

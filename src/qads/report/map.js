@@ -136,9 +136,9 @@ class Plane {
       counts[place][1] += this.columns.step[i] >= 0;
       return list[place].color;
     });
-    const crowded = (points, n) => (points.rows.length > n ? 0.7 : 1);
-    this.rest.paint(colorOf, 110, 1.8 * crowded(this.rest, 20_000), this.mask);
-    this.picks.paint(colorOf, 255, 3.2 * crowded(this.picks, 2_000), this.mask);
+    const room = this.columns.n < 500 ? 1.6 : 1, crowded = (points, n) => (points.rows.length > n ? 0.7 : 1);
+    this.rest.paint(colorOf, 110, 1.8 * room * crowded(this.rest, 20_000), this.mask);
+    this.picks.paint(colorOf, 255, 3.2 * room * crowded(this.picks, 2_000), this.mask);
     this.legend(list, this.by.value, counts);
   }
 

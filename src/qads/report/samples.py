@@ -27,7 +27,7 @@ __all__ = ["SampleFacts", "read_samples"]
 
 _BEGINNING = 90
 """Characters of a problem of which the whole is not in the page."""
-_NAME = 200
+_NAME = 120
 """Characters of an id or a source."""
 _BLOCK = 1024
 
