@@ -131,11 +131,40 @@ def test_an_unknown_stage_a_foreign_directory_and_a_second_process_are_refused(
         read_progress(tmp_path)
 
 
+def test_an_arm_that_cannot_fill_its_budget_is_named(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match="arm random, 41-rows: budget of random: budget is 41 rows but the pool has 40"
+    ):
+        run_experiment(files.experiment(train=None, evaluate=None, budgets=41), tmp_path)
+
+
 def test_selecting_alone_needs_no_training(files: Files, tmp_path: Path) -> None:
     results = run_experiment(files.experiment(train=None, evaluate=None), tmp_path / "out")
     assert results.n_done == results.n_cells == 6
     assert results.settings[0].measured == () and len(results.settings[0].arms) == 3
     assert not list((tmp_path / "out").rglob("train"))
+
+
+def test_a_budget_in_tokens_is_one_for_every_arm(files: Files, tmp_path: Path) -> None:
+    results = run_experiment(
+        files.experiment(train=None, evaluate=None, budgets="900 tokens", tokens_of=None), tmp_path
+    )
+    (found,) = results.settings
+    assert found.setting.size.name == "900-tokens"
+    assert all(700 < arm.composition.tokens <= 900 and not arm.composition.stopped for arm in found.arms)
+    assert read_progress(tmp_path).n_done == results.n_done == 6  # As the file of the directory has it.
+
+
+def test_every_base_model_is_scored_by_itself_or_all_by_one(files: Files, tmp_path: Path) -> None:
+    shutil.copytree(files.model, other := tmp_path / "other")
+    settings = {"train": None, "evaluate": None, "models": [str(files.model), str(other)]}
+    run_experiment(files.experiment(**settings), tmp_path / "each")
+    run_experiment(files.experiment(**settings, scored_by=str(files.model)), tmp_path / "one")
+    for name, n_runs in (("each", 2), ("one", 1)):
+        assert len(list((tmp_path / name / "shared").iterdir())) == n_runs
+        assert len(list((tmp_path / name / "models").iterdir())) == 2
+    shared = [path.stat().st_ino for path in (tmp_path / "each" / "shared").rglob("embeddings.npy")]
+    assert len(shared) == 2 and len(set(shared)) == 1  # Computed once, linked.
 
 
 def test_weights_that_were_damaged_before_their_evaluation_are_not_evaluated(

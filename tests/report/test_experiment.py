@@ -69,7 +69,9 @@ def make_measured(experiment: Experiment, n_seeds: int, gains: tuple[float, ...]
 def make_results(experiment: Experiment, n_seeds: int = 3, gains: tuple[float, ...] = (0.0, 1.0, 0.98)) -> Results:
     def arm(name: str, flops: int | None) -> ArmResult:
         composition = Composition(60.0, 20_000.0, {f"evil {HOSTILE}": 0.75, "plain": 0.25}, (f"why {HOSTILE}",))
-        return ArmResult(name, "kind", composition, 0.1, (StageCost("embed", flops, None),), 2e13, 50.0)
+        return ArmResult(
+            name, "kind", composition, 0.1, (StageCost("embed", flops, None),), 2e13, 50.0, {f"cut {HOSTILE}": 2}
+        )
 
     arms = (arm("random", 0), arm("qads", 10**14), arm("like", None))
     done = SettingResult(
@@ -153,6 +155,10 @@ def test_an_arm_of_unknown_cost_is_in_the_table_and_not_in_the_plot(html: str) -
     assert "<title>random: " in plot and "<title>like: " not in plot and ">like<" not in plot
     assert "like" in html.split("What they chose")[1]
     assert "Large marks: no arm gives as much for less: random, qads." in plot
+
+
+def test_rows_that_training_cut_are_counted(html: str) -> None:
+    assert "qads, rows too long to be trained on as they are, over all seeds: 2 cut" in html
 
 
 def test_json_holds_for_every_arm_what_was_promised(experiment: Experiment) -> None:

@@ -18,6 +18,7 @@ from qads.compare.choosing import choose
 from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, Setting, folder_name
 from qads.compare.shared import SharedRun
+from qads.errors import InputError
 from qads.models import find_tokenizer, open_tokenizer, training_tokens
 from qads.pool import Pool
 from qads.prompts import Template
@@ -121,10 +122,13 @@ class GridContext:
     def _select(self, cell: Cell, stage: StageDirectory) -> Facts:
         run, arm = self.run_of(cell.model), self.experiment.arms[cell.arm]
         like = self._shares_of(cell)
-        found = choose(
-            arm, run, self._budget(cell), seed=cell.seed, like=None if like is None else self.rows(like),
-            progress=self.observer.progress,
-        )  # fmt: skip
+        try:
+            found = choose(
+                arm, run, self._budget(cell), seed=cell.seed, like=None if like is None else self.rows(like),
+                progress=self.observer.progress,
+            )  # fmt: skip
+        except InputError as error:
+            raise InputError(f"arm {cell.arm}, {cell.size.name}: {error}") from error
         chosen, tokens = found.selection, self.tokens(cell.model)[found.selection.indices]
         rows = run.pool.take(chosen.indices)
         columns = {

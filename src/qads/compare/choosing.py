@@ -62,29 +62,24 @@ def choose(
     Raises:
         InputError: the arm cannot fill the budget; says what is missing.
     """
-    pool, sources = shared.pool, tuple(shared.pool.sources)
-    quality = None if arm.sees == "none" else shared.quality
-    out = np.zeros(0, np.int64) if quality is None else np.flatnonzero(np.isnan(quality))
-    n_unscored = len(out)
-    if arm.best_sources is not None:
-        sources = _best_sources(pool, shared.quality, arm.best_sources, budget)
-        codes = [pool.sources.index(name) for name in sources]
-        out = np.union1d(out, np.flatnonzero(~np.isin(pool.source_codes, codes)))
-    if quality is not None:
-        quality = np.nan_to_num(_seen(arm, pool, quality, seed), nan=0.0)
+    pool, quality = shared.pool, None if arm.sees == "none" else shared.quality
+    unscored = np.zeros(0, np.int64) if quality is None else np.flatnonzero(np.isnan(quality))
+    sources = _allowed_sources(arm, shared, budget)
+    out = np.union1d(unscored, np.flatnonzero(~np.isin(pool.source_codes, [pool.sources.index(n) for n in sources])))
     takes_limits = getattr(arm.selection, "takes_limits", True)
     if len(out) and not takes_limits:
         raise InputError(
             f"selection.kind {arm.selection.kind!r} picks rows as a whole and cannot leave any out, but {len(out)} "
             "have no quality. Take them out of the pool, or take a kind that picks one by one, such as kcenter."
         )
+    shown = None if quality is None else np.nan_to_num(_seen(arm, pool, quality, seed), nan=0.0)
     asked = make_constraints(pool, arm.constraints, NamedFiles.read(pool, arm.constraints)) or Constraints()
     selector, needs = arm.seeded(seed), {n: shared.need(n) for n in getattr(arm.selection, "needs", ())}
 
     def select(size: int | TokenBudget, groupings: tuple[Grouping, ...] = ()) -> Selection:
         limits = replace(asked, groupings=(*asked.groupings, *groupings), exclude=out if len(out) else None)
         keeps = {"constraints": limits} if limits.groupings or len(out) or limits.min_distance else {}
-        return selector(shared.embeddings, quality, budget=size, progress=progress, **keeps, **needs)
+        return selector(shared.embeddings, shown, budget=size, progress=progress, **keeps, **needs)
 
     if like is not None:
         shares = _Shares.of(pool, like)
@@ -93,7 +88,7 @@ def choose(
         found = select(budget)
     else:
         found = _filled(select, budget, len(pool))
-    return Choice(found, sources, n_unscored)
+    return Choice(found, sources, len(unscored))
 
 
 def _seen(arm: Arm, pool: Pool, quality: Float[np.ndarray, " n"], seed: int) -> Float[np.ndarray, " n"]:
@@ -130,9 +125,12 @@ def sources_by_quality(pool: Pool, quality: Float[np.ndarray, " n"]) -> list[str
     return sorted(means, key=lambda name: -means[name])
 
 
-def _best_sources(pool: Pool, quality: Float[np.ndarray, " n"], n: int, budget: int | TokenBudget) -> tuple[str, ...]:
-    """So many sources of the highest mean quality, and more while their rows do not fill the budget."""
-    order, rows = sources_by_quality(pool, quality), pool.rows_by_source()
+def _allowed_sources(arm: Arm, shared: SharedRun, budget: int | TokenBudget) -> tuple[str, ...]:
+    """All; or so many of the highest mean quality, and more while their rows do not fill the budget."""
+    n, pool = arm.best_sources, shared.pool
+    if n is None:
+        return tuple(pool.sources)
+    order, rows = sources_by_quality(pool, shared.quality), pool.rows_by_source()
     if n > len(order):
         raise InputError(f"best_sources is {n}, but only {len(order)} sources have any quality.")
     while n < len(order):

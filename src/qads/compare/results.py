@@ -6,6 +6,7 @@ the same seeds; what is left out is listed. Items that lack a value under any of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,8 @@ class ArmResult:
     training_flops: float | None
     """Of one training, on average over seeds; None where there is none, or it is not known."""
     training_seconds: float | None
+    affected: Mapping[str, int]
+    """What trainings did to rows that were too long (``dropped``, ``cut``) -> how many, of all seeds."""
 
     @property
     def selection_flops(self) -> float | None:
@@ -162,6 +165,7 @@ def _arm(context: GridContext, arm: str, selected: Sequence[tuple[Cell, Manifest
     return ArmResult(
         arm, context.experiment.arms[arm].selection.kind, composition, ratio, selection_cost(context, selected[0][0]),
         _mean([m.get("flops") for m in trained]), _mean([m.get("train_seconds") for m in trained]),
+        dict(sum((Counter(m.get("affected_rows", {})) for m in trained), Counter[str]())),
     )  # fmt: skip
 
 

@@ -152,6 +152,7 @@ def _setting(found: SettingResult) -> dict[str, Any]:
         "arms": [arm.arm for arm in found.arms],
         "overlap": found.overlap.tolist(),
         "stopped": {arm.arm: list(arm.composition.stopped) for arm in found.arms if arm.composition.stopped},
+        "affected_rows": {arm.arm: dict(arm.affected) for arm in found.arms if arm.affected},
         "selection": {arm.arm: [dataclasses.asdict(cost) for cost in arm.selection] for arm in found.arms},
         "items": {measured.measure: dict(measured.n_items) for measured in found.measured},
         "items_left_out": {measured.measure: measured.left_out for measured in found.measured},
