@@ -59,16 +59,23 @@ def names_pages() -> Iterator[tuple[str, str]]:
     """Path under the reference -> page in Markdown.
 
     Raises:
-        ValueError: a public name is in no group, or in two, or a group has one that is not public.
+        ValueError: a public name has no docstring, is in no group or in two, or a group has one that is not public.
     """
     placed = [name for _, names in GROUPS.values() for name in names]
     wrong = {f"{name} is in no group" for name in set(qads.__all__) - set(placed)}
     wrong |= {f"{name} is not in qads.__all__" for name in set(placed) - set(qads.__all__)}
     wrong |= {f"{name} is in two groups" for name in placed if placed.count(name) > 1}
+    wrong |= {f"{name} has no docstring" for name in qads.__all__ if not _is_documented(name)}
     if wrong:
         raise ValueError(f"docs/_generate/names_page.py: {'; '.join(sorted(wrong))}.")
     for page, (title, names) in GROUPS.items():
         yield f"{page}.md", "\n".join([f"# {title}", "", *(f"::: {_place(name)}\n" for name in names)])
+
+
+def _is_documented(name: str) -> bool:
+    """Whether a name has a docstring of its own; a dataclass without one gets its signature."""
+    about = (getattr(qads, name).__doc__ or "").strip()
+    return bool(about) and not about.startswith(f"{name}(")
 
 
 def _place(name: str) -> str:

@@ -45,7 +45,7 @@ class Section:
     @property
     def kind(self) -> str | None:
         """What picks this class among several."""
-        return next((f.default for f in fields(self.cls) if _is_tag(f)), None)
+        return next((str(f.default) for f in fields(self.cls) if _is_tag(f)), None)
 
     @property
     def anchor(self) -> str:
@@ -80,12 +80,9 @@ def field_docstrings(cls: type) -> dict[str, str]:
         body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, after in zip(body.body, body.body[1:], strict=False):
-            match field, after:
-                case (
-                    ast.AnnAssign(target=ast.Name(id=name)),
-                    ast.Expr(value=ast.Constant(value=str(text))),
-                ):
-                    found[name] = " ".join(text.split())
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
+                if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+                    found[field.target.id] = " ".join(after.value.value.split())
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import re
 import shlex
@@ -84,7 +85,7 @@ def small(words: list[str]) -> list[str]:
 
 def forget(words: list[str]) -> None:
     """Take away what an earlier command wrote to the same place, since another one is shown."""
-    for option, place in zip(words, words[1:], strict=False):
+    for option, place in itertools.pairwise(words):
         if option in ("-o", "--out"):
             for path in (Path(place), Path(place + ".qads")):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
