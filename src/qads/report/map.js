@@ -87,6 +87,7 @@ class Plane {
 
   async draw() {
     document.getElementById("map-still").setAttribute("hidden", "");
+    document.getElementById("still-note").hidden = true;
     this.box.hidden = false;
     document.getElementById("map-tools").hidden = false;
     this.paint();
