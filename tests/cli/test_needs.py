@@ -35,7 +35,7 @@ def test_a_selection_that_needs_no_quality_measures_none(qads: Call, pool: Path,
     command = ["select", pool, "-b", "9", "-o", tmp_path / "out.jsonl", "--no-quality", *embedding]
     assert qads(*command, "--set", "selection.kind=stratified-random").code == 0
     run = tmp_path / "out.jsonl.qads"
-    assert stages(run) == {"pool", "embed", "select", "mixture", "coverage"}
+    assert stages(run) == {"pool", "embed", "select", "mixture", "coverage", "projection"}
     assert Counter(row["source"] for row in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())) == {
         "s0": 3,
         "s1": 3,
@@ -52,7 +52,7 @@ def test_targets_are_the_anchors_seen_by_the_runs_embedder(
     )  # fmt: skip
     assert found.code == 0, found.err
     run = tmp_path / "out.jsonl.qads"
-    assert stages(run) == {"pool", "embed", "anchors", "targets", "select", "mixture", "coverage"}
+    assert stages(run) == {"pool", "embed", "anchors", "targets", "select", "mixture", "coverage", "projection"}
     anchors = Pool(pq.read_table(run / "anchors" / "anchors.parquet"))
     targets = np.load(run / "targets" / "targets.npy")
     x = np.load(run / "embed" / "embeddings.npy")
@@ -73,7 +73,7 @@ def test_likelihoods_are_those_of_the_model_that_is_named(
     found = qads(*command)
     assert found.code == 0, found.err
     run = tmp_path / "out.jsonl.qads"
-    assert stages(run) == {"pool", "embed", "likelihoods", "select", "mixture", "coverage"}
+    assert stages(run) == {"pool", "embed", "likelihoods", "select", "mixture", "coverage", "projection"}
     expected = api.AnswerLikelihoods(model=str(model), dtype="float32")(
         api.load_pool(pool), execution=api.Execution(device="cpu")
     )

@@ -204,5 +204,6 @@ def test_status_tells_done_from_begun_and_counts_shards(tmp_path: Path):
         ("select", "to do", None, None, 0),
         ("mixture", "to do", None, None, 0),
         ("coverage", "to do", None, None, 0),
+        ("projection", "to do", None, None, 0),
         ("report", "to do", None, None, 0),
     ]

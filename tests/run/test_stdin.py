@@ -32,7 +32,7 @@ def test_standard_input_is_kept_so_that_a_second_start_needs_none(
     config = load_config(settings(model, Path("-")))
     content = pool_file.read_bytes()
     monkeypatch.setattr(sys, "stdin", Piped(content))
-    assert [stage.status for stage in estimate_run(config, tmp_path / "run")] == ["to do"] * 10
+    assert [stage.status for stage in estimate_run(config, tmp_path / "run")] == ["to do"] * 11
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(sys, "stdin", Piped(content))
     run(config, tmp_path / "run", until="embed")

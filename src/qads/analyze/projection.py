@@ -99,17 +99,18 @@ class TSNEProjection:
         return np.sort(np.argpartition(ranks, self.most)[: self.most])
 
     def _optimised(self, x: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n 2"]:
-        import openTSNE  # Takes a second to load.
+        from openTSNE import TSNEEmbedding  # Takes a second to load.
+        from openTSNE.affinity import PerplexityBasedNN
 
         n_rows = len(x)
         # With a perplexity p, 3 p neighbours are looked for.
-        affinities = openTSNE.affinity.PerplexityBasedNN(
+        affinities = PerplexityBasedNN(
             x, perplexity=min(self.perplexity, (n_rows - 1) / 3), n_jobs=1, random_state=self.seed,
         )  # fmt: skip
         forces = "bh" if n_rows < _TREE_BELOW else "fft"
         two = _two_axes(x)
         start = two * (_START_SPREAD / two[:, 0].std())
-        found = openTSNE.TSNEEmbedding(
+        found = TSNEEmbedding(
             start, affinities, n_jobs=1, random_state=self.seed, negative_gradient_method=forces
         )
         first = self.rounds // 3

@@ -49,7 +49,7 @@ const failed = (error) => {
   const said = document.getElementById("map-failed");
   said.hidden = false;
   said.textContent = `The map could not be drawn (${error.message}); the still one and the lists below say the same.`;
-  document.getElementById("map-still").removeAttribute("hidden");
+  for (const id of ["map-still", "still-note"]) document.getElementById(id).removeAttribute("hidden");
   for (const id of ["plane", "map-tools", "legend"]) document.getElementById(id).hidden = true;
 };
 

@@ -58,7 +58,9 @@ const qualityWords = (row, columns) => {
     else high = middle;
   }
   const origin = ["", "really measured", "predicted"][columns.origin[row]];
-  return ` Quality ${number(value, columns.digits)}, ${origin}: higher than ${Math.round((100 * below) / columns.ranked.length)}% of the rows shown.`;
+  const share = Math.floor((100 * below) / (columns.ranked.length - 1 || 1));
+  const place = share === 100 ? "the highest of the rows shown" : `higher than ${share}% of the rows shown`;
+  return ` Quality ${number(value, columns.digits)}, ${origin}: ${place}.`;
 };
 
 /** Why it was picked, or what stands for it. */

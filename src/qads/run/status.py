@@ -65,6 +65,8 @@ def stages_of_run(root: Path, config: Mapping[str, Any]) -> list[str]:
         asked.add("given")
     here = [name for name in STAGES if name not in OCCASIONAL or name in asked or (root / name).exists()]
     unused = set[str]() if config.get("clean") else {"clean"}  # What an earlier configuration left.
+    if config.get("report", {}).get("projection", {}) is None:
+        unused.add("projection")
     quality: Mapping[str, Any] = config.get("quality") or {}
     unused |= {name for name in ("train", "evaluate") if not config.get(name)}
     if not quality:

@@ -1,0 +1,74 @@
+"""Laws of the rows that could not be picked: each is listed once, with a reason that holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from qads import Constraints, Grouping, KCenterGreedy, Pool, Quota, Row, load_config, run_pipeline
+from qads.run.closed import closed_rows
+from qads.run.limits import NamedFiles
+from qads.run.named import NamedRows
+
+NONE = np.empty(0, np.int64)
+
+
+def named(*, exclude: list[int] | None = None, given: list[int] | None = None) -> NamedFiles:
+    rows = [NamedRows(np.array(part or [], np.int64), None) for part in (exclude, [], given)]
+    return NamedFiles(*rows)
+
+
+def test_of_several_reasons_the_first_is_given_and_picks_have_none() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    limits = Constraints(exclude=[0, 1, 2])
+    chosen = KCenterGreedy()(x, budget=5, constraints=limits)
+    found = closed_rows(
+        chosen, named(exclude=[0, 1], given=[1, 2]), limits, unscored=np.array([2, 3]), too_long=np.array([3, 4])
+    )
+    said = dict(zip(found["row"].to_pylist(), found["reason"].to_pylist(), strict=True))
+    assert said[0] == "excluded by name" and said[1] == said[2] == "it is trained on already"
+    if 3 not in chosen.indices:
+        assert said[3] == "it has no quality"
+    assert not set(said) & set(chosen.indices.tolist())
+
+
+def test_a_quota_is_full_when_as_many_are_picked_as_may_be() -> None:
+    x = np.arange(30.0)[:, None]
+    values = ["a"] * 20 + ["b"] * 10
+    for quota in (Quota(value="a", maximum=2), Quota(value="a", maximum=0.2), Quota(value="a", share=0.2)):
+        limits = Constraints(groupings=(Grouping(name="source", values=values, quotas=(quota,)),))
+        chosen = KCenterGreedy()(x, budget=10, constraints=limits)
+        found = closed_rows(chosen, named(), limits, unscored=NONE, too_long=NONE)
+        assert found["row"].to_pylist() == [row for row in range(20) if row not in chosen.indices]
+        assert set(found["reason"].to_pylist()) == {"the quota of source a is full (2 picks)"}
+
+
+def test_a_quota_that_is_not_reached_closes_nothing() -> None:
+    limits = Constraints(groupings=(Grouping(name="source", values=["a"] * 9, quotas=(Quota(value="a", maximum=8),)),))
+    chosen = KCenterGreedy()(np.arange(9.0)[:, None], budget=3, constraints=limits)
+    assert closed_rows(chosen, named(), limits, unscored=NONE, too_long=NONE).num_rows == 0
+
+
+def test_a_run_writes_them(tmp_path: Path) -> None:
+    rows = [
+        Row(id=f"r{i}", source="ab"[i % 2], problem=f"What is {i} + {i * i}?", solution=f"{i + i * i}")
+        for i in range(12)
+    ]
+    from qads.datasets import write_pool
+
+    write_pool(Pool.from_rows(rows), tmp_path / "pool.jsonl")
+    quotas = {"source": {"a": {"at_most": 1}}}
+    config = load_config(
+        {
+            "pool": {"sources": str(tmp_path / "pool.jsonl")},
+            "budget": 4,
+            "quality": None,
+            "constraints": {"quotas": quotas},
+        }
+    )
+    run = run_pipeline(config, tmp_path / "run", until="select")
+    closed = pq.read_table(tmp_path / "run" / "select" / "closed.parquet").to_pylist()
+    assert len(closed) == run.manifests["select"]["closed"] == 5
+    assert {row["reason"] for row in closed} == {"the quota of source a is full (1 picks)"}
