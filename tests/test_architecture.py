@@ -34,7 +34,8 @@ MAY_LOAD_HEAVY = {
     "models/sources.py",
     "embed.py",
     *(f"kernels/{path.name}" for path in (SOURCE / "kernels").glob("*.py") if path.name != "distance.py"),
-    "train.py",
+    "train/isolation.py",
+    "train/loop.py",
     "run/estimate.py",
 }
 

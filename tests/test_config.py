@@ -319,7 +319,7 @@ def test_sections_that_share_an_alias_stay_apart(tmp_path: Path):
         ("pool: *missing", ", line 1, column 7: not valid YAML: found undefined alias"),
         ("pool: 2024-99-99", ": not valid YAML: month must be in 1..12."),
         ("pool: \x00", ": not valid YAML: unacceptable character"),
-        ("- a\n- b\n", ": a mapping of pool, budget, clean, embedding, anchors, quality, selection, constraints, likelihoods, tokenizer, output, execution, seed was expected at the top, found a list."),
+        ("- a\n- b\n", ": a mapping of pool, budget, clean, embedding, anchors, quality, selection, constraints, likelihoods, tokenizer, output, train, evaluate, execution, seed was expected at the top, found a list."),
         ("", ": a mapping of pool, budget,"),
         ("just words", ": a mapping of pool, budget,"),
         (b"pool: \xff", ": is not UTF-8 text (byte 6)."),

@@ -122,12 +122,18 @@ def test_every_example_configuration_is_read():
     import yaml
 
     for path in (ROOT / "examples").glob("*.yaml"):
-        is_recipe = "parts" in yaml.safe_load(path.read_text())
-        assert qads.load_recipe(path).parts if is_recipe else qads.load_config(path).budget
+        keys = yaml.safe_load(path.read_text())
+        if "arms" in keys:
+            assert qads.load_experiment(path).budgets
+            continue
+        assert qads.load_recipe(path).parts if "parts" in keys else qads.load_config(path).budget
     blocks = [b for page in PAGES for b in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)]
     assert blocks
     for block in blocks:
         found = yaml.safe_load(block)
+        if "arms" in found:
+            assert qads.load_experiment(found).arms
+            continue
         assert qads.load_recipe(found).parts if "parts" in found else qads.load_config(found).pool.sources
 
 

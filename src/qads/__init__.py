@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qads.analyze import AnalysisSettings, RowScores, SourceAnalysis, analyze_sources, summarize_selection
+    from qads.answers import find_answer, same_answer
     from qads.clean import (
         ContaminationReport,
         Decontamination,
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
         check_pool,
     )
     from qads.cluster import Execution
+    from qads.compare import Arm, Experiment, Results, load_experiment, run_experiment
     from qads.config import RunConfig, load_config
     from qads.datasets import load_pool, write_pool
     from qads.embed import Embeddings, LMEmbedder, SentenceEmbedder
-    from qads.errors import QadsError
+    from qads.errors import QadsError, SandboxError
+    from qads.evaluate import Evaluation, EvaluationResult
     from qads.mixture import Mixture, Part, Recipe, compose, load_recipe, write_mixture
-    from qads.models import open_causal_lm, open_encoder
+    from qads.models import Lora, open_causal_lm, open_encoder
     from qads.pool import Pool, Row, Selection
     from qads.prompts import ChatTemplate, ExemplarTemplate
     from qads.quality import (
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
         stratified_sample,
     )
     from qads.run import RunResult, run_pipeline
+    from qads.sandbox import ProgramResult, Sandbox
     from qads.selection import (
         D4,
         Constraints,
@@ -78,9 +82,11 @@ if TYPE_CHECKING:
         TopQuality,
         coverage,
     )
+    from qads.train import Checkpointing, FineTuning, StepLog, Trained
 
 _HOMES = {
     "qads.analyze": ("AnalysisSettings", "RowScores", "SourceAnalysis", "analyze_sources", "summarize_selection"),
+    "qads.answers": ("find_answer", "same_answer"),
     "qads.clean": (
         "ContaminationReport",
         "Decontamination",
@@ -90,12 +96,14 @@ _HOMES = {
         "check_pool",
     ),
     "qads.cluster": ("Execution",),
+    "qads.compare": ("Arm", "Experiment", "Results", "load_experiment", "run_experiment"),
     "qads.config": ("RunConfig", "load_config"),
     "qads.datasets": ("load_pool", "write_pool"),
     "qads.embed": ("Embeddings", "LMEmbedder", "SentenceEmbedder"),
-    "qads.errors": ("QadsError",),
+    "qads.errors": ("QadsError", "SandboxError"),
+    "qads.evaluate": ("Evaluation", "EvaluationResult"),
     "qads.mixture": ("Mixture", "Part", "Recipe", "compose", "load_recipe", "write_mixture"),
-    "qads.models": ("open_causal_lm", "open_encoder"),
+    "qads.models": ("Lora", "open_causal_lm", "open_encoder"),
     "qads.pool": ("Pool", "Row", "Selection"),
     "qads.prompts": ("ChatTemplate", "ExemplarTemplate"),
     "qads.quality": (
@@ -121,6 +129,7 @@ _HOMES = {
         "stratified_sample",
     ),
     "qads.run": ("RunResult", "run_pipeline"),
+    "qads.sandbox": ("ProgramResult", "Sandbox"),
     "qads.selection": (
         "Constraints",
         "Coverage",
@@ -144,6 +153,7 @@ _HOMES = {
         "TopQuality",
         "coverage",
     ),
+    "qads.train": ("Checkpointing", "FineTuning", "StepLog", "Trained"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -152,7 +162,9 @@ __all__ = [
     "AnalysisSettings",
     "AnchorGroups",
     "AnswerLikelihoods",
+    "Arm",
     "ChatTemplate",
+    "Checkpointing",
     "CompletionsEngine",
     "Constraints",
     "ContaminationReport",
@@ -162,10 +174,14 @@ __all__ = [
     "Deita",
     "Duplicates",
     "Embeddings",
+    "Evaluation",
+    "EvaluationResult",
     "EveryAnchor",
     "Execution",
     "ExemplarTemplate",
+    "Experiment",
     "FacilityLocation",
+    "FineTuning",
     "FittedScorer",
     "Gist",
     "Grouping",
@@ -178,6 +194,7 @@ __all__ = [
     "LabellingPlan",
     "LocalEngine",
     "LongestResponse",
+    "Lora",
     "Mixture",
     "NearestToAnchors",
     "OneShotInfluence",
@@ -187,25 +204,31 @@ __all__ = [
     "PoolFindings",
     "Prediction",
     "ProbeScorer",
+    "ProgramResult",
     "PrototypeDistance",
     "QadsError",
     "Quota",
     "RandomSelection",
     "Recipe",
+    "Results",
     "RetrievalScorer",
     "Row",
     "RowScores",
     "RunConfig",
     "RunResult",
     "SGLangEngine",
+    "Sandbox",
+    "SandboxError",
     "Selection",
     "SemDeDup",
     "SentenceEmbedder",
     "SourceAnalysis",
+    "StepLog",
     "StratifiedRandom",
     "StyleControl",
     "TokenBudget",
     "TopQuality",
+    "Trained",
     "UntilRankStable",
     "UntilStandardError",
     "analyze_sources",
@@ -213,13 +236,17 @@ __all__ = [
     "choose_anchors",
     "compose",
     "coverage",
+    "find_answer",
     "load_config",
+    "load_experiment",
     "load_pool",
     "load_recipe",
     "load_scorer",
     "open_causal_lm",
     "open_encoder",
+    "run_experiment",
     "run_pipeline",
+    "same_answer",
     "stratified_sample",
     "summarize_selection",
     "write_mixture",

@@ -10,6 +10,7 @@ QadsError                     all of them; the command line turns each into one 
 │   └── TooLongError          rows that do not fit the model's context under the policy "error"
 ├── EngineError (RuntimeError) a server that scores fails, or answers something else    exit 2
 ├── ClusterError (RuntimeError) a cluster does not answer, or lost a part for good     exit 2
+├── SandboxError (RuntimeError) programs cannot be run in isolation here                exit 2
 └── RunError  (RuntimeError)  the run directory does not allow what was asked           exit 2
     ├── DriftError            a finished stage was made with other settings or inputs
     ├── LockedError           another run is using the directory
@@ -34,6 +35,7 @@ __all__ = [
     "PoolError",
     "QadsError",
     "RunError",
+    "SandboxError",
     "TooLongError",
 ]
 
@@ -72,6 +74,10 @@ class EngineError(QadsError, RuntimeError):
 
 class ClusterError(QadsError, RuntimeError):
     """A cluster does not answer, or a part of it was lost and is not started anew any more."""
+
+
+class SandboxError(QadsError, RuntimeError):
+    """Programs that a model wrote cannot be run in isolation here."""
 
 
 class RunError(QadsError, RuntimeError):

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol
 
 from qads.errors import ModelError
-from qads.pool import Row, Turn
+from qads.pool import Kind, Row, Turn
 
 __all__ = [
+    "INSTRUCTIONS",
     "QUALITY_QUESTION",
     "ChatTemplate",
     "ExemplarTemplate",
@@ -32,6 +33,9 @@ __all__ = [
 
 QUALITY_QUESTION = "\n\nQuality: "
 """What follows a row for a model that was fine-tuned to say its quality."""
+
+INSTRUCTIONS: Mapping[Kind, str] = {"cot": "", "pot": " Let's write a program."}
+"""What is put after a problem to ask for reasoning in words, or for a program (MAmmoTH, Yue et al. 2023)."""
 
 RenderChat = Callable[[Sequence[Turn]], str]
 """Renders a conversation with the model's own chat template."""
@@ -82,6 +86,12 @@ class ExemplarTemplate:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Where a solution that a model writes has ended: at the next question, if it makes one up."""
+        mark = f"{self.separator}{self.question}".rstrip()
+        return (mark,) if mark.strip() else ()
+
     def renderer(self, render_chat: RenderChat | None) -> Renderer:
         """The template, ready to render; it needs no chat template."""
         return _ExemplarRenderer(self)
@@ -96,6 +106,11 @@ class ChatTemplate:
     """System message; None leaves it to the model's template."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """None: a turn ends with the end-of-text token."""
+        return ()
 
     def renderer(self, render_chat: RenderChat | None) -> Renderer:
         """The template with the model's `render_chat`.

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qads.answers import split_options, without_latex
 from qads.clean.evaluation import Reading
 from qads.clean.keys import same_solution_key
-from qads.clean.latex import without_latex
-from qads.clean.text import exact_key, mask_numbers, split_options, template, words
+from qads.clean.text import exact_key, mask_numbers, template, words
 
 SAME = [
     (r"Find $\frac{1}{2} + \dfrac{x}{3}$.", "Find 1/2 + x/3"),

@@ -29,6 +29,7 @@ COMMANDS = [
     "validate-scorer",
     "analyze",
     "check",
+    "train",
     "status",
     "report",
     "explain",

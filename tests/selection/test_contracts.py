@@ -303,6 +303,30 @@ def test_another_order_of_the_pool_picks_the_same_rows(selector: type[Any], seed
         assert order[again.indices].tolist() == sel.indices.tolist()
 
 
+@every_selector
+@laws
+@given(seed=SEEDS, k=st.integers(1, 10))
+def test_it_looks_at_nothing_that_it_does_not_say_it_reads(selector: type[Any], seed: int, k: int) -> None:
+    x, quality = rows(seed)
+    sel = select(selector, x, quality, seed=seed, budget=k)
+    if not getattr(selector, "reads_quality", False):
+        assert select(selector, x, quality[::-1], seed=seed, budget=k).indices.tolist() == sel.indices.tolist()
+    if not getattr(selector, "reads_embeddings", True):
+        assert select(selector, x * 0 + 1, quality, seed=seed, budget=k).indices.tolist() == sel.indices.tolist()
+
+
+@every_selector
+def test_what_it_says_it_reads_decides(selector: type[Any]) -> None:
+    rng = np.random.default_rng(3)
+    x, quality = rng.normal(size=(30, 3)), rng.permutation(30) / 30
+    sel = {*select(selector, x, quality, budget=6).indices.tolist()}
+    if getattr(selector, "reads_quality", False):
+        assert {*select(selector, x, 1 - quality, budget=6).indices.tolist()} != sel
+    if getattr(selector, "reads_embeddings", True):
+        others = [{*select(selector, rng.normal(size=(30, 3)), quality, budget=6).indices.tolist()} for _ in range(4)]
+        assert any(other != sel for other in others)
+
+
 # As a class.
 
 

@@ -10,8 +10,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
+from qads.answers import split_options
 from qads.clean.ngrams import SEED
-from qads.clean.text import NUMBER, exact_key, mask_numbers, split_options, template, words
+from qads.clean.text import NUMBER, exact_key, mask_numbers, template, words
 from qads.pool import Pool
 
 __all__ = ["LONG", "SHORTEST", "Asked", "EvaluationTexts", "Part", "Reading"]

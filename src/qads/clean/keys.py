@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from qads.clean.text import exact_key, split_options
+from qads.answers import split_options
+from qads.clean.text import exact_key
 from qads.pool import Pool, Progress
 
 __all__ = ["ROWS_PER_BATCH", "RowKeys", "mathematics", "row_keys", "same_solution_key"]

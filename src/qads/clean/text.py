@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from qads.clean.latex import FIGURE, without_latex
+from qads.answers import FIGURE, without_latex
 from qads.pool import problem_key
 
-__all__ = ["NUMBER", "Question", "exact_key", "mask_numbers", "split_options", "template", "words"]
+__all__ = ["NUMBER", "exact_key", "mask_numbers", "template", "words"]
 
 NUMBER = "#"
 """What stands for any number after `mask_numbers`."""
@@ -23,9 +22,6 @@ _NUMBER_WORDS = frozenset(
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million".split()
 )
-_LETTERS = "abcdefghij"
-_OPTIONS_FOLLOW = re.compile(r"(?:answer choices|options|choices)\s?:\Z", re.IGNORECASE)
-_LABEL = re.compile(r"(?:(?<=\s)|^)(?:\(([A-Ja-j])\)|([A-Ja-j])[).:](?=\s))")
 
 
 def exact_key(text: str) -> str:
@@ -72,29 +68,3 @@ def mask_numbers(found: Sequence[str]) -> list[str]:
     ['she', 'has', '#', 'apples', 'and', '#', 'pears']
     """
     return [NUMBER if word[0].isdecimal() or word in _NUMBER_WORDS else word for word in found]
-
-
-class Question(NamedTuple):
-    """A problem, and the options to choose from that stood at its end."""
-
-    stem: str
-    options: tuple[str, ...]
-    """In the order given; none where it is no multiple choice."""
-
-
-def split_options(text: str) -> Question:
-    """A problem without the options at its end, and these.
-
-    >>> split_options("What is 2+3? Answer Choices: (A) 4 (B) 5")
-    Question(stem='What is 2+3?', options=('4', '5'))
-    """
-    labels = list(_LABEL.finditer(text))
-    names = "".join(found[1] or found[2] for found in labels).lower()
-    n_options = _LETTERS.index(names[-1]) + 1 if names else 0
-    if n_options < 2 or names[-n_options:] != _LETTERS[:n_options]:
-        return Question(text, ())
-    labels = labels[-n_options:]
-    ends = [*(found.start() for found in labels[1:]), len(text)]
-    options = tuple(text[found.end() : end].strip() for found, end in zip(labels, ends, strict=True))
-    stem = text[: labels[0].start()].rstrip()
-    return Question(_OPTIONS_FOLLOW.sub("", stem).rstrip(), options)

@@ -19,6 +19,8 @@ import typer
 from qads.cli.analyze import analyze
 from qads.cli.check import check
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
+from qads.cli.compare import compare, show_progress
+from qads.cli.evaluate import evaluate
 from qads.cli.limits import (
     AtLeast,
     AtMost,
@@ -57,6 +59,7 @@ from qads.cli.options import (
 )
 from qads.cli.running import make_terminal, run_stages, show_next, write_run_report
 from qads.cli.scorers import fit_scorer, predict
+from qads.cli.train import train
 from qads.cli.validate import validate
 from qads.errors import QadsError
 
@@ -252,13 +255,20 @@ def mix(
     mix_recipe(recipe_file, out, make_terminal(as_json), settings=settings or (), dry_run=dry_run)
 
 
+app.command(epilog="Example:  qads train openmathmix --model smollm2-135m --epochs 2 -o trained")(train)
+
+
 @app.command(epilog="Example:  qads status runs/mine")
 def status(
-    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")], as_json: AsJson = False
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or an experiment.")],
+    as_json: AsJson = False,
 ) -> None:
-    """Show which stages of a run are complete, in progress or still to do."""
+    """Show which stages of a run are complete, in progress or still to do; of an experiment, which cells."""
     from qads.run import read_status
 
+    if (directory / "experiment.json").is_file():
+        show_progress(directory, make_terminal(as_json))
+        return
     make_terminal(as_json).status(read_status(directory))
 
 
@@ -295,6 +305,7 @@ app.command(
 )(analyze)
 
 
+app.command(epilog="Example:  qads compare examples/compare.yaml -o experiment --max-cells 4")(compare)
 app.command(
     name="fit-scorer", cls=ManyValues,
     epilog="Example:  qads fit-scorer data/*.jsonl.gz --anchors target.jsonl --labels 640 --out scorers/mine",
@@ -303,6 +314,9 @@ app.command(
     cls=ManyValues,
     epilog="Example:  qads predict new/*.jsonl --scorer scorers/mine --allow-other pool -o quality.parquet",
 )(predict)
+app.command(
+    cls=ManyValues, epilog="Example:  qads evaluate smollm2-135m --sets gsm8k=gsm8k_test.jsonl --limit 100 -o eval/base"
+)(evaluate)
 app.command(name="validate-scorer", epilog="Example:  qads validate-scorer runs/mine --labels 200")(validate)
 
 

@@ -41,7 +41,7 @@ __all__ = [
     "scorer_from_flags",
 ]
 
-_TAKE_MANY = ("--anchors", "-a", "--against", "--exclude", "--include", "--given")
+_TAKE_MANY = ("--anchors", "-a", "--against", "--exclude", "--include", "--given", "--sets", "-s")
 """Options that take every value up to the next option, since a shell puts many for `eval/*.jsonl`."""
 
 

@@ -134,6 +134,8 @@ class Terminal:
             made = {result.train_file.with_name(n): rows for n, rows in manifests["mixture"]["train_files"].items()}
             for path, n_rows in (out or made).items():
                 self.line(f"Selected rows: {path}  ({n_rows} rows, each with its reason)")
+            if "train" in manifests:
+                self.line(_training_sentence(manifests["train"], result.directory))
             self.line(f"Report:        {result.directory / 'report' / 'report.html'}")
 
     def _rejected(self, what: str, reasons: Mapping[str, int], stage: Path) -> None:
@@ -196,7 +198,7 @@ class RunDisplay:
         self._console, self._quiet = console, quiet
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._name = ""
+        self._name = self._note = ""
         self._started = self._said = time.monotonic()
         self._before: int | None = None
         """What of the stage was done before it was started now."""
@@ -204,7 +206,7 @@ class RunDisplay:
     def stage_started(self, name: str, number: int, n_stages: int) -> None:
         """Stage `name` starts to compute."""
         self.close()
-        self._name = f"[{number}/{n_stages}] {name}"
+        self._name, self._note = f"[{number}/{n_stages}] {name}", ""
         self._started = self._said = time.monotonic()
         self._before = None
         if self._quiet:
@@ -218,10 +220,11 @@ class RunDisplay:
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=self._console,
                 transient=True,
             )
-            self._task = self._bar.add_task(self._name, total=None)
+            self._task = self._bar.add_task(self._name, total=None, note="")
             self._bar.start()
         else:
             self._console.print(inert(f"{self._name} …"))
@@ -236,8 +239,15 @@ class RunDisplay:
             self._said = time.monotonic()
             rate = (done - self._before) / (self._said - self._started)
             pace = f", {_shown(rate)}/s" if rate > 0 else ""
+            noted = f"; {self._note}" if self._note else ""
             left = f", about {_duration((total - done) / rate)} left" if rate > 0 and total >= 0 else ""
-            self._console.print(inert(f"{self._name}: {done}{f' of {total}' if total >= 0 else ''}{pace}{left}"))
+            self._console.print(inert(f"{self._name}: {done}{f' of {total}' if total >= 0 else ''}{pace}{left}{noted}"))
+
+    def note(self, text: str) -> None:
+        """What to say beside how far it is."""
+        self._note = text
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, note=text)
 
     def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
         """Stage `name` is complete."""
@@ -298,6 +308,15 @@ def _cost_sentence(manifest: Mapping[str, Any]) -> str:
         peak = _shown(manifest["matmul_peak"] / 1e9)
         spent += f": {manifest['utilisation']:.0%} of what matrix products alone reach here ({peak} GFLOP/s)"
     return f"{spent}."
+
+
+def _training_sentence(manifest: Mapping[str, Any], directory: Path) -> str:
+    """What training took, and where the model is."""
+    losses = manifest["losses"]
+    return (
+        f"Trained model: {directory / 'train' / manifest['model']}  ({_shown(manifest['steps'])} steps on "
+        f"{_shown(manifest['tokens'])} tokens, loss {losses[0]:.3f} to {losses[-1]:.3f})"
+    )
 
 
 def _shown(value: object) -> str:

@@ -45,6 +45,8 @@ class Execution:
     found by trying when a scoring model is opened."""
     trust_remote_code: bool = False
     """Run Python code that comes with a model. Only for models you trust as you trust their authors."""
+    allow_code_execution: bool = False
+    """Run programs that a model wrote, in a sandbox, where an evaluation asks for programs."""
     concurrency: int = 16
     """Requests to a remote engine at once."""
     timeout: float = 300.0

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from qads.amounts import Amount, Tokens, parse_budget, parse_limit
 from qads.config.cleaning import CleanConfig
+from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
 from qads.config.scoring import QualityConfig, SavedScorer
 from qads.config.sections import AnchorsConfig, OutputConfig, PoolConfig, RunConfig
+from qads.config.training import TrainConfig
 
 __all__ = [
     "ANY_OTHER",
@@ -21,6 +23,7 @@ __all__ = [
     "AnchorsConfig",
     "CleanConfig",
     "ConstraintsConfig",
+    "EvaluateConfig",
     "OutputConfig",
     "PoolConfig",
     "QualityConfig",
@@ -28,6 +31,7 @@ __all__ = [
     "RunConfig",
     "SavedScorer",
     "Tokens",
+    "TrainConfig",
     "load_config",
     "parse_budget",
     "parse_limit",

@@ -11,14 +11,17 @@ from pydantic import BeforeValidator, Field
 from qads.amounts import Amount, Tokens, parse_budget
 from qads.cluster import Execution
 from qads.config.cleaning import CleanConfig
+from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ConstraintsConfig, Sources
 from qads.config.scoring import QualityConfig
 from qads.datasets.benchmarks import evaluation_locations
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
+from qads.prompts import Template
 from qads.quality import Aggregate, AnswerLikelihoods, OneShotInfluence
 from qads.selection import Deita, KCenterGreedy, Selector, TopQuality
+from qads.train import FineTuning
 
 __all__ = ["AnchorsConfig", "OutputConfig", "PoolConfig", "RunConfig"]
 
@@ -110,6 +113,10 @@ class RunConfig:
     """Model whose tokens a token budget counts: alias, folder or hub id; by default the one that scores."""
     output: OutputConfig = field(default_factory=OutputConfig)
     """The file for the trainer."""
+    train: FineTuning | None = None
+    """How a model is trained on the selection, that of the largest budget; null trains none."""
+    evaluate: EvaluateConfig | None = None
+    """How the model is measured in the end; null does not."""
     execution: Execution = field(default_factory=Execution)
     """How fast, never what."""
     seed: int = 0
@@ -130,6 +137,8 @@ class RunConfig:
         if self.quality is not None and self.quality.style is not None:
             self._check_signs(self.quality.aggregate)
         self._check_selection()
+        if self.train and self.evaluate and self.evaluate.model is None:
+            self._check_template(self.train.template, self.evaluate.template)
 
     @property
     def budgets(self) -> tuple[Amount, ...]:
@@ -140,7 +149,8 @@ class RunConfig:
     def files(self) -> tuple[str, ...]:
         """Everything that is read."""
         against = () if self.clean is None else evaluation_locations(self.clean.against)
-        return (*self.pool.sources, *self.anchors.sources, *self.constraints.files, *against)
+        measured = () if self.evaluate is None else evaluation_locations(self.evaluate.sets)
+        return (*self.pool.sources, *self.anchors.sources, *self.constraints.files, *against, *measured)
 
     @property
     def counts_tokens(self) -> bool:
@@ -172,6 +182,13 @@ class RunConfig:
             model=scorer.model, revision=scorer.revision, dtype=scorer.dtype, engine=scorer.engine,
             template=scorer.template, max_length=scorer.max_length,
         )  # fmt: skip
+
+    def _check_template(self, trained: Template, evaluated: Template) -> None:
+        """A model that was trained on one form of text is not measured on another."""
+        if trained != evaluated:
+            raise ConfigError(
+                f"evaluate.template is {evaluated}, but the model is trained on texts of {trained}; make them the same."
+            )
 
     def _check_signs(self, aggregate: Aggregate) -> None:
         """Half of what is compared with its style is below 0."""

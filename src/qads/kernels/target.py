@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 
-__all__ = ["AnswerStates", "Body", "TokenTarget"]
+__all__ = ["AnswerStates", "Body", "TokenTarget", "common_start"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,16 @@ class TokenTarget:
     def n_answer(self) -> int:
         """Tokens that are scored."""
         return self.answer_end - self.answer_start
+
+
+def common_start(texts: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The tokens that all texts begin with.
+
+    >>> common_start([(1, 2, 3), (1, 2, 4, 5)])
+    (1, 2)
+    """
+    shared = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*texts, strict=False))
+    return tuple(tokens[0] for tokens in shared)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int, UInt64
 
 from qads.errors import InputError
+from qads.kernels.hashed import hashed
 from qads.mixture.counting import OpenedTokenizer, TokenCounter, count_characters, open_counted
-from qads.mixture.drawing import hashed
 from qads.mixture.parts import LoadedPart, load_part
 from qads.mixture.recipe import Recipe, load_recipe
 from qads.mixture.taking import Orders, Taken, take_parts

@@ -8,37 +8,22 @@ had, and a smaller draw is the beginning of a larger one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int, Shaped, UInt64
+from jaxtyping import Int, Shaped
 
 from qads.amounts import exact_fraction
 from qads.kernels.apportion import apportion
+from qads.kernels.hashed import hashed
 
-__all__ = ["cycled", "hash_order", "hashed", "share_out", "temperature_weights", "text_keys"]
+__all__ = ["cycled", "hash_order", "share_out", "temperature_weights", "text_keys"]
 
 _ROWS_AT_A_TIME = 65536
 _PRECISE = Context(prec=50)
-
-
-def hashed(names: Iterable[str], *, seed: int, purpose: str) -> UInt64[np.ndarray, " n"]:
-    """The first eight bytes of the SHA-256 of seed, purpose and name, as numbers.
-
-    >>> hashed(["a"], seed=0, purpose="draw")
-    array([3498458421747589130], dtype=uint64)
-    """
-    start = hashlib.sha256(f"{seed}\0{purpose}\0".encode())
-
-    def digest(name: str) -> bytes:
-        own = start.copy()
-        own.update(name.encode())
-        return own.digest()[:8]
-
-    return np.frombuffer(b"".join(map(digest, names)), dtype=">u8").astype(np.uint64)
 
 
 def hash_order(ids: pa.ChunkedArray, *, seed: int, purpose: str) -> Int[np.ndarray, " n"]:

@@ -6,28 +6,40 @@ id. Weights are read from safetensors only (or GGUF, which holds tensors and no 
 
 from __future__ import annotations
 
+from qads.models.adapters import ADAPTER, KEPT, Lora, check_extra, stable_bytes, with_adapter
 from qads.models.opening import (
     CausalLM,
     Dtype,
     Encoder,
     Tokenizer,
+    check_quantization,
     open_causal_lm,
     open_encoder,
     open_tokenizer,
     resolve_device,
     resolve_dtype,
 )
-from qads.models.sources import ALIASES, ModelSource, find_model, find_tokenizer
-from qads.models.tokens import header_ids, token_ids, training_tokens
+from qads.models.prompting import prompt_ids
+from qads.models.quiet import quiet_loading
+from qads.models.seeding import seeded
+from qads.models.sources import ADAPTER_BASE, ALIASES, ModelSource, find_model, find_tokenizer
+from qads.models.tokens import TrainingText, header_ids, token_ids, token_target, training_text, training_tokens
 from qads.models.weights import count_parameters
 
 __all__ = [
+    "ADAPTER",
+    "ADAPTER_BASE",
     "ALIASES",
+    "KEPT",
     "CausalLM",
     "Dtype",
     "Encoder",
+    "Lora",
     "ModelSource",
     "Tokenizer",
+    "TrainingText",
+    "check_extra",
+    "check_quantization",
     "count_parameters",
     "find_model",
     "find_tokenizer",
@@ -35,8 +47,15 @@ __all__ = [
     "open_causal_lm",
     "open_encoder",
     "open_tokenizer",
+    "prompt_ids",
+    "quiet_loading",
     "resolve_device",
     "resolve_dtype",
+    "seeded",
+    "stable_bytes",
     "token_ids",
+    "token_target",
+    "training_text",
     "training_tokens",
+    "with_adapter",
 ]

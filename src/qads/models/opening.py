@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,22 @@ import transformers
 from huggingface_hub import snapshot_download
 from sentence_transformers import SentenceTransformer
 
-from qads.errors import ModelError
+from qads.errors import InputError, ModelError
 from qads.kernels.cost import ModelShape, model_shape
+from qads.models.adapters import ADAPTER, check_extra, with_adapter
 from qads.models.gguf import converted_gguf, converted_gguf_tokenizer
 from qads.models.quiet import quiet_loading
 from qads.models.shape import shape_of_config
-from qads.models.sources import NOT_DOWNLOADED, TOKENIZER_FILES, ModelSource, find_model, find_tokenizer, refuse_pickled
+from qads.models.sources import (
+    NOT_DOWNLOADED,
+    TOKENIZER_FILES,
+    AdapterBase,
+    ModelSource,
+    adapter_base,
+    find_model,
+    find_tokenizer,
+    refuse_pickled,
+)
 from qads.pool import Turn
 
 __all__ = [
@@ -27,6 +38,7 @@ __all__ = [
     "Dtype",
     "Encoder",
     "Tokenizer",
+    "check_quantization",
     "open_causal_lm",
     "open_encoder",
     "open_tokenizer",
@@ -114,29 +126,89 @@ def open_causal_lm(
     dtype: Dtype = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
+    quantize: Literal["nf4"] | None = None,
 ) -> CausalLM:
     """Open a causal language model for scoring (no gradients, evaluation mode).
 
     Args:
-        name: alias (``smollm2-135m``), folder, ``.gguf`` file, or hub id.
+        name: alias (``smollm2-135m``), folder of a model or of an adapter (which is added to its model), ``.gguf``
+            file, or hub id.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
         dtype: ``auto`` is bfloat16 where the processor computes it in hardware, else float32.
         revision: branch, tag or commit of a hub id.
         trust_remote_code: run code that comes with the model.
+        quantize: keep the weights of linear layers in 4 bits (NF4 of bitsandbytes), and compute in `dtype`.
 
     Raises:
         ModelError: it cannot be found or opened; says how to get it.
+        InputError: bitsandbytes or PEFT is needed and not installed.
     """
     source = find_model(name, revision=revision)
     target = resolve_device(device)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if (base := adapter_base(Path(source.location))) is not None:
+        if quantize is not None:
+            raise ModelError(f"{name}: is an adapter, which cannot be added to weights of 4 bits; quantize its model.")
+        return _open_adapted(source, base, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    if quantize is not None:
+        options |= _quantized(name, target, resolve_dtype(dtype, device))
     with _opening(source), quiet_loading():
         folder = _folder_to_open(source)
         tokenizer = _fast_tokenizer(source, folder, options)
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, resolve_dtype(dtype, device)), use_safetensors=True, **options
         )
-    return CausalLM(model.to(target).eval().requires_grad_(False), tokenizer, source)
+    if quantize is None:
+        model = model.to(target)  # One of 4 bits was put there as it was read.
+    return CausalLM(model.eval().requires_grad_(False), tokenizer, source)
+
+
+def _open_adapted(
+    source: ModelSource, base: AdapterBase, *, device: str, dtype: Dtype, trust_remote_code: bool
+) -> CausalLM:
+    """The model that an adapter was learnt on, with the adapter added to its weights."""
+    check_extra(source.name, "peft")
+    from peft import PeftConfig
+
+    base.find()  # With other weights than the adapter was learnt on it is refused.
+    lm = open_causal_lm(
+        base.model, device=device, dtype=dtype, revision=base.revision, trust_remote_code=trust_remote_code
+    )
+    folder = Path(source.location)
+    with _opening(source), quiet_loading():
+        adapted = with_adapter(
+            lm, lambda: PeftConfig.from_pretrained(source.location), (folder / ADAPTER).read_bytes(), who=source.name
+        )
+        tokenizer = lm.tokenizer
+        if (folder / "tokenizer_config.json").is_file():
+            tokenizer = _fast_tokenizer(source, source.location, {"trust_remote_code": trust_remote_code})
+    return CausalLM(adapted.model, tokenizer, source)
+
+
+def check_quantization(name: str, target: torch.device) -> None:
+    """Refuse weights of 4 bits where they cannot be.
+
+    Raises:
+        ModelError: the device is not CUDA.
+        InputError: bitsandbytes is not installed.
+    """
+    if target.type != "cuda":
+        raise ModelError(
+            f"{name}: quantize nf4 needs CUDA, and the device is {target}; bitsandbytes trains such weights there "
+            "only. Leave quantize out: an adapter is then learnt on the whole weights."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError(f"{name}: quantize nf4 needs bitsandbytes: pip install bitsandbytes.")
+
+
+def _quantized(name: str, target: torch.device, dtype: str) -> dict[str, Any]:
+    """How transformers opens weights of 4 bits (Dettmers et al. 2023, arXiv:2305.14314)."""
+    check_quantization(name, target)
+    config = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )  # fmt: skip
+    return {"quantization_config": config, "device_map": {"": str(target)}}
 
 
 def open_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Tokenizer:
@@ -153,7 +225,9 @@ def open_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
         folder = _folder_of_tokenizer(source)
         tokenizer = _fast_tokenizer(source, folder, options)
         config = None
-        if (Path(folder) / "config.json").exists():
+        if (base := adapter_base(Path(folder))) is not None:
+            config = open_tokenizer(base.model, revision=base.revision, trust_remote_code=trust_remote_code).config
+        elif (Path(folder) / "config.json").exists():
             config = transformers.AutoConfig.from_pretrained(folder, **options)
     return Tokenizer(tokenizer, source, config, trust_remote_code)
 

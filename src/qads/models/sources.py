@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import importlib.util
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -18,10 +19,14 @@ from huggingface_hub import HfApi
 from qads.errors import ModelError
 
 __all__ = [
+    "ADAPTER_BASE",
+    "ADAPTER_CONFIG",
     "ALIASES",
     "NOT_DOWNLOADED",
     "TOKENIZER_FILES",
+    "AdapterBase",
     "ModelSource",
+    "adapter_base",
     "file_digest",
     "find_model",
     "find_tokenizer",
@@ -60,6 +65,10 @@ ALIASES = {
     ),
 }
 
+ADAPTER_CONFIG = "adapter_config.json"
+"""What makes a folder one of an adapter, as PEFT writes it."""
+ADAPTER_BASE = "base.json"
+"""The model that an adapter was learnt on: ``model``, ``revision`` and ``identity``, where qads has written it."""
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _INSTEAD = {"pytorch_model.bin": "model.safetensors", "adapter_model.bin": "adapter_model.safetensors"}
 """What the libraries open before the pickled file of that name, and so instead of it."""
@@ -98,12 +107,64 @@ def find_model(name: str, *, revision: str | None = None) -> ModelSource:
         return _find_alias(name, ALIASES[name], revision)
     path = Path(os.path.expanduser(name))
     if path.is_dir():
-        return ModelSource(name, str(path), _identify_folder(name, path))
+        identity = _identify_folder(name, path)
+        if (base := adapter_base(path)) is not None:
+            identity = f"{identity} on {base.find().identity}"
+        return ModelSource(name, str(path), identity)
     if path.exists():
         return ModelSource(name, str(path), f"sha256:{file_digest(path).hex()}")
     if name.endswith(".gguf") or name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise ModelError(f"{name}: no such file or folder.")
     return _find_on_hub(name, name, revision)
+
+
+@dataclass(frozen=True)
+class AdapterBase:
+    """The model that an adapter was learnt on."""
+
+    adapter: Path
+    """Folder of the adapter."""
+    model: str
+    revision: str | None
+    identity: str | None
+    """Which weights they were; None where the adapter does not say."""
+
+    def find(self) -> ModelSource:
+        """Where the model is.
+
+        Raises:
+            ModelError: it is nowhere to be found, or has other weights now.
+        """
+        try:
+            found = find_model(self.model, revision=self.revision)
+        except ModelError as error:
+            raise ModelError(f"{self.adapter}: is an adapter of {self.model}, which is not there. {error}") from error
+        if self.identity not in (None, found.identity):
+            raise ModelError(
+                f"{self.adapter}: was learnt on {self.model} with {self.identity}, which is {found.identity} now. Put "
+                "the model back, or train the adapter again."
+            )
+        return found
+
+
+def adapter_base(folder: Path) -> AdapterBase | None:
+    """What the adapter in a folder was learnt on; None where the folder holds a model of its own.
+
+    Raises:
+        ModelError: the folder does not say it.
+    """
+    if not (folder / ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
+        return None
+    try:
+        described = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        own = folder / ADAPTER_BASE
+        said = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+        name = said.get("model") or described["base_model_name_or_path"]
+        if not isinstance(name, str):
+            raise ValueError(f"base_model_name_or_path is {name!r}")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{folder}: is an adapter, but does not say of which model ({error}).") from error
+    return AdapterBase(folder, name, said.get("revision") or described.get("revision"), said.get("identity"))
 
 
 def find_tokenizer(name: str, *, revision: str | None = None) -> ModelSource:
@@ -115,6 +176,8 @@ def find_tokenizer(name: str, *, revision: str | None = None) -> ModelSource:
     folder = Path(os.path.expanduser(name))
     if name in ALIASES or not folder.is_dir():
         return find_model(name, revision=revision)
+    if (base := adapter_base(folder)) is not None and not (folder / "tokenizer_config.json").is_file():
+        return find_tokenizer(base.model, revision=base.revision)
     names = {path.relative_to(folder).as_posix(): path for path in _files_under(folder)}
     read = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in TOKENIZER_FILES)]
     return ModelSource(name, str(folder), _digest_of({each: names[each] for each in read}))

@@ -9,17 +9,19 @@ from gguf import GGUFReader
 from safetensors import safe_open
 
 from qads.errors import ModelError
-from qads.models.sources import find_model
+from qads.models.sources import adapter_base, find_model
 
 __all__ = ["count_parameters"]
 
 
 def count_parameters(model: str) -> int | None:
-    """Parameters of a model on this disk, from the headers of its files."""
+    """Parameters of a model on this disk, from the headers of its files; of an adapter those of its model."""
     try:
         location = Path(find_model(model).location)
     except ModelError:
         return None
+    if (base := adapter_base(location)) is not None:
+        return count_parameters(base.model)
     if location.suffix == ".gguf":
         return sum(int(tensor.n_elements) for tensor in GGUFReader(location).tensors)
     total = 0

@@ -33,11 +33,10 @@ from pydantic import Field
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
 from qads.errors import InputError, TooLongError
 from qads.kernels.target import TokenTarget
-from qads.models import Dtype, header_ids
+from qads.models import Dtype, header_ids, token_target
 from qads.pool import Pool, Progress, Row, to_json
 from qads.prompts import ExemplarTemplate, Renderer, Template
 from qads.quality.engines import Engine, LocalEngine, OpenEngine, check_engine_dtype
-from qads.quality.tokens import token_target
 
 __all__ = ["AnswerLikelihoods"]
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from qads.errors import InputError, TooLongError
 from qads.kernels.target import TokenTarget
-from qads.models import header_ids, token_ids
+from qads.models import header_ids, token_ids, token_target
 from qads.pool import Pool, Row
-from qads.prompts import Renderer, Target
+from qads.prompts import Renderer
 
-__all__ = ["FittedTexts", "TooLong", "fit_texts", "token_target"]
+__all__ = ["FittedTexts", "TooLong", "fit_texts"]
 
 TooLong = Literal["error", "drop", "truncate_problem"]
 
@@ -75,18 +75,6 @@ def fit_texts(
             )
     examples = tuple(None if row is None else token_ids(tokenizer, renderer.example(row)) for row in shown)
     return FittedTexts(header, examples, tuple(targets), affected)
-
-
-def token_target(tokenizer: Any, target: Target) -> TokenTarget:
-    """A target's tokens; a token is scored if it holds a character of the answer."""
-    encoded = tokenizer(target.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    scored = [
-        position
-        for position, (start, end) in enumerate(encoded["offset_mapping"])
-        if start < end and end > target.answer_start and start < target.answer_end
-    ]
-    first, last = (scored[0], scored[-1] + 1) if scored else (0, 0)
-    return TokenTarget(tuple(encoded["input_ids"]), first, last)
 
 
 def _cut_problem(row: Row, room: int, n_tokens: Callable[[Row], int], tokenizer: Any) -> Row | None:

@@ -15,7 +15,7 @@ from qads.analyze import Interval, ModelFacts, SourceAnalysis, SourceFacts, Sour
 from qads.datasets import atomic_path
 from qads.pool import to_json
 
-__all__ = ["TABLE_FILES", "analysis_as_json", "analysis_as_table", "write_tables"]
+__all__ = ["TABLE_FILES", "analysis_as_json", "analysis_as_table", "for_spreadsheets", "write_tables"]
 
 TABLE_FILES = ("analysis.json", "sources.csv", "sources.parquet")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -48,7 +48,7 @@ def write_tables(analysis: SourceAnalysis, directory: Path) -> list[Path]:
     with atomic_path(paths[0]) as temporary:
         temporary.write_text(to_json(analysis_as_json(analysis)) + "\n", encoding="utf-8")
     with atomic_path(paths[1]) as temporary:
-        pa_csv.write_csv(_for_spreadsheets(table), temporary)
+        pa_csv.write_csv(for_spreadsheets(table), temporary)
     with atomic_path(paths[2]) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return paths
@@ -107,6 +107,12 @@ def _bounds(name: str, interval: Interval) -> Mapping[str, float]:
     return {name: interval.value, f"{name}, low": interval.low, f"{name}, high": interval.high}
 
 
-def _for_spreadsheets(table: pa.Table) -> pa.Table:
-    names = ["'" + name if name.startswith(_FORMULA_STARTS) else name for name in table["source"].to_pylist()]
-    return table.set_column(0, "source", pa.array(names, pa.string()))
+def for_spreadsheets(table: pa.Table) -> pa.Table:
+    """The table with every text that a spreadsheet would run as a formula behind an apostrophe."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            texts = [
+                "'" + text if text and text.startswith(_FORMULA_STARTS) else text for text in table[place].to_pylist()
+            ]
+            table = table.set_column(place, field.name, pa.array(texts, pa.string()))
+    return table

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from qads.run.coverage import ensure_coverage, read_coverage
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file, read_json
-from qads.run.estimate import StageEstimate, estimate_run
-from qads.run.pipeline import OCCASIONAL, STAGES, Observer, RunResult, SilentObserver, run_pipeline
+from qads.run.estimate import StageEstimate, estimate_evaluation, estimate_run
+from qads.run.evaluating import Evaluated, evaluate_model, summary_json
+from qads.run.observing import Observer, SilentObserver
+from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
+from qads.run.training import estimate_training, train_files
 from qads.run.validation import Validation, validate_scorer
 
 __all__ = [
     "OCCASIONAL",
     "STAGES",
+    "Evaluated",
     "Manifest",
     "Observer",
     "RunDirectory",
@@ -27,7 +31,10 @@ __all__ = [
     "Validation",
     "count_tokens",
     "ensure_coverage",
+    "estimate_evaluation",
     "estimate_run",
+    "estimate_training",
+    "evaluate_model",
     "labelled_file",
     "pool_file",
     "read_coverage",
@@ -36,5 +43,7 @@ __all__ = [
     "run_pipeline",
     "share_stages",
     "stages_of_run",
+    "summary_json",
+    "train_files",
     "validate_scorer",
 ]

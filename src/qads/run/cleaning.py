@@ -15,8 +15,8 @@ from qads.cluster import MemoryShards
 from qads.embed import Embeddings
 from qads.pool import Pool
 from qads.run.context import Facts, StageContext, write_array, write_table
+from qads.run.decontamination import contamination_facts, evidence, find_contamination, rows_left
 from qads.run.directory import StageDirectory
-from qads.run.evaluation import contamination_facts, evidence, find_contamination, rows_left
 
 __all__ = ["run_clean"]
 

@@ -17,8 +17,8 @@ from qads.config import RunConfig
 from qads.datasets import atomic_path, load_pool
 from qads.errors import AlignmentError
 from qads.pool import Pool, Progress, to_json
+from qads.run.decontamination import OwnAnchors, read_evaluation
 from qads.run.directory import StageDirectory, labelled_file
-from qads.run.evaluation import OwnAnchors, read_evaluation
 from qads.run.limits import NamedFiles
 from qads.run.plan import method_identity
 from qads.run.reuse import ReusedRun

@@ -43,7 +43,9 @@ logger = logging.getLogger(__name__)
 _FORMAT = 1
 """Changes when a stage's files change their meaning, so that old directories are not taken for new ones."""
 _PACKAGES = ("numpy", "numba", "pyarrow", "scikit-learn", "sentence-transformers", "torch", "transformers")
-_BOOKKEEPING = {".lock", ".owner", "config.json", "input"}
+_TRAINER = ("accelerate", "peft", "trl")
+"""What the stage `train` needs beside them."""
+_BOOKKEEPING = {".lock", ".owner", "config.json", "experiment.json", "input"}
 """What is in a run directory before a stage has left anything."""
 Manifest = dict[str, Any]
 
@@ -213,6 +215,7 @@ class StageDirectory:
         before = read_json(self.path / "plan.json") or {}
         if before.get("fingerprint") != self.plan.fingerprint:
             self.remove_shards()
+            shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
         elif self.shards.count() and before.get("execution", {}) != dict(self.plan.execution):
             logger.warning(
                 "%s goes on from shards that were made with %s, now with %s; in bfloat16 this moves single results",
@@ -224,7 +227,9 @@ class StageDirectory:
         """Write the manifest: from now on the stage is complete, and its shards are needed no more."""
         manifest = self.plan.as_json() | {
             "code": _version("qads"),
-            "packages": {name: _version(name) for name in _PACKAGES},
+            "packages": {
+                name: _version(name) for name in (*_PACKAGES, *(_TRAINER if self.plan.name == "train" else ()))
+            },
             "seconds": round(seconds, 3),
             **facts,
             "files": {
@@ -235,6 +240,11 @@ class StageDirectory:
         write_json(self.path / "manifest.json", manifest)
         self.remove_shards()
         return manifest
+
+    @property
+    def n_parts(self) -> int:
+        """Finished shards or checkpoints that the stage would go on from."""
+        return self.shards.count() + len(list((self.path / "checkpoints").glob("step-*")))
 
     def remove_shards(self) -> None:
         """Throw the shards away, those too that a run left which was killed between manifest and here."""
@@ -334,7 +344,10 @@ def _version(package: str) -> str:
 def _remove_partial(paths: Iterable[Path]) -> None:
     """Throw away what a killed run had begun to write."""
     for path in list(paths):
-        path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # It lay in one of the folders.
 
 
 def _canonical(value: object) -> str:

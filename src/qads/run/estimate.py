@@ -10,15 +10,17 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 
-from qads.config import QualityConfig, RunConfig, SavedScorer
+from qads.cluster import Execution
+from qads.config import EvaluateConfig, QualityConfig, RunConfig, SavedScorer
 from qads.datasets import load_pool
+from qads.evaluate import read_items
 from qads.kernels.cost import call_cost
 from qads.kernels.peak import matmul_peak
 from qads.kernels.target import TokenTarget
@@ -29,16 +31,19 @@ from qads.quality import EveryAnchor, LMScorer, LocalEngine, ProbeScorer, load_s
 from qads.quality.scorers import FittedLM, FittedProbe
 from qads.run.budgets import resolve_rows
 from qads.run.context import read_pool
+from qads.run.decontamination import OwnAnchors, read_evaluation
 from qads.run.directory import RunDirectory, StageDirectory
-from qads.run.evaluation import OwnAnchors, read_evaluation
 from qads.run.limits import NamedFiles, check_limits
+from qads.run.measured import evaluated_model, evaluation_plan, named_model
 from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
+from qads.run.training import training_seconds
+from qads.train import FineTuning
 
-__all__ = ["Basis", "StageEstimate", "estimate_run"]
+__all__ = ["CHARS_PER_TOKEN", "Basis", "StageEstimate", "estimate_evaluation", "estimate_run"]
 
 Basis = Literal["exact", "at most", "estimated"]
-_CHARS_PER_TOKEN = 2.8
+CHARS_PER_TOKEN = 2.8
 """Between GSM8K rows (3.1) and MATH rows (2.4) under the tokenizer of SmolLM2; other texts differ."""
 _ROWS_READ = 200
 """Rows of the pool, evenly spaced, that tell how long rows are in tokens."""
@@ -115,6 +120,12 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
     cost = {"clean" if embeds_early else "embed": _embedding_cost(config, pool)}
     if "likelihoods" in stages:
         cost["likelihoods"] = _likelihood_cost(config, pool)
+    if config.train is not None:
+        cost["train"] = _training_cost(config, config.train, pool, rows["train"])
+    if config.evaluate is not None:
+        rows["evaluate"], cost["evaluate"] = _evaluation_cost(
+            config.evaluate, evaluated_model(config), config.execution
+        )
     if config.quality is not None:
         cost |= _reading_costs(config, config.quality, pool, rows)
     if config.quality is not None and config.scores:
@@ -150,7 +161,8 @@ def _status(stage: StageDirectory) -> str:
 def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None, uncleaned: Callable[[], Pool]) -> dict[str, int]:
     rows = dict.fromkeys(stage_names(config), len(pool))
     if not config.counts_tokens:  # How many rows a number of tokens comes to, only the selection shows.
-        rows |= dict.fromkeys(("select", "mixture", "report"), max(resolve_rows(config, len(pool))))
+        chosen = [name for name in ("select", "mixture", "train", "report") if name in rows]
+        rows |= dict.fromkeys(chosen, max(resolve_rows(config, len(pool))))
     named = NamedFiles.read(pool, config.constraints, uncleaned=uncleaned)
     check_limits(pool, config, named)
     if "given" in rows:
@@ -268,11 +280,44 @@ def _reading_costs(
     return found
 
 
+def estimate_evaluation(method: EvaluateConfig, out: Path, execution: Execution) -> StageEstimate:
+    """What a measurement alone would come to; runs no model.
+
+    Raises:
+        InputError: no model is named, or a set cannot be read.
+    """
+    model = named_model(method)
+    rows, cost = _evaluation_cost(method, model, execution)
+    stage = RunDirectory(out).stage(evaluation_plan(method, model, execution))
+    return _stage_estimate("evaluate", stage, rows, {"evaluate": cost})
+
+
+def _evaluation_cost(method: EvaluateConfig, model: str, execution: Execution) -> tuple[int, _ModelCost]:
+    """Items times measures; two operations a parameter and token, every solution as long as it may be."""
+    measured = method.measured(read_items(method.sets, limit=method.limit, seed=method.seed))
+    characters = sum(
+        len(item.row.problem) + (len(item.row.solution) if measure == "answer_log_likelihood" else 0)
+        for measure, items in measured.items()
+        for item in items
+    )
+    n_attempts = len(measured.get("accuracy", ())) * (2 if method.method == "pot-cot" else 1)
+    tokens = int(characters / CHARS_PER_TOKEN) + n_attempts * method.max_new_tokens
+    rows, basis = sum(map(len, measured.values())), cast(Basis, "at most" if n_attempts else "estimated")
+    n_parameters = count_parameters(model)
+    if n_parameters is None:
+        return rows, _ModelCost(tokens, None, basis, None, "the weights are not on this disk, so time is unknown")
+    flops = 2 * n_parameters * tokens
+    if n_attempts:
+        return rows, _ModelCost(tokens, flops, basis, None, "how long generation takes depends on what is written")
+    peak = matmul_peak(resolve_device(execution.device), torch.float32)
+    return rows, _ModelCost(tokens, flops, basis, flops / (_CPU_UTILISATION * peak))
+
+
 def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:
     """Two operations a parameter and token, of problem and solution and of the solution once more."""
     method = config.answer_likelihoods
     characters = sum(len(sample_text(row)) + len(row.solution) for row in pool)
-    tokens, n_parameters = int(characters / _CHARS_PER_TOKEN), count_parameters(method.model)
+    tokens, n_parameters = int(characters / CHARS_PER_TOKEN), count_parameters(method.model)
     if n_parameters is None:
         return _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk, so time is unknown")
     flops = 2 * n_parameters * tokens
@@ -282,8 +327,21 @@ def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:
     return _ModelCost(tokens, flops, "estimated", seconds)
 
 
+def _training_cost(config: RunConfig, method: FineTuning, pool: Pool, n_rows: int) -> _ModelCost:
+    """Six operations a parameter and token (four under an adapter), of rows of mean length: which ones is not known."""
+    mean = float(_tokens(pool).mean())
+    budget = method.tokens or mean * (method.steps * method.batch_size if method.steps else n_rows * method.n_epochs)
+    tokens, n_parameters = int(budget), count_parameters(method.model)
+    if n_parameters is None:
+        return _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk, so time is unknown")
+    flops = (6 if method.lora is None else 4) * n_parameters * tokens
+    seconds = training_seconds(flops, method, config.execution.device)
+    note = "time is unknown: training was never measured on this device" if seconds is None else None
+    return _ModelCost(tokens, flops, "estimated", seconds, note)
+
+
 def _tokens(pool: Pool) -> Float[np.ndarray, " n"]:
-    return np.array([len(sample_text(row)) for row in pool]) / _CHARS_PER_TOKEN
+    return np.array([len(sample_text(row)) for row in pool]) / CHARS_PER_TOKEN
 
 
 def _peak(config: RunConfig, dtype: Dtype) -> float:

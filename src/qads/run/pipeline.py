@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from qads.config import RunConfig
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, CorruptError, RunError
-from qads.run.context import StageContext
+from qads.run.completing import complete
+from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
 from qads.run.limits import check_limits
+from qads.run.observing import Observer, SilentObserver
 from qads.run.plan import (
     local_sources,
     plan_stages,
@@ -34,37 +35,8 @@ __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "r
 STAGES = (*STAGE_FUNCTIONS, "coverage", "report")
 """Every stage there is, in order. The last two are made by whoever explains or shows the run."""
 
-OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given")
+OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given", "train", "evaluate")
 """Stages that few runs have."""
-
-
-class Observer(Protocol):
-    """Hears what a run does."""
-
-    def stage_started(self, name: str, number: int, n_stages: int) -> None:
-        """Stage `name` starts to compute."""
-        ...
-
-    def progress(self, done: int, total: int) -> None:
-        """The stage has done `done` of `total` (−1: unknown)."""
-        ...
-
-    def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
-        """Stage `name` is complete, now or since an earlier run."""
-        ...
-
-
-class SilentObserver:
-    """Hears and says nothing."""
-
-    def stage_started(self, name: str, number: int, n_stages: int) -> None:
-        """Nothing."""
-
-    def progress(self, done: int, total: int) -> None:
-        """Nothing."""
-
-    def stage_finished(self, name: str, manifest: Manifest, *, reused: bool) -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +88,8 @@ def run_pipeline(
     own = (run.root / "pool" / "pool.parquet", run.root / "mixture" / "train.jsonl")
     folders = [run.root / name for name in STAGES]
     refuse_own_output(config.files, own, folders)
+    if config.evaluate is not None and "evaluate" in wanted:
+        config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
     with run.lock():
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
@@ -130,7 +104,13 @@ def run_pipeline(
         write_json(run.root / "config.json", dataclasses.asdict(config))
         manifests: dict[str, Manifest] = {}
         for number, name in enumerate(wanted, 1):
-            manifests[name] = _complete(name, number, len(wanted), stages[name], context, observer)
+            manifests[name] = complete(
+                stages[name],
+                partial(_facts, name, context, stages[name]),
+                number=number,
+                n_stages=len(wanted),
+                observer=observer,
+            )
             if name == ("pool" if config.clean is None else "clean"):
                 _check_early(context, wanted)
     return RunResult(run.root, manifests)
@@ -149,6 +129,8 @@ def _check_config_file(path: Path) -> None:
 
 def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
+    if context.config.train is not None and "train" in wanted:
+        context.config.train.check(context.config.execution)
     if "select" in wanted and context.stages["select"].manifest() is None:
         check_limits(context.pool, context.config, context.named)
     if "anchors" in wanted and context.stages["anchors"].manifest() is None:
@@ -170,25 +152,5 @@ def _prepare(
     return stages, StageContext(config, stages, observer.progress, sources, anchor_sources)
 
 
-def _complete(
-    name: str, number: int, n_stages: int, stage: StageDirectory, context: StageContext, observer: Observer
-) -> Manifest:
-    if (manifest := stage.manifest()) is not None:
-        stage.check_files()
-        stage.remove_shards()
-        observer.stage_finished(name, manifest, reused=True)
-        return manifest
-    observer.stage_started(name, number, n_stages)
-    started = time.monotonic()
-    stage.begin()
-    try:
-        facts = STAGE_FUNCTIONS[name](context, stage)
-    except Exception:
-        # A stage that failed before it finished any shard leaves nothing behind.
-        if stage.shards.count() == 0:
-            with contextlib.suppress(OSError):
-                stage.remove()
-        raise
-    manifest = stage.finish(seconds=time.monotonic() - started, facts=facts | {"seed": context.config.seed})
-    observer.stage_finished(name, manifest, reused=False)
-    return manifest
+def _facts(name: str, context: StageContext, stage: StageDirectory) -> Facts:
+    return STAGE_FUNCTIONS[name](context, stage) | {"seed": context.config.seed}

@@ -18,6 +18,7 @@ from qads.models import find_tokenizer, resolve_device
 from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence, RetrievalScorer
 from qads.run.directory import StagePlan
 from qads.run.limits import ROLES
+from qads.run.measured import evaluated_model, evaluates_trained, evaluation_plan
 from qads.run.shards import file_sha256
 
 __all__ = [
@@ -62,6 +63,10 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
         reads["given"] = (rows, "embed")
     reads["select"] = ("embed", *(name for name in _NEEDED if name in reads))
     reads["mixture"] = (rows, "select")
+    if config.train is not None:
+        reads["train"] = ("mixture",)
+    if config.evaluate is not None:
+        reads["evaluate"] = ("train",) if evaluates_trained(config) else ()
     reads["coverage"] = (*(name for name in reads["select"] if name in ("embed", "quality", "tokens")), "select")
     return reads | {"report": tuple(reads)}
 
@@ -159,7 +164,12 @@ def plan_stages(
         for role in _NAMED_BY.get(name, ()):
             named = _contents(getattr(config.constraints, role))
             inputs |= {f"{role} {source}": content for source, content in named.items()}
-        plans[name] = StagePlan(name, _settings(config, name, list(contents)), inputs, _execution(config, name))
+        if name == "evaluate" and config.evaluate is not None:
+            plans[name] = evaluation_plan(
+                config.evaluate, evaluated_model(config), config.execution, trained=inputs.get("train")
+            )
+        else:
+            plans[name] = StagePlan(name, _settings(config, name, list(contents)), inputs, _execution(config, name))
         if name == until:
             break
     return plans
@@ -200,6 +210,8 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
             "quality": {"influence": aggregate, **style, **fitted},
             **(_foreign_code(config) if fitted else {}),
         }
+    if name == "train" and config.train is not None:
+        return {"train": config.train.identity(config.execution), **_foreign_code(config)}
     return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
 
 
@@ -287,7 +299,7 @@ def _foreign_code(config: RunConfig) -> dict[str, Any]:
 def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     """What moves the results of a model within floating-point rounding."""
     embeds_early = name == "clean" and config.clean is not None and config.clean.is_semantic
-    reads_rows = ("embed", "influence", "scorer", "quality", "targets", "likelihoods", "given")
+    reads_rows = ("embed", "influence", "scorer", "quality", "targets", "likelihoods", "given", "train")
     if not embeds_early and name not in reads_rows:
         return {}
     how = config.execution

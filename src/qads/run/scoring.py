@@ -33,7 +33,7 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
     labels = Labels.of(context)
     n_labels = int(np.isfinite(labels.quality).sum())
     if n_labels == len(context.pool):
-        return {"rows": n_labels, "labels": n_labels, "scorer": None, "fidelity": None, "tokens": 0}
+        return {"rows": n_labels, "labels": n_labels, "scorer": None, "fidelity": None, "tokens": 0, "flops": 0}
     clusters = near_duplicates(labels.rows)
     fitted = labels.config.scorer_method.fit(
         labels.rows,
@@ -53,6 +53,7 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
         "scorer": fitted.described,
         "fidelity": None if report is None else report.summary(),
         "tokens": (spent := fitted.reading + fitted.fitting).tokens,
+        "flops": spent.flops,
         "model_seconds": round(spent.seconds, 3),
         "seconds_a_row": _seconds_a_row(context, fitted),
     }

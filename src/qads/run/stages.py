@@ -18,11 +18,13 @@ from qads.pool import Pool
 from qads.quality import Cost, choose_anchors, stopping_outcomes, stratified_sample
 from qads.run.cleaning import run_clean
 from qads.run.context import Facts, StageContext, write_array, write_table
+from qads.run.decontamination import contamination_facts, evidence
 from qads.run.directory import StageDirectory
-from qads.run.evaluation import contamination_facts, evidence
+from qads.run.evaluating import run_evaluate
 from qads.run.labelling import score_in_rounds
 from qads.run.scoring import run_quality, run_scorer
 from qads.run.selecting import run_given, run_likelihoods, run_mixture, run_select, run_targets, run_tokens
+from qads.run.training import run_train
 
 __all__ = ["STAGE_FUNCTIONS"]
 
@@ -171,6 +173,8 @@ STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
     "given": run_given,
     "select": run_select,
     "mixture": run_mixture,
+    "train": run_train,
+    "evaluate": run_evaluate,
 }
 """Every stage, in the order in which they run."""
 

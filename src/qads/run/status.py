@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qads.errors import RunError
-from qads.run.directory import RunDirectory, read_json
+from qads.run.directory import RunDirectory, StageDirectory, StagePlan, read_json
 from qads.run.pipeline import OCCASIONAL, STAGES
 
 __all__ = ["RunStatus", "StageStatus", "read_status", "stages_of_run"]
@@ -24,7 +24,7 @@ class StageStatus:
     rows: int | None
     seconds: float | None
     shards: int
-    """Finished shards of a stage that is not complete."""
+    """Finished shards of a stage that is not complete; of a training checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ def read_status(directory: str | Path) -> RunStatus:
 
 def stages_of_run(root: Path, config: Mapping[str, Any]) -> list[str]:
     """The stages that a run directory has or should have, in order, by its `config.json`."""
-    asked = {"clean"} if config.get("clean") else set[str]()
+    asked = {name for name in ("clean", "train") if config.get(name)}
     if (config.get("constraints") or {}).get("given"):
         asked.add("given")
     here = [name for name in STAGES if name not in OCCASIONAL or name in asked or (root / name).exists()]
     unused = set[str]() if config.get("clean") else {"clean"}  # What an earlier configuration left.
     quality: Mapping[str, Any] = config.get("quality") or {}
+    unused |= {name for name in ("train", "evaluate") if not config.get(name)}
     if not quality:
         unused.add("quality")
     if not quality or (quality.get("scorer") or {}).get("kind") == "saved":
@@ -79,5 +80,5 @@ def _stage_status(path: Path) -> StageStatus:
         return StageStatus(path.name, "done", manifest.get("rows"), manifest.get("seconds"), 0)
     if path.name == "report" and (path / "report.html").exists():
         return StageStatus(path.name, "done", None, None, 0)
-    shards = len(list((path / "shards").rglob("*.parquet")))
-    return StageStatus(path.name, "partial" if path.exists() else "to do", None, None, shards)
+    parts = StageDirectory(path, StagePlan(path.name, {})).n_parts
+    return StageStatus(path.name, "partial" if path.exists() else "to do", None, None, parts)

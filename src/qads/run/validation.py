@@ -27,7 +27,7 @@ from qads.run.clusters import near_duplicates
 from qads.run.context import StageContext, write_table
 from qads.run.directory import RunDirectory, StageDirectory, StagePlan, write_json
 from qads.run.labels import Labels
-from qads.run.pipeline import Observer
+from qads.run.observing import Observer
 from qads.run.plan import method_identity
 from qads.run.status import stages_of_run
 

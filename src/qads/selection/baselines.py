@@ -35,6 +35,7 @@ class RandomSelection:
     seed: int = 0
     """Seed of the order."""
 
+    reads_embeddings: ClassVar[bool] = False  # They only say how many rows there are.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
@@ -73,6 +74,8 @@ class TopQuality:
     kind: Literal["top-quality"] = "top-quality"
     """Name of the method in a configuration."""
 
+    reads_quality: ClassVar[bool] = True
+    reads_embeddings: ClassVar[bool] = False  # They only say how many rows there are.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __call__(

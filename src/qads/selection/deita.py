@@ -54,6 +54,7 @@ class Deita:
     fill: bool = False
     """Where too few rows are kept: take the others by quality, or stop short and say so."""
 
+    reads_quality: ClassVar[bool] = True
     knows_distances: ClassVar[bool] = True  # So that a least distance means something to it.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 

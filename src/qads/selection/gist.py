@@ -62,6 +62,7 @@ class Gist:
     diameter: Diameter = "exact"
     """Largest distance of two rows: by all pairs, or within a factor 2 by sweeps, which is faster for large pools."""
 
+    reads_quality: ClassVar[bool] = True
     takes_limits: ClassVar[bool] = False  # It picks a whole; see `ranked.py: unlimited_inputs`.
     prefix_closed: ClassVar[bool] = False
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}

@@ -87,6 +87,7 @@ class KCenterGreedy:
     per_token: bool = False
     """Divide the product by the row's tokens: gain per token, for a budget in tokens. The first pick is by quality."""
 
+    reads_quality: ClassVar[bool] = True
     knows_distances: ClassVar[bool] = True  # So that a least distance means something to it.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 

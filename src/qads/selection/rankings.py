@@ -56,6 +56,7 @@ class LongestResponse:
     """Name of the method in a configuration."""
 
     needs: ClassVar[tuple[str, ...]] = ("lengths",)
+    reads_embeddings: ClassVar[bool] = False  # They only say how many rows there are.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __call__(
@@ -106,6 +107,7 @@ class PerplexityRanking:
     """Whose perplexity."""
 
     needs: ClassVar[tuple[str, ...]] = ("likelihoods",)
+    reads_embeddings: ClassVar[bool] = False  # They only say how many rows there are.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
@@ -180,6 +182,7 @@ class IFDRanking:
     """Name of the method in a configuration."""
 
     needs: ClassVar[tuple[str, ...]] = ("likelihoods",)
+    reads_embeddings: ClassVar[bool] = False  # They only say how many rows there are.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __call__(

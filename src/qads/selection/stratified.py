@@ -53,6 +53,7 @@ class StratifiedRandom:
     """Seed of the draw."""
 
     needs: ClassVar[tuple[str, ...]] = ("groups",)
+    reads_embeddings: ClassVar[bool] = False  # They only say how many rows there are.
     takes_limits: ClassVar[bool] = False  # It picks a whole; see `ranked.py: unlimited_inputs`.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 

@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from qads.errors import CorruptError
+from qads.models import Lora
 from qads.quality.scorers.base import FittedScorer, MadeFor, Prediction, read_folder
 from qads.quality.scorers.calibration import Calibration
 from qads.quality.scorers.lm import FittedLM, LMScorer
 from qads.quality.scorers.probe import FittedProbe, ProbeScorer
 from qads.quality.scorers.retrieval import FittedRetrieval, RetrievalScorer
-from qads.quality.scorers.tuning import Lora
 from qads.quality.scorers.validation import OutOfFold
 
 __all__ = [

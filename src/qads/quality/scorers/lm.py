@@ -25,7 +25,7 @@ from pydantic import Field
 from qads.cluster import Execution
 from qads.errors import InputError
 from qads.kernels.cost import Cost
-from qads.models import CausalLM, Dtype, open_causal_lm, resolve_dtype
+from qads.models import ADAPTER, CausalLM, Dtype, Lora, check_extra, open_causal_lm, resolve_dtype, with_adapter
 from qads.pool import Pool, Progress
 from qads.prompts import QUALITY_QUESTION, Template
 from qads.quality.engines import LocalEngine
@@ -34,15 +34,7 @@ from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Predictio
 from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.levels import Levels
 from qads.quality.scorers.rating import Ratings, RowRater, RowTexts, text_cost
-from qads.quality.scorers.tuning import (
-    ADAPTER,
-    Lora,
-    Tuning,
-    check_extra,
-    read_files,
-    with_adapter,
-    write_files,
-)
+from qads.quality.scorers.tuning import Tuning, read_files, write_files
 from qads.quality.scorers.validation import (
     OutOfFold,
     Said,
@@ -147,7 +139,7 @@ class LMScorer:
             InputError: too few rows have a quality, or all the same; or the extra is not installed.
             ModelError: the model cannot be opened, or a level is not one of its tokens.
         """
-        check_extra("trl", "peft")
+        check_extra("LMScorer", "trl", "peft")
         execution, method = execution or Execution(), self.completed()
         labelled = check_labels("LMScorer", candidates, quality, embeddings=None, groups=groups)
         made = dataclasses.replace(
@@ -322,7 +314,9 @@ class FittedLM(FittedScorer):
                 where = write_files(Path(folder), None, self.files)
                 lm = open_causal_lm(str(where), device=execution.device, dtype=self.method.dtype)
         else:
-            lm = with_adapter(self.method.open_model(execution), self.method.lora, self.files[ADAPTER])
+            lm = with_adapter(
+                self.method.open_model(execution), self.method.lora.config, self.files[ADAPTER], who="LMScorer"
+            )
         size = execution.pass_size(lm.device.type) or _ON_CUDA
         return RowRater(lm, self.method.texts(lm), n_levels=len(self.levels), max_tokens_per_batch=size)
 

@@ -16,10 +16,9 @@ from qads.errors import InputError
 from qads.kernels.cost import Cost, CostRule, call_cost
 from qads.kernels.row_states import RowReading, RowStates, layers_at
 from qads.kernels.target import TokenTarget
-from qads.models import CausalLM, Dtype, header_ids, open_causal_lm
+from qads.models import CausalLM, Dtype, header_ids, open_causal_lm, token_target
 from qads.pool import Pool, Row
 from qads.prompts import Renderer, Template
-from qads.quality.tokens import token_target
 
 __all__ = ["LIKELIHOODS", "Readings", "RowReader"]
 

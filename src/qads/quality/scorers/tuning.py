@@ -6,67 +6,25 @@ writes, safetensors and JSON. The trainer comes with the extra `train` and is im
 
 from __future__ import annotations
 
-import dataclasses
 import gc
-import importlib.util
-import json
 import math
-import random
 import tempfile
-import warnings
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-
-from qads.errors import CorruptError, InputError
-from qads.models import CausalLM
+from qads.errors import CorruptError
+from qads.models import ADAPTER, KEPT, CausalLM, Lora, seeded, stable_bytes
 from qads.pool import Progress
 
-__all__ = ["ADAPTER", "Lora", "Tuning", "check_extra", "read_files", "texts_at_once", "with_adapter", "write_files"]
+__all__ = ["Tuning", "read_files", "texts_at_once", "write_files"]
 
-ADAPTER = "adapter_model.safetensors"
-"""The file of an adapter's weights, as PEFT names it."""
 _IGNORED = -100
 """What torch's cross-entropy leaves out."""
-_KEPT = (".safetensors", ".json", ".jinja", ".txt", ".model")
-"""Files that make a model and its tokenizer; the rest are cards and settings of the trainer."""
 _WARMUP = 0.1
 _PASS = 1024
 """Tokens of one pass forth and back, unless a text is longer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lora:
-    """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685) of every linear layer but the head."""
-
-    rank: int = 16
-    """Of the product of two matrices that is added to a layer's weights."""
-    alpha: int = 32
-    """The adapter counts alpha / rank times."""
-    dropout: float = 0.0
-    """Share of the adapter's inputs left out while it is trained."""
-
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
-
-    def __post_init__(self) -> None:
-        for name in ("rank", "alpha"):
-            if (found := getattr(self, name)) < 1:
-                raise InputError(f"lora: {name} is {found}; it must be 1 at least.")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"lora: dropout is {self.dropout:g}; it must be 0 or more, and below 1.")
-
-    def config(self) -> Any:
-        """As PEFT takes it."""
-        from peft import LoraConfig
-
-        return LoraConfig(
-            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +58,7 @@ class Tuning:
         import torch
         from transformers import PrinterCallback
 
-        with tempfile.TemporaryDirectory() as scratch, _as_libraries_need(self.seed):
+        with tempfile.TemporaryDirectory() as scratch, seeded(self.seed):
             trainer = self._trainer(lm, texts, dtype=dtype, scratch=scratch)
             trainer.remove_callback(PrinterCallback)
             if progress is not None:
@@ -113,7 +71,7 @@ class Tuning:
             trainer.model.save_pretrained(kept)
             del trainer
             gc.collect()  # It refers to itself, and would keep the model's memory while the next one opens.
-            return {path.name: _stable_bytes(path, name) for path in sorted(kept.iterdir()) if path.suffix in _KEPT}
+            return {path.name: stable_bytes(path, name) for path in sorted(kept.iterdir()) if path.suffix in KEPT}
 
     def _trainer(self, lm: CausalLM, texts: Sequence[Sequence[int]], *, dtype: str, scratch: str) -> Any:
         from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
@@ -163,45 +121,12 @@ def texts_at_once(batch_size: int, longest: int) -> int:
     return max(n for n in range(1, batch_size + 1) if batch_size % n == 0 and (n == 1 or n * longest <= _PASS))
 
 
-def check_extra(*needed: str) -> None:
-    """Refuse to go on without libraries of the extra.
-
-    Raises:
-        InputError: one is missing; says how to install it.
-    """
-    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-        raise InputError(f"LMScorer: {' and '.join(missing)} not installed; it needs pip install 'qads[train]'.")
-
-
-def with_adapter(lm: CausalLM, lora: Lora, adapter: bytes) -> CausalLM:
-    """The model with an adapter that `Tuning` learnt, added to its weights: it then runs as fast as without.
-
-    Raises:
-        InputError: PEFT is not installed.
-        CorruptError: the adapter is damaged, or of another model.
-    """
-    check_extra("peft")
-    from peft import get_peft_model, set_peft_model_state_dict
-    from safetensors.torch import load
-
-    try:
-        with _as_libraries_need(0):  # It starts from random weights, which are then replaced.
-            adapted = get_peft_model(lm.model, lora.config())
-            found = set_peft_model_state_dict(adapted, load(adapter))
-            merged = adapted.merge_and_unload()
-    except Exception as error:  # A damaged file raises what safetensors, PEFT and torch each thought of.
-        raise CorruptError(f"LMScorer: its adapter cannot be read ({error}). Fit it again.") from error
-    if strange := [*found.unexpected_keys, *(key for key in found.missing_keys if "lora_" in key)]:
-        raise CorruptError(f"LMScorer: its adapter is of another model (first difference: {strange[0]}).")
-    return dataclasses.replace(lm, model=merged.eval().requires_grad_(False))
-
-
 def write_files(folder: Path, lora: Lora | None, files: Mapping[str, bytes]) -> Path:
     """Write what was learnt into a folder of a scorer, in place of what was there; gives where it is."""
     where = folder / _place(lora)
     where.mkdir(parents=True, exist_ok=True)
     for stale in where.iterdir():
-        if stale.suffix in _KEPT and stale.name not in files:
+        if stale.suffix in KEPT and stale.name not in files:
             stale.unlink()
     for name, content in files.items():
         (where / name).write_bytes(content)
@@ -216,7 +141,7 @@ def read_files(folder: Path, lora: Lora | None) -> dict[str, bytes]:
     """
     where = folder / _place(lora)
     found = sorted(where.iterdir()) if where.is_dir() else []
-    files = {path.name: path.read_bytes() for path in found if path.suffix in _KEPT and path.is_file()}
+    files = {path.name: path.read_bytes() for path in found if path.suffix in KEPT and path.is_file()}
     needed = "config.json" if lora is None else ADAPTER
     if needed not in files:
         raise CorruptError(f"{where}: {needed} of a fitted scorer is not there. Fit it again.")
@@ -235,29 +160,3 @@ def _told(progress: Progress, n_texts: int) -> Any:
             progress(round(n_texts * state.global_step / state.max_steps), n_texts)
 
     return Told()
-
-
-def _stable_bytes(path: Path, name: str) -> bytes:
-    """The file; where it describes an adapter, without folders of this machine and the order of a set."""
-    if path.name != "adapter_config.json":
-        return path.read_bytes()
-    found = json.loads(path.read_text(encoding="utf-8"))
-    found |= {"base_model_name_or_path": name, "target_modules": sorted(found["target_modules"])}
-    return (json.dumps(found, indent=2, sort_keys=True) + "\n").encode()
-
-
-@contextmanager
-def _as_libraries_need(seed: int) -> Generator[None]:
-    """Global generators are seeded, and afterwards as they were; warnings of names that will change are not shown."""
-    import torch
-    from transformers import set_seed
-
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        set_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002

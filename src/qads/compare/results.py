@@ -1,0 +1,248 @@
+"""What the finished cells of an experiment say: every arm in every setting, and every comparison.
+
+Compared are the seeds in which every arm that has any finished cell of a setting has finished, so that all arms have
+the same seeds; what is left out is listed. Items that lack a value under any of these cells are left out for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float
+
+from qads.compare.cells import GridContext, finished
+from qads.compare.costs import StageCost, selection_cost, total
+from qads.compare.grid import Cell, Setting, all_settings
+from qads.compare.statistics import Estimate, Outcome, PairedItems, compare_arms, estimate_arm
+from qads.compare.trials import cell_items, is_done, train_manifest, untrained_items
+from qads.run import Manifest
+
+__all__ = ["UNTRAINED", "ArmResult", "Composition", "Measured", "Results", "SettingResult", "collect"]
+
+UNTRAINED = "untrained"
+"""Where an arm's name stands, the base model."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What an arm chose, on average over seeds."""
+
+    rows: float
+    tokens: float
+    shares: Mapping[str, float]
+    """Source -> its share of the rows."""
+    stopped: tuple[str, ...]
+    """Why selections are shorter than asked for."""
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm in one setting."""
+
+    arm: str
+    kind: str
+    """Of its selector."""
+    composition: Composition
+    ratio: float
+    """Share of the pool's rows that it chose."""
+    selection: tuple[StageCost, ...]
+    """What choosing took, of the first seed."""
+    training_flops: float | None
+    """Of one training, on average over seeds; None where there is none, or it is not known."""
+    training_seconds: float | None
+
+    @property
+    def selection_flops(self) -> float | None:
+        """Of choosing; None where a part is not known."""
+        return total(cost.flops for cost in self.selection)
+
+    @property
+    def selection_seconds(self) -> float | None:
+        """Of choosing; None where a part was not spent here."""
+        return total(cost.seconds for cost in self.selection)
+
+    @property
+    def total_flops(self) -> float | None:
+        """Of choosing once and training once."""
+        return total((self.selection_flops, self.training_flops))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure in one setting."""
+
+    measure: str
+    arms: Mapping[str, Mapping[str, Estimate]]
+    """Arm -> set (or their mean) -> value; the untrained model is one of them."""
+    by_seed: Mapping[str, tuple[Mapping[str, Estimate], ...]]
+    """Arm -> in every seed set -> value; the interval is over items alone."""
+    outcomes: tuple[Outcome, ...]
+    n_items: Mapping[str, int]
+    """Set -> items that were compared."""
+    left_out: int
+    """Items that lack a value somewhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class SettingResult:
+    """One size on one base model."""
+
+    setting: Setting
+    arms: tuple[ArmResult, ...]
+    overlap: Float[np.ndarray, "a a"]
+    """Share of the rows of an arm (down) that another (across) chose too, on average over seeds; NaN without both."""
+    seeds: tuple[int, ...]
+    """That all arms compared have finished."""
+    measured: tuple[Measured, ...]
+    unfinished: tuple[str, ...]
+    """Arms that are not compared, since no seed of theirs is finished."""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """An experiment as far as it is done."""
+
+    settings: tuple[SettingResult, ...]
+    n_cells: int
+    n_done: int
+    """Of them: evaluated, or selected where nothing is evaluated."""
+
+
+def collect(context: GridContext, cells: Sequence[Cell]) -> Results:
+    """Read what is finished.
+
+    Args:
+        context: of the experiment.
+        cells: all of its cells.
+    """
+    found = tuple(_setting(context, setting) for setting in all_settings(context.experiment))
+    return Results(found, len(cells), sum(is_done(context, cell) for cell in cells))
+
+
+def _setting(context: GridContext, setting: Setting) -> SettingResult:
+    experiment = context.experiment
+    cells = {arm: [setting.cell(experiment, arm, seed) for seed in experiment.seeds] for arm in experiment.arms}
+    selected = {
+        arm: [(cell, manifest) for cell in each if (manifest := finished(context.select_stage(cell))) is not None]
+        for arm, each in cells.items()
+    }
+    selected = {arm: each for arm, each in selected.items() if each}
+    arms = tuple(_arm(context, arm, each) for arm, each in selected.items())
+    evaluated = {arm: [cell for cell in each if cell_items(context, cell) is not None] for arm, each in cells.items()}
+    started = {arm: each for arm, each in evaluated.items() if each}
+    seeds = tuple(
+        seed
+        for seed in experiment.seeds
+        if started and all(seed in {c.seed for c in each} for each in started.values())
+    )
+    return SettingResult(
+        setting, arms, _overlap(context, cells, list(selected)), seeds,
+        _measured(context, setting, list(started), seeds) if seeds else (),
+        tuple(arm for arm in cells if arm not in started) if started else (),
+    )  # fmt: skip
+
+
+def _arm(context: GridContext, arm: str, selected: Sequence[tuple[Cell, Manifest]]) -> ArmResult:
+    manifests = [manifest for _, manifest in selected]
+    trained = [found for cell, _ in selected if (found := train_manifest(context, cell)) is not None]
+    sources = context.run_of(selected[0][0].model).pool.sources
+    counts_tokens = selected[0][0].size.counts_tokens
+    composition = Composition(
+        rows=float(np.mean([m["rows"] for m in manifests])),
+        tokens=float(np.mean([m["training_tokens"] for m in manifests])),
+        shares={name: float(np.mean([m["sources"].get(name, 0) / m["rows"] for m in manifests])) for name in sources},
+        # That a budget in tokens ends somewhere below them is no shortage.
+        stopped=tuple(dict.fromkeys(m["stopped"] for m in manifests if m["stopped"] and not counts_tokens)),
+    )
+    ratio = composition.rows / len(context.run_of(selected[0][0].model).pool)
+    return ArmResult(
+        arm, context.experiment.arms[arm].selection.kind, composition, ratio, selection_cost(context, selected[0][0]),
+        _mean([m.get("flops") for m in trained]), _mean([m.get("train_seconds") for m in trained]),
+    )  # fmt: skip
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    summed = total(values) if values else None
+    return None if summed is None else summed / len(values)
+
+
+def _overlap(context: GridContext, cells: Mapping[str, Sequence[Cell]], selected: Sequence[str]) -> np.ndarray:
+    """Only of finished selections; nothing is chosen here."""
+    rows = {
+        (arm, cell.seed): set(context.rows(cell).tolist())
+        for arm in selected
+        for cell in cells[arm]
+        if finished(context.select_stage(cell)) is not None
+    }
+    found = np.full((len(selected), len(selected)), np.nan)
+    for i, arm in enumerate(selected):
+        for j, other in enumerate(selected):
+            seeds = [seed for seed in context.experiment.seeds if {(arm, seed), (other, seed)} <= rows.keys()]
+            if seeds:
+                shares = [len(rows[arm, s] & rows[other, s]) / len(rows[arm, s]) for s in seeds]
+                found[i, j] = float(np.mean(shares))
+    return found
+
+
+def _measured(
+    context: GridContext, setting: Setting, arms: Sequence[str], seeds: Sequence[int]
+) -> tuple[Measured, ...]:
+    experiment = context.experiment
+    tables = {
+        (arm, seed): table
+        for arm in arms
+        for seed in seeds
+        if (table := cell_items(context, setting.cell(experiment, arm, seed))) is not None
+    }
+    untrained = untrained_items(context, setting.model)
+    names = [*arms, *([UNTRAINED] if untrained is not None else [])]
+    if untrained is not None:
+        tables |= {(UNTRAINED, seed): untrained for seed in seeds}
+    measures: list[str] = next(iter(tables.values()))["measure"].unique().to_pylist()
+    pairs = [pair for pair in experiment.pairs if set(pair) <= set(arms)]
+    return tuple(_measure(name, names, seeds, tables, pairs, context) for name in measures)
+
+
+def _measure(
+    measure: str, names: Sequence[str], seeds: Sequence[int], tables: Mapping[tuple[str, int], pa.Table],
+    pairs: Sequence[tuple[str, str]], context: GridContext,
+) -> Measured:  # fmt: skip
+    values = {key: _values(table, measure) for key, table in tables.items()}
+    every = dict.fromkeys(item for each in values.values() for item in each)
+    common = [item for item in every if all(item in each for each in values.values())]
+    if not common:
+        return Measured(measure, {}, {}, (), {}, len(every))
+    sets = tuple(dict.fromkeys(name for name, _ in common))
+    items = PairedItems(
+        tuple(names),
+        np.array([[[values[arm, seed][item] for item in common] for seed in seeds] for arm in names]),
+        sets,
+        np.array([sets.index(name) for name, _ in common], np.int64),
+    )
+    judging = context.experiment.judging
+    return Measured(
+        measure,
+        {arm: estimate_arm(items, arm, confidence=judging.confidence) for arm in names},
+        {
+            arm: tuple(estimate_arm(items, arm, seed=s, confidence=judging.confidence) for s in range(len(seeds)))
+            for arm in names
+        },
+        tuple(compare_arms(items, pairs, confidence=judging.confidence, tie=judging.tie)),
+        {name: int((items.codes == g).sum()) for g, name in enumerate(sets)},
+        len(every) - len(common),
+    )
+
+
+def _values(table: pa.Table, measure: str) -> dict[tuple[str, str], float]:
+    """(set, id) -> value, where there is a finite one."""
+    rows = table.filter(pc.call_function("equal", [table["measure"], measure]))
+    keys = zip(rows["set"].to_pylist(), rows["id"].to_pylist(), strict=True)
+    return {
+        key: float(value)
+        for key, value in zip(keys, rows["value"].to_pylist(), strict=True)
+        if value is not None and np.isfinite(value)
+    }

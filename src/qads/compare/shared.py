@@ -1,0 +1,150 @@
+"""What all arms choose from: a run up to its quality, made once for every model that scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from qads.compare.experiment import Experiment
+from qads.compare.grid import folder_name
+from qads.config import RunConfig
+from qads.errors import ConfigError, RunError
+from qads.pool import Pool
+from qads.run import Manifest, Observer, pool_file, read_json, run_pipeline, share_stages
+from qads.run.context import read_pool
+from qads.selection import RandomSelection
+
+__all__ = ["SHARED_STAGES", "SharedRun", "compute_shared", "open_shared", "shared_folder"]
+
+_MODEL_FREE = ("pool", "clean", "embed", "anchors")
+"""Stages in which the model that scores plays no part."""
+SHARED_STAGES = (*_MODEL_FREE, "influence", "scorer", "quality", "targets", "likelihoods")
+"""Stages that cells read."""
+
+
+@dataclass(frozen=True, eq=False)
+class SharedRun:
+    """The stages of one scoring model, read when needed."""
+
+    root: Path
+    config: RunConfig
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The candidates."""
+        return read_pool(pool_file(self.root))
+
+    @cached_property
+    def embeddings(self) -> Float[np.ndarray, "n d"]:
+        """Vectors of the pool, memory-mapped."""
+        return np.load(self.root / "embed" / "embeddings.npy", mmap_mode="r")
+
+    @cached_property
+    def quality(self) -> Float[np.ndarray, " n"]:
+        """Quality of every row; NaN where there is none."""
+        return np.load(self.root / "quality" / "quality.npy")
+
+    def need(self, name: str) -> Any:
+        """What a selector takes by this keyword."""
+        if name == "groups":
+            return self.pool.strings("source")
+        if name == "lengths":
+            return [len(text) for text in self.pool.strings("solution")]
+        return np.load(self.root / name / f"{name}.npy")
+
+    def manifest(self, stage: str) -> Manifest | None:
+        """What a finished stage says."""
+        return read_json(self.root / stage / "manifest.json")
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Of every finished stage that cells read."""
+        found = {stage: self.manifest(stage) for stage in SHARED_STAGES}
+        return {stage: manifest["fingerprint"] for stage, manifest in found.items() if manifest is not None}
+
+
+def shared_folder(out: Path, scoring_model: str) -> Path:
+    """Where the shared run of a scoring model is."""
+    return out / "shared" / folder_name(scoring_model)
+
+
+def compute_shared(
+    experiment: Experiment, out: Path, *, redo: Sequence[str] = (), reuse: Sequence[str] = (), observer: Observer
+) -> dict[str, SharedRun]:
+    """Compute what the directory does not hold yet.
+
+    Args:
+        experiment: what to compute for.
+        out: directory of the experiment.
+        redo: shared stages to compute again, with all that is made from them.
+        reuse: directories of other runs whose scores are taken over.
+        observer: hears of progress.
+
+    Returns:
+        Scoring model -> its run.
+
+    Raises:
+        DriftError, RunError, InputError: as `run_pipeline`.
+    """
+    found: dict[str, SharedRun] = {}
+    folders = [shared_folder(out, model) for model in experiment.scoring_models]
+    if len(set(folders)) < len(folders):
+        raise ConfigError(f"models: {list(experiment.scoring_models)} share a folder; rename one of them.")
+    for model, folder in zip(experiment.scoring_models, folders, strict=True):
+        if folder != folders[0]:
+            share_stages(folders[0], folder, _MODEL_FREE)
+        again = [name for name in redo if folder == folders[0] or name not in _MODEL_FREE]
+        for config, until in _parts(experiment, model):
+            # What the first part computes again, the others find as it is.
+            run_pipeline(config, folder, until=until, redo=again, reuse=_scored(config, reuse), observer=observer)
+            again = []
+        found[model] = SharedRun(folder, _parts(experiment, model)[0][0])
+    return found
+
+
+def open_shared(experiment: Experiment, out: Path) -> dict[str, SharedRun]:
+    """The shared runs of a directory, nothing computed.
+
+    Raises:
+        RunError: one has no finished pool and embeddings.
+    """
+    found: dict[str, SharedRun] = {}
+    for model in experiment.scoring_models:
+        found[model] = SharedRun(shared_folder(out, model), _parts(experiment, model)[0][0])
+        if "embed" not in found[model].fingerprints:
+            raise RunError(f"{out}: its shared stages are not finished yet; start the experiment again.")
+    return found
+
+
+def _scored(config: RunConfig, reuse: Sequence[str]) -> list[str]:
+    """Those of the runs that were scored by the model of this one; with several models each takes over its own."""
+    if config.quality is None:
+        return []
+    return [each for each in reuse if _model_of(Path(each)) in (None, config.quality.influence.model)]
+
+
+def _model_of(directory: Path) -> str | None:
+    quality: dict[str, Any] = (read_json(directory / "config.json") or {}).get("quality") or {}
+    return quality.get("influence", {}).get("model")
+
+
+def _parts(experiment: Experiment, model: str) -> list[tuple[RunConfig, str]]:
+    """Configurations of one run, and up to which stage each is computed."""
+    base = experiment.run_config(RandomSelection(), 1, model)
+    config = base
+    if not any(arm.needs_quality for arm in experiment.arms.values()):
+        config = dataclasses.replace(base, quality=None, likelihoods=base.answer_likelihoods)
+    parts = [(config, "embed" if config.quality is None else "quality")]
+    needs = {name: arm.selection for arm in experiment.arms.values() for name in getattr(arm.selection, "needs", ())}
+    return parts + [
+        (dataclasses.replace(config, selection=selection), name)
+        for name, selection in needs.items()
+        if name in ("targets", "likelihoods")
+    ]

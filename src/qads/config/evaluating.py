@@ -1,0 +1,34 @@
+"""The section that says how a model is measured in the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from qads.errors import InputError
+from qads.evaluate import Evaluation
+
+__all__ = ["EvaluateConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Evaluation):
+    """A model, what it is measured on, and how."""
+
+    model: str | None = None
+    """Alias, folder, GGUF file or hub id; null takes the model that the run trains, else the one that scores."""
+    isolation: Literal["bubblewrap", "none"] = "bubblewrap"
+    """What stands between a program that the model wrote and this machine; ``none`` is nothing but limits."""
+    program_seconds: float = 5.0
+    """Seconds that a program may take."""
+    program_memory_mb: int = 512
+    """Memory that a program may take, in MiB."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.program_seconds <= 86_400:
+            raise InputError(
+                f"evaluate.program_seconds is {self.program_seconds:g}; it must be above 0, and a day at most."
+            )
+        if self.program_memory_mb < 1:
+            raise InputError(f"evaluate.program_memory_mb is {self.program_memory_mb}; it must be 1 at least.")

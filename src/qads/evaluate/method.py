@@ -1,0 +1,259 @@
+"""Evaluation of a model: what is measured, how, and the work shard by shard."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+import pyarrow as pa
+from pydantic import BeforeValidator, Field
+
+from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
+from qads.datasets import load_pool
+from qads.errors import InputError
+from qads.evaluate.generating import Method, RunPrograms, Solver
+from qads.evaluate.items import Item, Items, read_items
+from qads.evaluate.likelihoods import LikelihoodScorer
+from qads.evaluate.results import SCHEMA, EvaluationResult, as_table
+from qads.models import CausalLM, Dtype, open_causal_lm
+from qads.pool import Kind, Progress, Row
+from qads.prompts import INSTRUCTIONS, ExemplarTemplate, Template
+
+__all__ = ["Evaluation"]
+
+logger = logging.getLogger(__name__)
+
+_ITEMS_PER_SHARD = {"answer_log_likelihood": 128, "choice_likelihood": 64, "accuracy": 32}
+"""Part of the result's identity: batches never cross a shard."""
+
+Words = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Measures a model on evaluation sets.
+
+    Three measures, each where a set allows it: `accuracy` of generated answers (pass@1, greedy), `choice_likelihood`
+    (the likeliest option of a multiple choice is the right one), and `answer_log_likelihood` (mean log-likelihood of
+    the reference solutions, nats a token), which moves where a small model's accuracy does not.
+    """
+
+    sets: Words
+    """Names of benchmarks (``gsm8k``), files, or files under a name (``gsm8k=FILE``)."""
+    generate: bool = True
+    """Whether `accuracy` is measured."""
+    likelihood: bool = True
+    """Whether `answer_log_likelihood` is measured, on the sets that have solutions."""
+    choice: Literal["generation", "likelihood", "both"] = "generation"
+    """How multiple choice is answered."""
+    method: Method = "cot"
+    """How problems are answered: in words (``cot``), by programs (``pot``), or by programs and, where one gives no
+    answer, in words (``pot-cot``). Programs run only where that is allowed."""
+    max_new_tokens: int = 512
+    """Tokens that a solution may have."""
+    limit: int | None = None
+    """Items of each set at most, drawn by a hash of ``seed`` and id; null takes all."""
+    shots: int = 0
+    """Worked examples before every problem."""
+    shots_from: str | None = None
+    """File that they are taken from, its first rows."""
+    suffix: dict[Kind, str] = field(default_factory=lambda: dict(INSTRUCTIONS))
+    """Kind -> text put after a problem to ask for that kind of solution; as in the mixture that was trained on."""
+    template: Annotated[Template, Field(discriminator="kind")] = field(default_factory=ExemplarTemplate)
+    """How a row becomes text; as the model was trained."""
+    dtype: Dtype = "auto"
+    """Precision of the model; likelihoods are computed in float32 arithmetic always."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    seed: int = 0
+    """Of the draw of items."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not self.sets or not all(self.sets):
+            raise InputError(f"evaluate.sets is {list(self.sets)}; it must name benchmarks, files, or NAME=FILE.")
+        if "-" in self.sets:
+            raise InputError("evaluate.sets are read from files, not from standard input.")
+        for name, least in (("max_new_tokens", 1), ("limit", 1), ("shots", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"evaluate.{name} is {value}; it must be {least} at least.")
+        if (self.shots > 0) != (self.shots_from is not None):
+            raise InputError("evaluate.shots says how many examples are shown, shots_from the file; give both or none.")
+        if not (self.generate or self.likelihood or self.choice != "generation"):
+            raise InputError("evaluate: nothing is measured; let it generate, or measure likelihood or choice.")
+
+    @property
+    def runs_programs(self) -> bool:
+        """Whether programs are run that the model wrote."""
+        return self.generate and self.method != "cot"
+
+    def __call__(
+        self,
+        model: str,
+        *,
+        execution: Execution | None = None,
+        sandbox: RunPrograms | None = None,
+        shards: ShardStore | None = None,
+        progress: Progress | None = None,
+    ) -> EvaluationResult:
+        """Measure a model.
+
+        Args:
+            model: alias, folder, GGUF file or hub id.
+            execution: device and batch size.
+            sandbox: runs programs (`qads.Sandbox`), where that is allowed.
+            shards: where finished shards are kept, so that a killed evaluation goes on; memory by default.
+            progress: called with (items done, items), all measures together.
+
+        Raises:
+            InputError: a set, the model or a setting cannot be used; programs would run and there is no sandbox; a
+                library of the extra ``eval`` is missing.
+        """
+        self.check_possible(may_run_programs=sandbox is not None)
+        execution, store = execution or Execution(), shards or MemoryShards()
+        items = read_items(self.sets, limit=self.limit, seed=self.seed)
+        work = self._work(items, _Opened(self, model, execution, sandbox))
+        tables = _all_shards(work, store, progress)
+        return EvaluationResult(pa.concat_tables([SCHEMA.empty_table(), *tables]), self._facts(items, work))
+
+    def check_possible(self, *, may_run_programs: bool) -> None:
+        """Refuse before anything is opened what cannot be done.
+
+        Raises:
+            InputError: programs would run that nobody has allowed, or a library is missing.
+        """
+        if self.runs_programs and not may_run_programs:
+            raise InputError(
+                f"evaluate.method is {self.method!r}, which runs programs that the model writes. Allow that "
+                "(--allow-code-execution; in Python: sandbox=qads.Sandbox()), or take method cot."
+            )
+        missing = [name for name in ("lm_eval", "math_verify") if importlib.util.find_spec(name) is None]
+        if self.generate and missing:
+            raise InputError(f"evaluating by generation needs {' and '.join(missing)}: pip install 'qads[eval]'")
+
+    def measured(self, items: Items) -> dict[str, list[Item]]:
+        """Measure -> the items that it is made on."""
+        found: dict[str, list[Item]] = {}
+        if self.likelihood:
+            found["answer_log_likelihood"] = [item for item in items.items if item.has_solution]
+        if self.choice != "generation":
+            found["choice_likelihood"] = [item for item in items.items if item.options]
+        if self.generate:
+            keep = self.choice != "likelihood"
+            found["accuracy"] = [item for item in items.items if item.row.answer and (keep or not item.options)]
+        return found
+
+    def _work(self, items: Items, opened: _Opened) -> list[_Work]:
+        functions: dict[str, Callable[[Sequence[Item]], list[dict[str, Any]]]] = {
+            "answer_log_likelihood": lambda part: opened.scorer.solutions(part),
+            "choice_likelihood": lambda part: opened.scorer.choices(part),
+            "accuracy": lambda part: opened.solver(part, self.method),
+        }
+        return [_Work(measure, tuple(part), functions[measure]) for measure, part in self.measured(items).items()]
+
+    def examples(self) -> tuple[Row, ...]:
+        """The worked examples.
+
+        Raises:
+            PoolError: the file cannot be read.
+            InputError: it holds fewer rows.
+        """
+        if self.shots_from is None:
+            return ()
+        pool = load_pool(self.shots_from)
+        if len(pool) < self.shots:
+            raise InputError(f"evaluate.shots is {self.shots}, but {self.shots_from} holds {len(pool)} rows.")
+        return tuple(pool.take(range(self.shots)))
+
+    def _facts(self, items: Items, work: Sequence[_Work]) -> dict[str, Any]:
+        return {
+            "items": items.sets,
+            "items_beyond_limit": items.left_out,
+            "items_rejected": items.rejected,
+            "measured": {part.measure: dict(Counter(item.set for item in part.items)) for part in work},
+            "without_answer": dict(Counter(item.set for item in items.items if not item.row.answer)),
+            "without_solution": dict(Counter(item.set for item in items.items if not item.has_solution)),
+        }
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One measure on its items."""
+
+    measure: str
+    items: tuple[Item, ...]
+    function: Callable[[Sequence[Item]], list[dict[str, Any]]]
+
+    def shard(self, rows: range) -> pa.Table:
+        """The rows of a shard."""
+        return as_table(self.function(self.items[rows.start : rows.stop]))
+
+
+def _all_shards(work: Sequence[_Work], store: ShardStore, progress: Progress | None) -> list[pa.Table]:
+    total, done, index = sum(len(part.items) for part in work), 0, 0
+    for part in work:
+        advance = partial(_advance, progress, done, total) if progress else None
+        index += map_shards(
+            part.shard, len(part.items), rows_per_shard=_ITEMS_PER_SHARD[part.measure], store=store, first_index=index,
+            progress=advance,
+        )  # fmt: skip
+        done += len(part.items)
+    return [cast(pa.Table, store.get(place)) for place in range(index)]
+
+
+def _advance(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+    progress(before + done, total)
+
+
+@dataclass
+class _Opened:
+    """The model and what works with it, each opened when it is first needed."""
+
+    method: Evaluation
+    name: str
+    execution: Execution
+    sandbox: RunPrograms | None
+
+    @cached_property
+    def lm(self) -> CausalLM:
+        return open_causal_lm(
+            self.name, device=self.execution.device, dtype=self.method.dtype, revision=self.method.revision,
+            trust_remote_code=self.execution.trust_remote_code,
+        )  # fmt: skip
+
+    @property
+    def _pass_size(self) -> int:
+        return self.execution.pass_size(self.lm.device.type) or 16_384
+
+    @cached_property
+    def scorer(self) -> LikelihoodScorer:
+        return LikelihoodScorer(
+            self.lm.model, self.lm.tokenizer, self.method.template.renderer(self.lm.render_chat),
+            max_length=self.lm.max_length, max_tokens_per_batch=self._pass_size,
+        )  # fmt: skip
+
+    @cached_property
+    def solver(self) -> Solver:
+        from qads.evaluate.harness import Harness
+
+        method, lm = self.method, self.lm
+        room = lm.max_length - method.max_new_tokens
+        if room < 1:
+            raise InputError(
+                f"evaluate.max_new_tokens is {method.max_new_tokens}, but {self.name} sees {lm.max_length} tokens, "
+                "prompt included; give fewer."
+            )
+        harness = Harness(
+            lm, stops=method.template.stops, max_new_tokens=method.max_new_tokens, max_tokens_per_batch=self._pass_size
+        )
+        return Solver(
+            generate=harness, tokenizer=lm.tokenizer, renderer=method.template.renderer(lm.render_chat), room=room,
+            suffixes=method.suffix, examples=method.examples(), run_programs=self.sandbox,
+        )  # fmt: skip

@@ -1,0 +1,151 @@
+"""The stage that trains on the mixture, in a run; and the same stage in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from qads.config import TrainConfig
+from qads.datasets import refuse_own_output
+from qads.errors import RunError
+from qads.kernels.peak import matmul_peak
+from qads.models import resolve_device, resolve_dtype
+from qads.run.context import Facts, StageContext
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json
+from qads.run.training_rows import TrainingFiles, find_training_files
+from qads.train import FineTuning, StepLog, TrainingPlan
+
+__all__ = ["TRAINING_UTILISATION", "estimate_training", "run_train", "train_files", "training_seconds"]
+
+TRAINING_UTILISATION = 0.35
+"""Share of the matrix-product peak that training reaches on a CPU, as seen beside other work; a first look only."""
+
+
+def run_train(context: StageContext, stage: StageDirectory) -> Facts:
+    """The file for the trainer -> model/, losses.jsonl, left_out.jsonl."""
+    method = context.config.train
+    assert method is not None
+    mixture = context.stages["mixture"]
+    files = TrainingFiles((str(mixture.path / (mixture.manifest() or {})["train_file"]),))
+    trained = method(files.load(), stage.path, execution=context.config.execution, progress=context.progress)
+    return trained.facts | {"train_files": files.identities}
+
+
+def train_files(
+    config: TrainConfig,
+    out: Path,
+    *,
+    redo: bool = False,
+    started: Callable[[int, int], None] | None = None,
+    on_step: Callable[[StepLog, TrainingPlan], None] | None = None,
+) -> tuple[Manifest, bool]:
+    """Train on files, in a directory of its own: `out/train/` as in a run.
+
+    Args:
+        config: what on, and how.
+        out: the directory; what is there of the same training is gone on with, or used as it is.
+        redo: throw away what is there.
+        started: called with (rows, steps) before the first step.
+        on_step: hears of every step.
+
+    Returns:
+        The manifest, and whether it was there already.
+
+    Raises:
+        DriftError: the directory holds a training with other settings or on other rows.
+        LockedError: another process trains there.
+        RunError: the directory is one of a run, or a folder in it is not ours.
+        InputError: the settings cannot be carried out.
+    """
+    config.train.check(config.execution)
+    files, method, plan = _planned(config)
+    refuse_own_output(files.locations, [], folders=[out / "train"])
+    if (read_json(out / "config.json") or {}).get("pool"):
+        raise RunError(f"{out}: is a run directory; its stage train is made by qads run. Give another directory.")
+    run = RunDirectory(out)
+    stage, is_first = run.stage(plan), os.environ.get("RANK", "0") == "0"
+    with run.lock() if is_first else nullcontext():  # Of processes that a launcher has started, one writes.
+        if is_first:
+            _make_ready(stage, redo=redo)
+        _wait_for_others(config)
+        if (manifest := stage.manifest()) is not None:
+            return manifest, True
+        rows = files.load(columns=config.columns, on_bad_row=config.on_bad_row)
+        coming = method.plan(rows, execution=config.execution)
+        if started is not None:
+            started(len(rows), coming.n_steps)
+        began = time.monotonic()
+        trained = method(
+            rows, stage.path, execution=config.execution,
+            on_step=None if on_step is None else lambda step: on_step(step, coming),
+        )  # fmt: skip
+        facts = trained.facts | {
+            "train_files": files.identities, "rejected": len(rows.rejected), "seed": method.seed,
+        }  # fmt: skip
+        return (stage.finish(seconds=time.monotonic() - began, facts=facts) if is_first else facts), False
+
+
+def _make_ready(stage: StageDirectory, *, redo: bool) -> None:
+    """Check what is there, and begin where nothing complete is."""
+    stage.check_owner()
+    if redo:
+        stage.remove()
+    stage.check_drift()
+    if stage.manifest() is None:
+        stage.begin()
+    else:
+        stage.check_files()
+
+
+def _wait_for_others(config: TrainConfig) -> None:
+    """Until all processes that a launcher has started are here; they start alone otherwise."""
+    if _n_processes() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=resolve_device(config.execution.device).type == "cpu").wait_for_everyone()
+
+
+def estimate_training(config: TrainConfig) -> dict[str, Any]:
+    """What a training would come to; nothing is computed or written.
+
+    Raises:
+        InputError: the settings cannot be carried out.
+    """
+    files, method, _ = _planned(config)
+    rows = files.load(columns=config.columns, on_bad_row=config.on_bad_row)
+    plan = method.plan(rows, execution=config.execution)
+    return {
+        "rows": len(rows), "rows_trained": plan.n_rows, "affected_rows": len(plan.texts.affected),
+        "tokens": plan.n_tokens, "answer_tokens": plan.n_answer_tokens, "steps": plan.n_steps, "flops": plan.flops,
+        "seconds": training_seconds(plan.flops, method, config.execution.device),
+    }  # fmt: skip
+
+
+def training_seconds(flops: int | None, method: FineTuning, device: str) -> float | None:
+    """Seconds that so many operations take to train here, about; None where nobody knows."""
+    where = resolve_device(device)
+    if flops is None or where.type != "cpu":
+        return None
+    import torch
+
+    return flops / (TRAINING_UTILISATION * matmul_peak(where, getattr(torch, resolve_dtype(method.dtype, device))))
+
+
+def _n_processes() -> int:
+    """Processes that a launcher (accelerate, torchrun) has started to train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _planned(config: TrainConfig) -> tuple[TrainingFiles, FineTuning, StagePlan]:
+    files = find_training_files(config.sources)
+    method = files.method(config.train)
+    settings = {
+        "train": method.identity(config.execution), "columns": config.columns, "on_bad_row": config.on_bad_row,
+    }  # fmt: skip
+    inputs = {f"file {name}": content for name, content in files.identities.items()}
+    execution = {"device": str(resolve_device(config.execution.device)), "processes": _n_processes()}
+    return files, method, StagePlan("train", settings, inputs, execution)

@@ -1,0 +1,153 @@
+r"""Which answers are the same, and which are not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qads.answers import read_number, same_answer, same_number
+
+OPTIONS = ("12 km", "0.5", r"\frac{3}{4}", "none of these")
+
+
+@pytest.mark.parametrize(
+    ("found", "reference", "how"),
+    [
+        ("42", "42", "text"),
+        ("The quick fox", "quick fox", "text"),
+        (r"\text{Evelyn}", "Evelyn", "text"),
+        (r"\dfrac{1}{2}", r"\frac12", "text"),
+        ("52_8", "52_{8}", "text"),
+        ("3:30 p.m.", "3:30 PM", "text"),
+        ("1,250", "1250", "number"),
+        ("$1,250.00", "1250", "number"),
+        ("Rs. 40", "40", "number"),
+        ("21.0", "21", "number"),
+        ("-7", "−7", "text"),
+        (".5", "0.5", "number"),
+        ("1/3", "0.33", "number"),
+        ("3.3333", "3.33", "number"),
+        ("2 1/2", "2.5", "number"),
+        (r"2\frac{1}{2}", "5/2", "number"),
+        ("1.5e3", "1500", "number"),
+        (r"1.5 \times 10^{3}", "1500", "number"),
+        ("12%", "12", "number"),
+        ("0.12", r"12\%", "number"),
+        ("18 apples", "18", "number"),
+        (r"15\text{ cm}^2", "15", "number"),
+        (r"90^\circ", "90", "number"),
+        ("5 + 3 = 8", "8", "number"),
+        ("x = 5", "5", "number"),
+        ("f(2) = 4 + 3 = 7", "7", "number"),
+        ("<203>", "203.0", "number"),
+        ("3, 5, 7", "7, 3 and 5", "parts"),
+        ("[2, 3]", "2, 3", "parts"),
+        ("(0.5, 3)", r"\left(\frac{1}{2}, 3\right)", "parts"),
+        (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}", "algebra"),
+        ("-20*x", "-20x", "algebra"),
+        ("(x+1)(x-1)", "x^2-1", "algebra"),
+        ("2*sqrt(3)", r"2\sqrt{3}", "algebra"),
+        (r"(-\infty, 3]", r"x \le 3", "algebra"),
+    ],
+)
+def test_answers_that_are_the_same(found: str, reference: str, how: str) -> None:
+    assert same_answer(found, reference).how == how
+
+
+@pytest.mark.parametrize(
+    ("found", "reference"),
+    [
+        (None, "4"),
+        ("", "4"),
+        ("4", "5"),
+        ("10000", "10001"),
+        ("0.34", "0.33"),
+        ("0.1", "0.12"),
+        ("5 cm", "5 km"),
+        ("3x", "3"),
+        ("2i", "2"),
+        ("3 or 4", "3"),
+        ("1, 2", "12"),
+        ("(1, 2)", "(2, 1)"),
+        ("(1, 2)", "[1, 2]"),
+        ("52_8", "52"),
+        ("x + 2y - 9 = 0", "0"),
+        ("2x = 6", "6"),
+        ("x + 1", "x - 1"),
+        ("1/0", "0"),
+        ("Monday", "Tuesday"),
+        ("yes", "no"),
+        (r"\frac{1}{0}", "0"),
+        ("__import__('os').getcwd()", "4"),
+    ],
+)
+def test_answers_that_are_not(found: str | None, reference: str) -> None:
+    assert not same_answer(found, reference)
+
+
+@pytest.mark.parametrize(
+    "found", ["C", "(c)", "C.", r"\text{(C)}", "option C", "**C**", "C) 3/4", "3/4", "0.75", "$C$"]
+)
+def test_an_option_is_named_by_its_letter_or_its_text(found: str) -> None:
+    assert same_answer(found, "C", options=OPTIONS)
+    assert not same_answer(found, "B", options=OPTIONS)
+
+
+@pytest.mark.parametrize("found", ["E", "a dozen", "12 miles", "13", "Both A and C"])
+def test_what_names_no_option_is_none(found: str) -> None:
+    assert not any(same_answer(found, letter, options=OPTIONS) for letter in "ABCD")
+
+
+def test_a_text_that_two_options_have_names_neither() -> None:
+    assert not same_answer("7", "A", options=("7", "7.0", "8"))
+
+
+def test_a_letter_counts_where_the_options_are_unknown() -> None:
+    assert same_answer("Option B", "B") and not same_answer("Option B", "C")
+
+
+NUMBERS = st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=999)
+
+
+@given(NUMBERS)
+def test_a_number_is_itself_however_it_is_written(number) -> None:
+    written = [
+        f"{number}",
+        f"${number}$",
+        rf"\frac{{{number.numerator}}}{{{number.denominator}}}",
+        f"x = {number} units",
+    ]
+    for text in written:
+        found = read_number(text.removeprefix("x = "))
+        assert found is not None and found.value == number
+        assert same_answer(text, str(number), algebra=None)
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9))
+def test_whole_numbers_are_the_same_if_they_are_equal(a: int, b: int) -> None:
+    one, other = read_number(f"{a:,}"), read_number(str(b))
+    assert one is not None and other is not None
+    assert same_number(one, other) == (a == b)
+
+
+@given(st.decimals(min_value=0, max_value=10**4, places=4))
+def test_rounding_to_two_decimals_keeps_an_answer(value) -> None:
+    if value >= 1:
+        assert same_answer(f"{value:.2f}", str(value), algebra=None)
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_any_texts_can_be_compared(found: str, reference: str) -> None:
+    assert same_answer(found, reference, algebra=None).is_same in (True, False)
+    if found.strip():
+        assert same_answer(found, found, algebra=None)
+
+
+@pytest.mark.parametrize(
+    "part", ["1", ",", "(", "[1,", "m ", "1/", "e", "%", "$", "\\frac{", "a-", "1 1/", "=", "and "]
+)
+def test_no_text_takes_long(part: str) -> None:
+    for text in (part * 60, part * 20_000, "5 " + part * 59):
+        same_answer(text, "5", algebra=None)
+        same_answer("5", text, algebra=None)

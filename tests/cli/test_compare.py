@@ -1,0 +1,62 @@
+"""`qads compare` as it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.conftest import Call, parsed
+from compare.tiny_experiment import make_files
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("experiment")
+    files = make_files(folder)
+    settings = files.settings(seeds=[0, 1], evaluate={"sets": list(files.sets), "generate": False, "dtype": "float32"})
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+def test_an_experiment_goes_on_from_start_to_start_and_ends_with_a_page_and_json(
+    qads: Call, file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    dry = qads("compare", file, "--out", out, "--dry-run")
+    assert dry.code == 0 and "6 cells" in dry.out and "Left to do: about" in dry.out
+    assert not out.exists()
+    first = qads("compare", file, "--out", out, "--max-cells", 3)
+    assert first.code == 0, first.err
+    assert "3 of 6 cells are done." in first.out and "one seed: no claim" in first.out
+    state = qads("status", out)
+    assert "3 of 6 cells are done." in state.out and "No process is using it." in state.out
+    assert parsed(qads("status", out, "--json").out)["cells_done"] == 3
+    left = qads("compare", file, "--out", out, "--dry-run")
+    assert "times by 3 trainings that are done" in left.out and "exact" in left.out
+    whole = qads("compare", file, "--out", out, "--json", tmp_path / "found.json")
+    assert "All 6 cells are done." in whole.out and "Page: " in whole.out
+    assert (out / "report" / "experiment.html").is_file()
+    found = parsed((tmp_path / "found.json").read_text())
+    assert found == parsed((out / "report" / "results.json").read_text())
+    assert found == parsed(qads("compare", file, "--out", out, "--json", "-").out)
+    assert {row["arm"] for row in found["results"]} == {"random", "qads", "like-qads"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--only", "arm"), "expected PART=VALUE"),
+        (("--only", "arm=quads"), "--only arm=quads: there are"),
+        (("--set", "arms.qads.selecton.kind=random"), "arms.qads.selecton: unknown key"),
+        (("--redo", "mixture"), "--redo mixture: an experiment has the stages"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_block(
+    qads: Call, file: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    called = qads("compare", file, "--out", tmp_path / "out", *words)
+    assert called.code == 2 and message in called.err.replace("\n", " ")
+    assert not (tmp_path / "out").exists()

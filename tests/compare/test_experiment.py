@@ -1,0 +1,117 @@
+"""What an experiment's file may say, and which cells come of it."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qads.compare import all_cells, load_experiment, only_cells
+from qads.errors import ConfigError
+
+ARMS: dict[str, Any] = {
+    "random": {"selection": {"kind": "random"}},
+    "qads": {},
+    "like-qads": {"selection": {"kind": "random"}, "source_shares_of": "qads"},
+    "all": {"selection": {"kind": "random"}, "budget": "100%"},
+}
+
+
+def given(**changes: Any) -> dict[str, Any]:
+    return {"pool": {"sources": "pool.jsonl"}, "arms": ARMS, "budgets": 60, "seeds": [0, 1]} | changes
+
+
+def test_a_cell_is_an_arm_a_size_a_model_and_a_seed() -> None:
+    cells = all_cells(load_experiment(given(budgets=[60, "10%"], models=["a", "b"])))
+    assert len(cells) == len(set(cells)) == 2 * 2 * (3 * 2 + 1)  # The whole pool is the same for both budgets.
+    assert {str(cell.folder) for cell in cells if cell.arm == "qads" and cell.seed == 1 and cell.model == "a"} == {
+        "cells/a/60-rows/qads/seed-1", "cells/a/10-percent/qads/seed-1",
+    }  # fmt: skip
+
+
+def test_the_arm_that_tokens_are_matched_to_is_trained_once_for_both() -> None:
+    cells = all_cells(load_experiment(given(match=["rows", "tokens"], tokens_of="qads")))
+    sizes = {arm: {cell.size.name for cell in cells if cell.arm == arm} for arm in ARMS}
+    assert sizes == {
+        "random": {"60-rows", "tokens-of-60-rows"}, "qads": {"60-rows"}, "like-qads": {"60-rows", "tokens-of-60-rows"},
+        "all": {"100-percent"},
+    }  # fmt: skip
+
+
+def test_a_part_of_the_seeds_comes_before_the_rest() -> None:
+    seeds = [cell.seed for cell in all_cells(load_experiment(given()))]
+    assert seeds == sorted(seeds)
+
+
+def test_all_arms_are_compared_with_the_reference_and_an_arm_with_its_random_rows_of_the_same_shares() -> None:
+    pairs = load_experiment(given(contrasts={"all": ["qads"]})).pairs
+    assert pairs == (
+        ("qads", "random"), ("like-qads", "random"), ("all", "random"), ("qads", "like-qads"), ("all", "qads"),
+    )  # fmt: skip
+
+
+def test_cells_are_asked_for_by_their_parts() -> None:
+    cells = all_cells(load_experiment(given()))
+    assert {c.arm for c in only_cells(cells, {"arm": ["qads"], "seed": ["1"]})} == {"qads"}
+    with pytest.raises(ConfigError, match="--only arm=quads: there are all, like-qads, qads, random"):
+        only_cells(cells, {"arm": ["quads"]})
+    with pytest.raises(ConfigError, match="--only colour=…: cells have arm, size, model, seed"):
+        only_cells(cells, {"colour": ["red"]})
+
+
+@pytest.mark.parametrize(
+    ("arm", "changes", "message"),
+    [
+        ({"selecton": {}}, {}, "arms.x.selecton: unknown key; did you mean 'selection'"),
+        ({"selection": {"alpah": 1}}, {}, "arms.x.selection.alpah: unknown key; did you mean 'alpha'"),
+        ({"source_shares_of": "quads"}, {}, "arms.x.source_shares_of: 'quads' is no arm; there are random, qads"),
+        ({"source_shares_of": "like-qads"}, {}, "like-qads has no shares of its own"),
+        ({"source_shares_of": "x"}, {}, "x has no shares of its own"),
+        ({"source_shares_of": "qads", "best_sources": 2}, {}, "source_shares_of and best_sources exclude each other"),
+        ({"selection": {"kind": "facility-location"}, "best_sources": 2}, {}, "picks rows as a whole"),
+        ({"best_sources": 0}, {}, "best_sources is 0"),
+        ({"constraints": {"exclude": "ids.txt"}}, {}, "belong to the pool of all arms"),
+        ({"constraints": {"quotas": {"kind": {"cot": {"share": 0.5}}}}, "source_shares_of": "qads"}, {}, "give one"),
+        ({"selection": {"kind": "top-quality"}, "quality": "none"}, {}, "ranks by nothing else"),
+        ({}, {"quality": None}, "arms.qads: needs quality, but quality is null"),
+        ({}, {"reference": "randon"}, "reference: 'randon' is no arm"),
+        ({}, {"contrasts": {"qads": ["y"]}}, "contrasts.qads: 'y' is no arm"),
+        ({}, {"match": ["tokens"]}, "tokens_of: match has tokens; name the arm"),
+        ({}, {"match": ["tokens"], "tokens_of": "like-qads"}, "tokens_of: like-qads has no number of tokens"),
+        ({}, {"seeds": [1, 1]}, "seeds: .*none twice"),
+        ({}, {"evaluate": {"sets": "gsm8k"}}, "evaluate: there is nothing to evaluate, since train is null"),
+        ({}, {"train": {"model": "other"}}, "say it as models: other"),
+        ({}, {"train": {}, "evaluate": {"sets": "gsm8k", "template": {"kind": "chat"}}}, "Say the same in both"),
+        ({}, {"quality": {"influence": {"model": "other"}}}, "say it as scored_by: other"),
+        ({}, {"pool": {"sources": "-"}}, "read from files"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_refused_by_name(
+    arm: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_experiment(given(arms=ARMS | {"x": arm}, **changes))
+
+
+def test_a_name_that_is_no_folder_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'\.\./x' is no name for a folder"):
+        load_experiment(given(arms=ARMS | {"../x": {}}))
+
+
+def test_an_arm_sees_quality_where_its_selector_reads_it() -> None:
+    arms = load_experiment(given()).arms
+    assert (arms["qads"].sees, arms["random"].sees, arms["qads"].needs_quality) == ("measured", "none", True)
+    assert arms["random"].draws and not arms["qads"].draws
+
+
+def test_every_experiment_that_is_kept_is_read() -> None:
+    folder = Path(__file__).parents[2]
+    found = [*folder.glob("experiments/compare*.yaml"), folder / "examples" / "compare.yaml"]
+    assert len(found) >= 7
+    for path in found:
+        text = string.Template(path.read_text(encoding="utf-8")).substitute(QADS_TEST_DATA="data", QADS_INPUTS="inputs")
+        experiment = load_experiment(yaml.safe_load(text))
+        assert experiment.reference == "random" and len(experiment.seeds) >= 3 and experiment.evaluate is not None

@@ -1,0 +1,140 @@
+"""Generation: exactly our prompts, greedy, ended where a solution ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers.processors import TemplateProcessing
+
+import qads
+from qads.cluster import Execution
+from qads.errors import InputError
+from qads.evaluate import Evaluation, Item, read_items
+from qads.evaluate.generating import Solver
+from qads.evaluate.harness import Generation, Harness
+from qads.models import header_ids, open_causal_lm, prompt_ids, token_target, training_text
+from qads.sandbox import ProgramResult
+
+CPU = Execution(device="cpu")
+PLAIN = qads.ExemplarTemplate().renderer(None)
+
+
+def greedy(lm: qads.models.CausalLM, prompt: Sequence[int], n: int) -> list[int]:
+    """The slow, obvious way: one whole pass a token."""
+    ids = list(prompt)
+    with torch.inference_mode():
+        for _ in range(n):
+            ids.append(int(lm.model(torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] == lm.tokenizer.eos_token_id:
+                break
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "tiny"])
+def test_a_batch_of_prompts_is_gone_on_from_as_each_alone(name: str, model: Path, exam: str):
+    lm = open_causal_lm(str(model) if name == "tiny" else name, dtype="float32", device="cpu")
+    problems = [*[item.row.problem for item in read_items([exam]).items][:2], "1 + 1?"]
+    prompts = [
+        prompt_ids(lm.tokenizer, PLAIN, qads.Row(id="", source="", problem=each, solution="")) for each in problems
+    ]
+    found = Harness(lm, stops=(), max_new_tokens=6, max_tokens_per_batch=10_000)(prompts)
+    for prompt, each in zip(prompts, found, strict=True):
+        plain = greedy(lm, prompt, 6)
+        assert each.text == lm.tokenizer.decode(plain, skip_special_tokens=True)
+        assert each.n_tokens == len(plain)
+        assert each.is_truncated == (plain[-1] != lm.tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize(
+    "template", [qads.ExemplarTemplate(), qads.ChatTemplate(), qads.ChatTemplate(system="Be brief.")]
+)
+def test_a_prompt_is_the_beginning_of_what_training_shows(template: qads.ChatTemplate, test_data: Path):
+    lm = qads.models.open_tokenizer("smollm2-135m")
+    renderer = template.renderer(lm.render_chat)
+    names = ("gsm8k_train", "math_train", "aqua_rat_flan", "svamp_train_pot_reft")
+    pools = [qads.load_pool(test_data / "pool" / f"{name}.jsonl.gz") for name in names]
+    for row in (row for pool in pools for row in pool.take(range(40))):
+        prompt, shown = prompt_ids(lm.tokenizer, renderer, row), training_text(lm.tokenizer, renderer, row)
+        assert shown.ids[: len(prompt)] == prompt
+        assert shown.answer_start - len(prompt) in (0, 1)  # A blank before a figure is a token of its own.
+
+
+def test_examples_stand_between_header_and_problem():
+    lm = qads.models.open_tokenizer("smollm2-135m")
+    rows = [qads.Row(id=name, source="s", problem=f"{name}?", solution=f"{name}!") for name in ("a", "b", "c")]
+    prompt = prompt_ids(lm.tokenizer, PLAIN, rows[2], examples=rows[:2])
+    shown = "Question: a?\nAnswer: a!\n\nQuestion: b?\nAnswer: b!\n\nQuestion: c?\nAnswer:"
+    assert lm.tokenizer.decode(prompt) == shown
+
+
+def test_a_generation_ends_before_a_stop_and_counts_its_own_tokens(model: Path):
+    lm = open_causal_lm(str(model), dtype="float32", device="cpu")
+    prompt = (5, 6, 7)
+    whole = lm.tokenizer.decode(greedy(lm, prompt, 12))
+    stop = whole[len(whole) // 2 :][:3]
+    (found,) = Harness(lm, stops=(stop,), max_new_tokens=12, max_tokens_per_batch=100)([prompt])
+    assert found.text == whole.split(stop)[0] and not found.is_truncated
+    assert found.n_tokens == len(lm.tokenizer(found.text)["input_ids"])
+
+
+def test_no_special_token_is_put_before_a_text_twice(model: Path):
+    lm = open_causal_lm(str(model), dtype="float32", device="cpu")
+    lm.tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    row = qads.Row(id="", source="", problem="apple", solution="pear")
+    prompt = prompt_ids(lm.tokenizer, PLAIN, row)
+    assert header_ids(lm.tokenizer, PLAIN) == (0,) and prompt.count(0) == 1 and prompt[0] == 0
+    assert prompt[1:] == token_target(lm.tokenizer, PLAIN.target(row)).ids[: len(prompt) - 1]
+    (found,) = Harness(lm, stops=(), max_new_tokens=4, max_tokens_per_batch=100)([prompt])
+    assert found.text == lm.tokenizer.decode(greedy(lm, prompt, 4), skip_special_tokens=True)
+
+
+# ------------------------------------------------------------------------------------------ programs
+
+
+ITEMS = [
+    Item("exam", qads.Row(id=str(n), source="exam", problem=f"{n} + 1?", solution="", answer=str(n + 1))) for n in range(3)
+]  # fmt: skip
+
+
+def solver(written: dict[str, str], outcomes: dict[str, ProgramResult]) -> Solver:
+    """One that writes what it is told to: by the prompt's text, and by the program's."""
+    tokenizer = qads.models.open_tokenizer("smollm2-135m").tokenizer
+
+    def generate(prompts: Sequence[tuple[int, ...]]) -> list[Generation]:
+        texts = [written[tokenizer.decode(prompt)] for prompt in prompts]
+        return [Generation(text, len(text), False) for text in texts]
+
+    return Solver(
+        generate=generate, tokenizer=tokenizer, renderer=PLAIN, room=30, suffixes={"cot": "", "pot": " In Python."},
+        run_programs=lambda programs: [outcomes[program] for program in programs],
+    )  # fmt: skip
+
+
+def test_a_problem_is_answered_in_words_where_its_program_gives_no_answer():
+    written = {f"Question: {n} + 1? In Python.\nAnswer:": f"print({n} + 1)" for n in range(3)}
+    written["Question: 1 + 1?\nAnswer:"] = " 1 and 1 make 2. The answer is 2."
+    outcomes = {f"print({n} + 1)": ProgramResult("ok", str(n + 1), "", "") for n in (0, 2)}
+    outcomes["print(1 + 1)"] = ProgramResult("timeout", None, "", "took 5 seconds")
+    outcomes["print(2 + 1)"] = ProgramResult("ok", "4", "4\n", "")
+    found = solver(written, outcomes)(ITEMS, "pot-cot")
+    assert [(row["method"], row["verdict"], row["value"]) for row in found] == [
+        ("pot", "right", 1.0), ("cot", "right", 1.0), ("pot", "wrong", 0.0),
+    ]  # fmt: skip
+    assert "program: timeout took 5 seconds" in found[1]["details"]
+    (alone,) = solver(written, outcomes)([ITEMS[1]], "pot")
+    assert (alone["verdict"], alone["value"]) == ("no answer", 0.0)
+
+
+def test_a_prompt_without_room_is_a_wrong_answer_that_says_so():
+    long = Item("exam", qads.Row(id="l", source="exam", problem="very " * 40 + "long?", solution="", answer="1"))
+    (row,) = solver({}, {})([long], "cot")
+    assert row["value"] == 0 and row["generation"] is None and "where 30 leave room" in row["reason"]
+
+
+@pytest.mark.parametrize("method", ["pot", "pot-cot"])
+def test_no_program_runs_that_nobody_has_allowed(method: str, model: Path, exam: str):
+    with pytest.raises(InputError, match="--allow-code-execution"):
+        Evaluation(sets=(exam,), method=method)(str(model), execution=CPU)

@@ -1,0 +1,78 @@
+"""Likelihoods of solutions and options are those of plain forward passes, in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import qads
+from qads.cluster import Execution
+from qads.evaluate import Evaluation, read_items
+from qads.models import open_causal_lm
+
+CPU = Execution(device="cpu")
+
+
+def plain_log_likelihood(lm: qads.models.CausalLM, before: str, after: str) -> torch.Tensor:
+    """Log-probabilities of the tokens of a text that hold a character behind `before`."""
+    encoded = lm.tokenizer(before + after, return_offsets_mapping=True, add_special_tokens=False)
+    ids = torch.tensor(encoded["input_ids"])
+    with torch.inference_mode():
+        found = torch.log_softmax(lm.model(ids[None]).logits[0].float(), -1)
+    first = next(i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > len(before))
+    return found[range(first - 1, len(ids) - 1), ids[first:]]
+
+
+def values(result: qads.evaluate.EvaluationResult, measure: str) -> list[float]:
+    return [row["value"] for row in result.items.to_pylist() if row["measure"] == measure]
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "tiny"])
+def test_the_likelihood_of_a_solution_is_that_of_a_plain_pass(name: str, model: Path, exam: str):
+    where = str(model) if name == "tiny" else name
+    found = Evaluation(sets=(exam,), generate=False, limit=2, dtype="float32")(where, execution=CPU)
+    lm = open_causal_lm(where, dtype="float32", device="cpu")
+    for item, value in zip(read_items([exam], limit=2).items, values(found, "answer_log_likelihood"), strict=True):
+        plain = plain_log_likelihood(lm, f"Question: {item.row.problem}\nAnswer: ", item.row.solution)
+        assert value == pytest.approx(plain.mean().item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("template", [qads.ExemplarTemplate(), qads.ChatTemplate()])
+def test_the_option_that_is_chosen_is_the_likeliest_of_plain_passes(quiz: str, template: qads.ChatTemplate):
+    method = Evaluation(
+        sets=(quiz,), generate=False, choice="likelihood", likelihood=False, dtype="float32", template=template, limit=1
+    )
+    found = method("smollm2-135m", execution=CPU)
+    lm = open_causal_lm("smollm2-135m", dtype="float32", device="cpu")
+    renderer = template.renderer(lm.render_chat)
+    for row, item in zip(found.items.to_pylist(), read_items([quiz], limit=1).items, strict=True):
+        sums = []
+        for letter in "ABC":
+            target = renderer.target(
+                qads.Row(id="", source="", problem=item.row.problem, solution=f"The answer is ({letter}).")
+            )
+            before = renderer.header + target.text[: target.answer_start]
+            sums.append(
+                plain_log_likelihood(lm, before, target.text[target.answer_start : target.answer_end]).sum().item()
+            )
+        assert row["extracted"] == "ABC"[sums.index(max(sums))]
+        assert row["value"] == float(row["extracted"] == "B")
+
+
+def test_bfloat16_weights_change_a_likelihood_by_no_rounding_of_activations(exam: str):
+    half = Evaluation(sets=(exam,), generate=False, limit=1, dtype="bfloat16")("smollm2-135m", execution=CPU)
+    whole = Evaluation(sets=(exam,), generate=False, limit=1, dtype="float32")("smollm2-135m", execution=CPU)
+    for a, b in zip(*(values(each, "answer_log_likelihood") for each in (half, whole)), strict=True):
+        assert a == pytest.approx(b, abs=0.02)
+
+
+def test_a_solution_that_does_not_fit_has_no_likelihood_and_a_reason(model: Path, tmp_path: Path):
+    path = tmp_path / "long.jsonl"
+    path.write_text('{"problem": "Count.", "solution": "' + "one two " * 2000 + '", "answer": "2"}\n')
+    found = Evaluation(sets=(f"long={path}",), generate=False)(str(model), execution=CPU)
+    (row,) = found.items.to_pylist()
+    assert row["value"] is None and "longer than the context of 1024 tokens" in row["reason"]
+    (line,) = found.summary()
+    assert (line.n, line.n_without) == (0, 1) and line.value != line.value

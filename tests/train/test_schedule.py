@@ -1,0 +1,73 @@
+"""Which rows a training sees: every row as often as the budget says, in an order that depends on the seed alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qads.errors import InputError
+from qads.train.schedule import make_schedule, share_out
+
+lengths = st.lists(st.integers(2, 60), min_size=1, max_size=40)
+
+
+def order(schedule):
+    return [row for step in schedule.steps for row in step]
+
+
+@given(lengths, st.integers(1, 9), st.integers(1, 4))
+def test_whole_epochs_see_every_row_as_often(lengths: list[int], batch_size: int, epochs: int):
+    schedule = make_schedule(lengths, batch_size=batch_size, seed=3, epochs=epochs)
+    assert schedule.times == dict.fromkeys(range(len(lengths)), epochs)
+    for epoch in range(epochs):
+        part = order(schedule)[epoch * len(lengths) : (epoch + 1) * len(lengths)]
+        assert sorted(part) == list(range(len(lengths)))
+
+
+@given(lengths, st.integers(1, 9), st.integers(1, 30))
+def test_steps_are_as_many_as_asked_and_all_full(lengths: list[int], batch_size: int, steps: int):
+    schedule = make_schedule(lengths, batch_size=batch_size, seed=0, steps=steps)
+    assert [len(step) for step in schedule.steps] == [batch_size] * steps
+
+
+@given(lengths, st.integers(1, 9), st.integers(60, 2000))
+def test_a_token_budget_is_never_exceeded_and_the_next_row_would_have(lengths: list[int], batch_size: int, tokens: int):
+    schedule = make_schedule(lengths, batch_size=batch_size, seed=1, tokens=tokens)
+    spent = sum(schedule.totals(lengths))
+    n_rows = len(order(schedule))
+    following = order(make_schedule(lengths, batch_size=1, seed=1, steps=n_rows + 1))[-1]
+    assert spent <= tokens < spent + lengths[following]
+
+
+@given(lengths, st.integers(1, 9))
+def test_a_longer_training_begins_as_a_shorter_one(lengths: list[int], batch_size: int):
+    short = order(make_schedule(lengths, batch_size=batch_size, seed=5, epochs=1.5))
+    long = order(make_schedule(lengths, batch_size=batch_size + 1, seed=5, epochs=4))
+    assert long[: len(short)] == short
+
+
+def test_another_seed_is_another_order():
+    one, other = (order(make_schedule([5] * 50, batch_size=4, seed=seed, epochs=1)) for seed in (0, 1))
+    assert one != other
+
+
+def test_a_budget_below_the_first_row_is_refused():
+    with pytest.raises(InputError, match=r"4 tokens does not reach for the first row, which has 9"):
+        make_schedule([9, 9], batch_size=2, seed=0, tokens=4)
+
+
+@given(lengths, st.integers(1, 4), st.integers(10, 200), st.booleans())
+def test_every_row_of_a_step_runs_once_and_no_pass_is_larger_than_it_must_be(
+    lengths: list[int], n_processes: int, pass_size: int, packed: bool
+):
+    shares = share_out(
+        range(len(lengths)), lengths, n_processes=n_processes, pass_size=pass_size, packed=packed
+    )  # fmt: skip
+    passes = [rows for share in shares for rows in share]
+    assert sorted(row for rows in passes for row in rows) == list(range(len(lengths)))
+    assert len({len(share) for share in shares}) == 1, "processes that share weights run together"
+    for rows in passes:
+        sizes = [lengths[row] for row in rows]
+        size = sum(sizes) if packed else max(sizes, default=0) * len(sizes)
+        assert size <= pass_size or len(rows) == 1
