@@ -28,6 +28,7 @@ LEFT_OUT = {
     "qads train": "tests/train trains",
     "qads evaluate": "tests/evaluate evaluates",
     "qads compare": "tests/compare compares",
+    "status experiment": "its comparison",
     "part-0": "its files are made by the block of Python before it; tests/run/test_parts.py does the whole",
 }
 """Part of a command -> why it cannot be typed here."""
