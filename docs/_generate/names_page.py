@@ -47,6 +47,14 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Analysis: sources and selections compared",
         ("analyze_sources", "AnalysisSettings", "SourceAnalysis", "RowScores", "summarize_selection"),
     ),
+    "training": ("Training", ("FineTuning", "Lora", "Checkpointing", "Trained", "StepLog")),
+    "evaluation": (
+        "Evaluation, answers, programs",
+        (
+            "Evaluation", "EvaluationResult", "find_answer", "same_answer", "Sandbox", "ProgramResult", "SandboxError",
+        ),
+    ),
+    "comparisons": ("Comparisons", ("load_experiment", "Experiment", "Arm", "run_experiment", "Results")),
     "runs": (
         "Runs, models, execution",
         ("load_config", "RunConfig", "run_pipeline", "RunResult", "Execution", "open_causal_lm", "open_encoder"),

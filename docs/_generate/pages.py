@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from commands_page import commands_page
 from names_page import names_pages
+from qads.compare import Experiment
 from qads.config import RunConfig
 from qads.mixture import Recipe
 from settings_page import settings_page
@@ -19,6 +20,10 @@ A configuration is YAML: a section is a mapping, and where several methods do th
 _RECIPE = """
 What `qads mix RECIPE.yaml` and `qads.load_recipe` read. This page is written from the program at every build.
 """
+_EXPERIMENT = """
+What `qads compare EXPERIMENT.yaml` and `qads.load_experiment` read. This page is written from the program at every
+build.
+"""
 
 
 def generated_pages() -> dict[str, str]:
@@ -30,6 +35,7 @@ def generated_pages() -> dict[str, str]:
     pages = {
         "reference/configuration.md": settings_page(RunConfig, "Configuration", _CONFIGURATION.strip()),
         "reference/recipe.md": settings_page(Recipe, "Recipe of a mixture", _RECIPE.strip()),
+        "reference/experiment.md": settings_page(Experiment, "Experiment", _EXPERIMENT.strip()),
         "reference/commands.md": commands_page(),
     }
     return pages | {f"reference/api/{name}": text for name, text in names_pages()}

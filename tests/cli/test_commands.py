@@ -30,6 +30,8 @@ COMMANDS = [
     "analyze",
     "check",
     "train",
+    "evaluate",
+    "compare",
     "status",
     "report",
     "explain",

@@ -25,6 +25,10 @@ LEFT_OUT = {
     "openmathmix": "the run that its recipe draws from",
     "--budget 10000": "ten thousand rows",
     "--labels 200": "two hundred rows beside the labelled ones",
+    "qads train": "tests/train trains",
+    "qads evaluate": "tests/evaluate evaluates",
+    "qads compare": "tests/compare compares",
+    "status experiment": "its comparison",
     "part-0": "its files are made by the block of Python before it; tests/run/test_parts.py does the whole",
 }
 """Part of a command -> why it cannot be typed here."""
