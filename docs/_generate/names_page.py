@@ -45,7 +45,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mixtures": ("Mixtures", ("load_recipe", "Recipe", "Part", "compose", "Mixture", "write_mixture")),
     "analysis": (
         "Analysis: sources and selections compared",
-        ("analyze_sources", "AnalysisSettings", "SourceAnalysis", "RowScores", "summarize_selection"),
+        ("analyze_sources", "AnalysisSettings", "SourceAnalysis", "RowScores", "summarize_selection", "TSNEProjection"),
     ),
     "training": ("Training", ("FineTuning", "Lora", "Checkpointing", "Trained", "StepLog")),
     "evaluation": (
