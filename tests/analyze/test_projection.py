@@ -54,8 +54,8 @@ def test_of_a_large_pool_an_even_draw_is_laid_out_that_grows() -> None:
     assert TSNEProjection(most=100).drawn(100).tolist() == list(range(100))
 
 
-@pytest.mark.parametrize("setting", [{"most": 0}, {"axes": 1}, {"rounds": 2}, {"perplexity": 1.0}, {"seed": -1}])
-def test_a_setting_that_makes_no_sense_is_refused(setting: dict[str, float]) -> None:
+@pytest.mark.parametrize("setting", [{"most": 0}, {"axes": 1}, {"rounds": 2}, {"perplexity": 1}, {"seed": -1}])
+def test_a_setting_that_makes_no_sense_is_refused(setting: dict[str, int]) -> None:
     with pytest.raises(InputError, match=next(iter(setting))):
         TSNEProjection(**setting)  # pyright: ignore[reportArgumentType]
 

@@ -259,3 +259,24 @@ def test_the_page_fits_its_window(browser: Any, page_file: Path, tmp_path: Path,
     assert page.is_visible("#map-still") and not page.is_visible("#plane")
     assert seen.wrong == []
     seen.context.close()
+
+
+def test_a_map_that_is_drawn_slowly_is_moved_as_a_picture_and_then_drawn_in_its_place(seen: Seen) -> None:
+    page = seen.page
+    left, top, width, height = seen.plane()
+    canvas = "() => document.querySelector('#plane canvas').style.transform"
+    page.click("[data-tool=whole]")
+    page.wait_for_timeout(600)
+    whole = page.locator("#plane").screenshot()
+    page.mouse.move(left + width / 2, top + height / 2)
+    page.mouse.down()
+    page.mouse.move(left + width / 2 + 60, top + height / 2 + 30, steps=4)
+    moved = page.evaluate(canvas)
+    page.mouse.up()
+    page.wait_for_timeout(1000)
+    assert moved in ("", "translate(60px, 30px) scale(1)")  # Nothing on a machine that draws fast.
+    assert page.evaluate(canvas) == ""
+    assert page.locator("#plane").screenshot() != whole
+    page.click("[data-tool=whole]")
+    page.wait_for_timeout(1000)
+    assert page.locator("#plane").screenshot() == whole

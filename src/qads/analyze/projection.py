@@ -42,7 +42,7 @@ class TSNEProjection:
     kind: Literal["tsne"] = "tsne"
     most: int = 60_000
     """Rows that are laid out; of a larger pool so many are drawn evenly."""
-    perplexity: float = 30.0
+    perplexity: int = 30
     """About how many neighbours of a row are kept near it."""
     axes: int = 50
     """Principal axes of the embeddings that are looked at; what is beyond them is mostly noise to neighbours."""
@@ -54,11 +54,15 @@ class TSNEProjection:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        for name, value, least in (("most", self.most, 1), ("axes", self.axes, 2), ("rounds", self.rounds, 3)):
+        settings = (
+            ("most", self.most, 1),
+            ("perplexity", self.perplexity, 2),
+            ("axes", self.axes, 2),
+            ("rounds", self.rounds, 3),
+        )
+        for name, value, least in settings:
             if value < least:
                 raise InputError(f"TSNEProjection: {name} is {value}; it must be a whole number ≥ {least}.")
-        if not self.perplexity >= 2:
-            raise InputError(f"TSNEProjection: perplexity is {self.perplexity}; it must be at least 2.")
         if self.seed < 0:
             raise InputError(f"TSNEProjection: seed is {self.seed}; it must be a whole number ≥ 0.")
 
@@ -105,14 +109,12 @@ class TSNEProjection:
         n_rows = len(x)
         # With a perplexity p, 3 p neighbours are looked for.
         affinities = PerplexityBasedNN(
-            x, perplexity=min(self.perplexity, (n_rows - 1) / 3), n_jobs=1, random_state=self.seed,
+            x, perplexity=max(1, min(self.perplexity, (n_rows - 1) // 3)), n_jobs=1, random_state=self.seed,
         )  # fmt: skip
         forces = "bh" if n_rows < _TREE_BELOW else "fft"
         two = _two_axes(x)
         start = two * (_START_SPREAD / two[:, 0].std())
-        found = TSNEEmbedding(
-            start, affinities, n_jobs=1, random_state=self.seed, negative_gradient_method=forces
-        )
+        found = TSNEEmbedding(start, affinities, n_jobs=1, random_state=self.seed, negative_gradient_method=forces)
         first = self.rounds // 3
         found = found.optimize(first, exaggeration=_EXAGGERATED, momentum=0.8)
         found = found.optimize(self.rounds - first, momentum=0.8)

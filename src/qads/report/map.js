@@ -3,7 +3,7 @@
 const LOOKS = 16;
 const NEAR_PIXELS = 10;
 const SLOW_MILLISECONDS = 45;
-const KEPT_WHILE_MOVING = 8;
+const REST_MILLISECONDS = 200;
 
 const themed = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
@@ -64,15 +64,15 @@ class Points {
     });
   }
 
-  data(n = this.rows.length) {
+  data() {
     const { position, color, radius } = this;
-    return { length: n, attributes: { getPosition: { value: position, size: 2 }, getFillColor: { value: color, size: 4, normalized: true }, getRadius: { value: radius, size: 1 } } };
+    return { length: this.rows.length, attributes: { getPosition: { value: position, size: 2 }, getFillColor: { value: color, size: 4, normalized: true }, getRadius: { value: radius, size: 1 } } };
   }
 }
 
 class Plane {
   constructor(columns, texts, { chosen, lassoed, legend }) {
-    Object.assign(this, { columns, texts, chosen, lassoed, legend, mask: null, marked: null, isMoving: false, isSlow: false, mode: "pan" });
+    Object.assign(this, { columns, texts, chosen, lassoed, legend, mask: null, marked: null, isSlow: false, mode: "pan" });
     this.box = document.getElementById("plane");
     this.by = document.getElementById("by");
     this.note = document.getElementById("hover");
@@ -92,22 +92,23 @@ class Plane {
     document.getElementById("map-tools").hidden = false;
     this.paint();
     const canvas = make("canvas", {});
+    this.canvas = canvas;
     this.box.append(canvas);
-    this.view = this.whole();
+    this.view = this.drawn = this.whole();
     await new Promise((resolve, reject) => {
       this.deck = new deck.Deck({
         canvas, width: "100%", height: "100%", views: new deck.OrthographicView({ id: "plane", flipY: false }), viewState: this.view, controller: true,
         layers: this.layers(), parameters: { depthTest: false }, getCursor: () => (this.mode === "lasso" ? "crosshair" : "grab"),
-        onViewStateChange: ({ viewState }) => this.move(viewState),
-        onAfterRender: resolve, onError: reject,
-        onResize: () => this.isUntouched && this.look(this.whole()),
+        onViewStateChange: ({ viewState }) => this.isSlow || this.look(viewState),
+        onAfterRender: () => resolve(this.settle()), onError: reject,
+        onResize: () => this.isUntouched && this.turn(this.whole()),
       });
     });
     this.isUntouched = true;
+    this.clock();
     this.listen(canvas);
     this.tool(matchMedia("(pointer: coarse)").matches ? "still" : "pan");
     this.box.dataset.drawn = "1";
-    setTimeout(() => this.clock(), 0);
   }
 
   listen(canvas) {
@@ -117,10 +118,14 @@ class Plane {
     this.box.addEventListener("keydown", (event) => this.key(event));
     // The wheel moves the page until the map is being used.
     this.box.addEventListener("wheel", (event) => this.box.contains(document.activeElement) || event.stopPropagation(), { capture: true });
+    this.box.addEventListener("wheel", (event) => this.isSlow && this.mode === "pan" && this.wheel(event), { passive: false });
     this.box.addEventListener("pointerdown", (event) => this.press(event), { capture: true });
     this.box.addEventListener("pointermove", (event) => this.trace(event), { capture: true });
     this.box.addEventListener("pointerup", (event) => this.release(event), { capture: true });
-    this.box.addEventListener("pointerleave", () => (this.note.hidden = true));
+    this.box.addEventListener("pointerleave", () => {
+      this.note.hidden = true;
+      this.grabbed = null;
+    });
     canvas.addEventListener("webglcontextlost", () => failed(new Error("the graphics card gave up")));
   }
 
@@ -143,16 +148,15 @@ class Plane {
     this.legend(list, this.by.value, counts);
   }
 
-  /** Layers from the back to the front; while the map moves on a slow machine only some of the rest is drawn. */
+  /** Layers from the back to the front. */
   layers() {
-    const rest = this.isMoving && this.isSlow ? Math.ceil(this.rest.rows.length / KEPT_WHILE_MOVING) : this.rest.rows.length;
     const points = (id, data, more) => new deck.ScatterplotLayer({ id, data, radiusUnits: "pixels", ...more });
     const { columns: c, marked } = this, near = marked === null ? -1 : c.near[marked];
     const at = (row) => [c.x[row], c.y[row]], ink = rgb(themed("--ink"));
     const shown = marked === null ? [] : near >= 0 ? [marked, c.at[near]] : [marked];
     const outlined = { stroked: true, lineWidthUnits: "pixels" };
     return [
-      points("rest", this.rest.data(rest)),
+      points("rest", this.rest.data()),
       points("picks", this.picks.data(), { ...outlined, getLineColor: [...rgb(themed("--paper")), this.mask ? 0 : 150], getLineWidth: 0.6 }),
       new deck.LineLayer({ id: "line", data: shown.length > 1 ? [shown] : [], getSourcePosition: (d) => at(d[0]), getTargetPosition: (d) => at(d[1]), getColor: ink, getWidth: 1.5 }),
       points("ring", shown, { ...outlined, filled: false, getPosition: at, getRadius: (row) => (row === marked ? 9 : 6), getLineColor: ink, getLineWidth: 2, updateTriggers: { getRadius: marked } }),
@@ -175,40 +179,39 @@ class Plane {
     if (this.deck) this.deck.setProps({ layers: this.layers() });
   }
 
+  /** Look at the map from elsewhere. On a slow machine the picture that is there is moved, and drawn anew when it rests. */
   look(view) {
+    this.isUntouched = false;
+    this.note.hidden = true;
+    if (!this.isSlow) return this.turn(view);
     this.view = view;
+    const unit = 2 ** view.zoom, [x, y] = view.target, [wasX, wasY] = this.drawn.target;
+    this.canvas.style.transform = `translate(${(wasX - x) * unit}px, ${(y - wasY) * unit}px) scale(${2 ** (view.zoom - this.drawn.zoom)})`;
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.turn(view), REST_MILLISECONDS);
+  }
+
+  turn(view) {
+    this.view = this.next = view;
     this.deck.setProps({ viewState: view });
   }
 
-  move(view) {
-    this.isUntouched = false;
-    this.note.hidden = true;
-    this.look(view);
-    clearTimeout(this.resting);
-    this.resting = setTimeout(() => this.moving(false), 160);
-    if (!this.isMoving) this.moving(true);
-  }
-
-  moving(isMoving) {
-    this.isMoving = isMoving;
-    if (this.isSlow) this.deck.setProps({ layers: this.layers() });
+  /** A picture was drawn: it stands where it belongs. */
+  settle() {
+    if (!this.next) return;
+    this.drawn = this.next;
+    this.next = null;
+    this.canvas.style.transform = "";
   }
 
   /** How long a whole picture takes, to the last pixel: on a machine that draws by its processor, too long to move. */
   clock() {
-    const gl = this.box.querySelector("canvas").getContext("webgl2");
-    const time = () => {
-      const started = performance.now();
-      this.deck.redraw("clock");
-      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
-      return Math.round(performance.now() - started);
-    };
-    const whole = time();
-    this.isSlow = whole > SLOW_MILLISECONDS;
-    this.moving(true);
-    this.box.dataset.moving = String(time());
-    this.moving(false);
-    this.box.dataset.frame = String(whole);
+    const gl = this.canvas.getContext("webgl2"), started = performance.now();
+    this.deck.redraw("clock");
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+    const took = performance.now() - started;
+    this.isSlow = took > SLOW_MILLISECONDS;
+    this.box.dataset.frame = String(Math.round(took));
   }
 
   /** The row drawn nearest to a place on the screen; picks lie above the rest. */
@@ -230,6 +233,7 @@ class Plane {
   press(event) {
     this.box.focus({ preventScroll: true });
     this.pressed = [event.clientX, event.clientY];
+    if (this.mode === "pan" && this.isSlow) this.grabbed = this.view;
     if (this.mode !== "lasso") return;
     event.stopPropagation();
     this.box.setPointerCapture(event.pointerId);
@@ -238,10 +242,13 @@ class Plane {
   }
 
   trace(event) {
-    if (!this.path) {
+    if (this.grabbed) {
+      const unit = 2 ** this.grabbed.zoom, [x, y] = this.grabbed.target;
+      this.look({ ...this.grabbed, target: [x - (event.clientX - this.pressed[0]) / unit, y + (event.clientY - this.pressed[1]) / unit, 0] });
+    } else if (!this.path) {
       if (event.buttons === 0 && event.pointerType === "mouse") this.hover(event, this.rowAt(event));
-      return;
     }
+    if (!this.path) return;
     event.stopPropagation();
     const { left, top } = this.box.getBoundingClientRect();
     this.path.push([event.clientX - left, event.clientY - top]);
@@ -250,7 +257,7 @@ class Plane {
 
   release(event) {
     const path = this.path;
-    this.path = null;
+    this.path = this.grabbed = null;
     if (path && path.length > 3) {
       event.stopPropagation();
       this.lassoed(this.inside(path));
@@ -288,7 +295,7 @@ class Plane {
   tool(name) {
     if (["pan", "lasso", "still"].includes(name)) {
       this.mode = name;
-      this.deck.setProps({ controller: name === "pan" });
+      this.deck.setProps({ controller: name === "pan" && !this.isSlow });
       this.box.dataset.mode = name;
       for (const button of document.querySelectorAll("#map-tools [aria-pressed]")) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
     } else if (name === "whole") this.look(this.whole());
@@ -296,8 +303,17 @@ class Plane {
   }
 
   zoom(by, across = 0, up = 0) {
-    const { width, height, scale } = this.deck.getViewports()[0], [x, y] = this.view.target;
-    this.look({ ...this.view, zoom: Math.min(12, Math.max(-6, this.view.zoom + by)), target: [x + (across * width) / scale, y + (up * height) / scale, 0] });
+    const { clientWidth: width, clientHeight: height } = this.box, [x, y] = this.view.target, unit = 2 ** this.view.zoom;
+    this.look({ ...this.view, zoom: Math.min(12, Math.max(-6, this.view.zoom + by)), target: [x + (across * width) / unit, y + (up * height) / unit, 0] });
+  }
+
+  /** Zoom about the pointer. */
+  wheel(event) {
+    event.preventDefault();
+    const { left, top, width, height } = this.box.getBoundingClientRect(), [x, y] = this.view.target;
+    const across = event.clientX - left - width / 2, up = top + height / 2 - event.clientY;
+    const zoom = Math.min(12, Math.max(-6, this.view.zoom - event.deltaY / 400)), moved = 2 ** -this.view.zoom - 2 ** -zoom;
+    this.look({ ...this.view, zoom, target: [x + across * moved, y + up * moved, 0] });
   }
 
   key(event) {
