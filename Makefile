@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
 READY := $(VENV)/.ready
 
 .PHONY: demo test check fix bench docs notebook clean
@@ -10,8 +11,8 @@ READY := $(VENV)/.ready
 demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 	$(BIN)/qads demo --out demo-run
 
-test: $(READY)  ## the whole suite
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: $(READY)  ## the whole suite, file by file on two processes
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: $(READY)  ## lint, format, types
 	$(BIN)/ruff check .
