@@ -2,8 +2,10 @@ r"""Which answers are the same, and which are not."""
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qads.answers import read_number, same_answer, same_number
@@ -132,6 +134,7 @@ def test_whole_numbers_are_the_same_if_they_are_equal(a: int, b: int) -> None:
 
 
 @given(st.decimals(min_value=0, max_value=10**4, places=4))
+@example(Decimal("6.9950"))  # Rounded it is 7.00, a whole number.
 def test_rounding_to_two_decimals_keeps_an_answer(value) -> None:
     if value >= 1:
         assert same_answer(f"{value:.2f}", str(value), algebra=None)

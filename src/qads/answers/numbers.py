@@ -149,7 +149,7 @@ def _near(found: Number, reference: Number, factor: Fraction) -> bool:
 def _is_rounded(number: Number, apart: Fraction) -> bool:
     """Whether a number can be one that is so far from it, rounded: to two decimals and two figures at least."""
     unit = Fraction(1, 10**number.decimals)
-    return number.is_decimal and number.decimals >= 2 and abs(number.value) >= 10 * unit and 2 * apart <= unit
+    return number.decimals >= 2 and abs(number.value) >= 10 * unit and 2 * apart <= unit
 
 
 def _same_unit(one: str, other: str) -> bool:
