@@ -122,6 +122,7 @@ def inside_command(limits: Limits, packages: Sequence[str], warm: bool) -> list[
     where_it_is = _bind({path: str(path) for path in (*ours, Path(bwrap))})
     # A process namespace of its own, since what is left of root after bubblewrap may not kill what belongs to nobody.
     view = [bwrap, "--die-with-parent", "--unshare-pid", *_system_walls(), *where_it_is, "--bind", "/proc", "/proc"]
+    view += ["--dir", "/tmp"]  # Where bubblewrap makes the second view; a folder that is there stays as it is.
     return [*_LESS_DEAR, *view, "--", str(_python()), "-S", "-s", "-P", "-c", _BECOME_NOBODY, *isolated]
 
 
