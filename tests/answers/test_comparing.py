@@ -154,3 +154,17 @@ def test_no_text_takes_long(part: str) -> None:
     for text in (part * 60, part * 20_000, "5 " + part * 59):
         same_answer(text, "5", algebra=None)
         same_answer("5", text, algebra=None)
+
+
+@pytest.mark.parametrize(("one", "other"), [("1 2", "12"), ("5 cm", "5 m"), ("12:30", "12:30 pm"), ("3 kg", "3 g")])
+def test_what_tells_two_answers_apart_is_not_dropped(one: str, other: str) -> None:
+    assert not same_answer(one, other)
+    assert not same_answer(other, one)
+    assert same_answer(one, f" {one}. ")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("x + 1", "x+1"), ("(1, 2)", "(1,2)"), ("5 apples", "5apples"), ("12:30pm", "12:30 p.m.")]
+)
+def test_a_space_that_tells_nothing_apart_does_not_count(one: str, other: str) -> None:
+    assert same_answer(one, other, algebra=None)

@@ -60,3 +60,15 @@ def test_a_run_measures_in_the_end(qads: Call, model: Path, pool: Path, tiny: li
     (stage,) = [each for each in parsed(qads("status", out, "--json").out)["stages"] if each["name"] == "evaluate"]
     assert stage["state"] == "done"
     assert qads("run", config, "-o", out, *settings, "--set", "evaluate.limit=3").code == 2
+
+
+def test_a_set_on_which_nothing_can_be_measured_is_refused(qads: Call, model: Path, tmp_path: Path):
+    only = write_rows(tmp_path / "only.jsonl", [{"id": "a", "problem": "How many?"}])
+    found = qads("evaluate", model, "--sets", f"only={only}", "-o", tmp_path / "out")
+    assert found.code == 2 and "nothing can be measured on only" in found.err
+
+
+def test_what_is_found_does_not_go_into_the_models_own_folder(qads: Call, model: Path, exam: str):
+    found = qads("evaluate", model, "--sets", exam, "-o", model / "measured", "--no-generate")
+    assert found.code == 2 and "which would be another model then" in found.err
+    assert not (model / "measured").exists()

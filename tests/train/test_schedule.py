@@ -71,3 +71,9 @@ def test_every_row_of_a_step_runs_once_and_no_pass_is_larger_than_it_must_be(
         sizes = [lengths[row] for row in rows]
         size = sum(sizes) if packed else max(sizes, default=0) * len(sizes)
         assert size <= pass_size or len(rows) == 1
+
+
+@pytest.mark.parametrize("budget", [{"epochs": 1e300}, {"steps": 10**12}, {"tokens": 10**14}])
+def test_a_budget_that_must_be_a_slip_is_refused_at_once(budget):
+    with pytest.raises(InputError, match="is a slip"):
+        make_schedule([5, 5, 5], batch_size=2, seed=0, **budget)

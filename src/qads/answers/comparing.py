@@ -24,6 +24,11 @@ _MOST_PARTS = 8
 _OPENING, _CLOSING = "([{⟨", ")]}⟩"
 _MERIDIEM = re.compile(r"\b([ap])\.\s?m\b\.?")
 _SPACES = re.compile(r"\s+")
+_SPACE_IN_KEY = re.compile(r"(?<!\d) | (?!\d)")
+"""A space that tells nothing apart; between two figures it does."""
+_MEASURED = re.compile(r"[\d.,/]+ [a-z]+\d?")
+"""A number with a unit, which algebra would take for a factor."""
+_CLOCK = re.compile(r"\b[ap]m\b")
 _BETWEEN = re.compile(r"(?<=[\w)\]}])\s+(?:and|or)\s+(?=[\w(\[{√-])")
 _RELATION = re.compile(r"(?<![<>!=≤≥≠])=(?!=)")
 _WORDS = re.compile(r"[a-z][a-z' -]*")
@@ -131,7 +136,8 @@ def _plain(answer: str) -> str:
 
 def _key(plain: str) -> str:
     """What must be equal letter for letter."""
-    return _SCRIPT.sub(r"_\1", _ARTICLE.sub("", plain)).replace(" ", "").replace('"', "").replace("'", "")
+    text = _SCRIPT.sub(r"_\1", _ARTICLE.sub("", plain)).replace('"', "").replace("'", "")
+    return _SPACE_IN_KEY.sub("", text.strip())
 
 
 def _number(plain: str) -> Number | None:
@@ -197,9 +203,11 @@ def _closes_last(plain: str) -> bool:
 
 
 def _worth_algebra(found: str, reference: str) -> bool:
-    """Whether computer algebra can say: not of words, nor of numbers in other bases, which it drops."""
+    """Whether computer algebra can say: not of words, nor where it drops what counts: bases, units, am and pm."""
     if "=" in found and "=" not in reference and not _is_result(found):
         return False
     if _BASE.findall(found) != _BASE.findall(reference):
+        return False
+    if all(map(_MEASURED.fullmatch, (found, reference))) or any(map(_CLOCK.search, (found, reference))):
         return False
     return not any(_WORDS.fullmatch(side) and len(side) > 2 for side in (found, reference))

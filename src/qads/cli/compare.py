@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -182,7 +183,7 @@ def _show_estimate(
 
     found: ExperimentEstimate = estimate_experiment(experiment, out, cells=cells, reuse=reuse)
     if terminal.as_json:
-        terminal.emit(found)
+        terminal.emit(dataclasses.asdict(found))
         return
     for model, stages in found.shared.items():
         terminal.table(

@@ -195,8 +195,8 @@ class Experiment:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ConfigError(f"{name}: {list(values)}: there must be one at least, and none twice.")
-        if min(self.seeds) < 0:
-            raise ConfigError(f"seeds: {min(self.seeds)} is negative.")
+        if (wrong := next((seed for seed in self.seeds if not 0 <= seed < 2**32), None)) is not None:
+            raise ConfigError(f"seeds: {wrong} must be 0 at least, and below 2³².")
         counted = any(not isinstance(amount, Tokens) for amount in self.budgets)
         if "tokens" in self.match and counted and self.tokens_of is None:
             raise ConfigError(f"tokens_of: match has tokens; name the arm that is matched to ({', '.join(self.arms)}).")

@@ -120,6 +120,11 @@ class Evaluation:
         execution, store = execution or Execution(), shards or MemoryShards()
         items = read_items(self.sets, limit=self.limit, seed=self.seed)
         work = self._work(items, _Opened(self, model, execution, sandbox))
+        if not any(part.items for part in work):
+            raise InputError(
+                f"evaluate: nothing can be measured on {', '.join(items.sets)}: no item has what "
+                f"{' and '.join(part.measure for part in work)} needs: answer, options or solution. Give other sets."
+            )
         tables = _all_shards(work, store, progress)
         return EvaluationResult(pa.concat_tables([SCHEMA.empty_table(), *tables]), self._facts(items, work))
 

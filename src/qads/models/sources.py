@@ -16,7 +16,7 @@ from pathlib import Path
 import transformers
 from huggingface_hub import HfApi
 
-from qads.errors import ModelError
+from qads.errors import ModelError, RunError
 
 __all__ = [
     "ADAPTER_BASE",
@@ -30,6 +30,7 @@ __all__ = [
     "file_digest",
     "find_model",
     "find_tokenizer",
+    "refuse_inside_model",
     "refuse_pickled",
 ]
 
@@ -116,6 +117,19 @@ def find_model(name: str, *, revision: str | None = None) -> ModelSource:
     if name.endswith(".gguf") or name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise ModelError(f"{name}: no such file or folder.")
     return _find_on_hub(name, name, revision)
+
+
+def refuse_inside_model(name: str, out: Path) -> None:
+    """Refuse to write into the folder of a model: what it holds is what tells it from other models.
+
+    Raises:
+        RunError: `out` is that folder, or lies in it.
+    """
+    folder = Path(os.path.expanduser(name))
+    if name not in ALIASES and folder.is_dir() and out.absolute().resolve().is_relative_to(folder.resolve()):
+        raise RunError(
+            f"{out}: lies in the folder of the model {name}, which would be another model then. Write elsewhere."
+        )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from qads.cluster import Execution
 from qads.config import EvaluateConfig
 from qads.evaluate import EvaluationResult, Summary
+from qads.models import refuse_inside_model
 from qads.pool import Progress
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext, write_table
@@ -61,10 +62,12 @@ def evaluate_model(
     Raises:
         DriftError: the directory holds another evaluation.
         LockedError: another process is in it.
+        RunError: it lies in the model's own folder.
         InputError: no model is named, or something cannot be used.
     """
     model = named_model(method)
     method.check_possible(may_run_programs=execution.allow_code_execution)
+    refuse_inside_model(model, out)
     run = RunDirectory(out)
     stage = run.stage(evaluation_plan(method, model, execution))
     with run.lock():

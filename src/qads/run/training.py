@@ -13,7 +13,7 @@ from qads.config import TrainConfig
 from qads.datasets import refuse_own_output
 from qads.errors import RunError
 from qads.kernels.peak import matmul_peak
-from qads.models import resolve_device, resolve_dtype
+from qads.models import refuse_inside_model, resolve_device, resolve_dtype
 from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json
 from qads.run.training_rows import TrainingFiles, find_training_files
@@ -58,10 +58,11 @@ def train_files(
     Raises:
         DriftError: the directory holds a training with other settings or on other rows.
         LockedError: another process trains there.
-        RunError: the directory is one of a run, or a folder in it is not ours.
+        RunError: the directory is one of a run or lies in the model's, or a folder in it is not ours.
         InputError: the settings cannot be carried out.
     """
     config.train.check(config.execution)
+    refuse_inside_model(config.train.model, out)
     files, method, plan = _planned(config)
     refuse_own_output(files.locations, [], folders=[out / "train"])
     if (read_json(out / "config.json") or {}).get("pool"):

@@ -144,6 +144,8 @@ class FineTuning:
         for name, least in (("steps", 1), ("tokens", 1), ("batch_size", 1), ("max_length", 2), ("seed", 0)):
             if (found := getattr(self, name)) is not None and found < least:
                 raise InputError(f"train.{name} is {found}; it must be {least} at least.")
+        if self.seed >= 2**32:
+            raise InputError(f"train.seed is {self.seed}; it must be below 2³².")
         for name in ("epochs", "learning_rate", "max_grad_norm"):
             if (found := getattr(self, name)) is not None and not 0 < found < math.inf:
                 raise InputError(f"train.{name} is {found:g}; it must be a number above 0.")

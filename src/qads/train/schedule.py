@@ -22,6 +22,8 @@ from qads.kernels.padded_batches import batches_by_length
 
 __all__ = ["Schedule", "make_schedule", "share_out"]
 
+_MOST_EPOCHS = 100_000
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -60,12 +62,18 @@ def make_schedule(
         tokens: tokens at most: training ends before the first row that would exceed them.
 
     Raises:
-        InputError: the budget does not reach for one row.
+        InputError: the budget does not reach for one row, or goes over all of them absurdly often.
 
     >>> make_schedule([5, 5, 5], batch_size=2, seed=0, epochs=1).steps
     ((2, 0), (1,))
     """
     rows = _rows_by_epoch(len(lengths), seed)
+    times = epochs or (steps or 0) * batch_size / len(lengths) or (tokens or 0) / sum(lengths)
+    if times > _MOST_EPOCHS:
+        raise InputError(
+            f"train: the budget goes {times:,.0f} times over {len(lengths)} rows; more than {_MOST_EPOCHS:,} times "
+            "is a slip. Lower epochs, steps or tokens."
+        )
     if tokens is not None:
         taken = list(_within(rows, lengths, tokens))
         if not taken:
