@@ -27,6 +27,7 @@ def test_an_experiment_goes_on_from_start_to_start_and_ends_with_a_page_and_json
     out = tmp_path / "out"
     dry = qads("compare", file, "--out", out, "--dry-run")
     assert dry.code == 0 and "6 cells" in dry.out and "Left to do: about" in dry.out
+    assert isinstance(parsed(qads("compare", file, "--out", out, "--dry-run", "--json", "-").out)["shared"], dict)
     assert not out.exists()
     first = qads("compare", file, "--out", out, "--max-cells", 3)
     assert first.code == 0, first.err

@@ -10,7 +10,7 @@ from qads.config import RunConfig, load_config
 from qads.errors import InputError
 from qads.run import read_status, run_pipeline
 from run.processes import started, wait_for, wait_until_stopped
-from run.tiny import StopAt, rows, settings, write_rows
+from run.tiny import StopAt, rows, settings, write_rows, written
 
 N_ROWS = 1100  # Embeddings are computed in shards of 1024 rows.
 
@@ -26,12 +26,7 @@ def config(model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 
 def results(directory: Path) -> dict[str, bytes]:
-    """All that a run wrote, but for the manifests (they hold seconds) and the lock."""
-    found = {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file() and path.name not in ("manifest.json", ".lock")
-    }
+    found = written(directory)
     names = {"pool.parquet", "dropped.parquet", "contaminated.parquet", "embeddings.npy"}
     assert set(found) >= {f"clean/{name}" for name in names} | {"embed/embeddings.npy", "mixture/train.jsonl"}
     return found

@@ -16,7 +16,7 @@ from qads.config import RunConfig, load_config
 from qads.errors import LockedError
 from qads.run import read_status, run_pipeline
 from run.processes import started, wait_for, wait_until_stopped
-from run.tiny import StopAt, rows, settings, write_rows
+from run.tiny import StopAt, rows, settings, write_rows, written
 
 PROMISED = {
     "pool/pool.parquet", "embed/embeddings.npy", "anchors/anchors.parquet", "anchors/candidates.npy",
@@ -40,12 +40,7 @@ def undisturbed(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def results(directory: Path) -> dict[str, bytes]:
-    """All that a run wrote, but for the manifests (they hold seconds) and the lock."""
-    found = {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file() and path.name not in ("manifest.json", ".lock")
-    }
+    found = written(directory)
     assert set(found) >= PROMISED
     return found
 

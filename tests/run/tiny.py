@@ -127,6 +127,15 @@ class StopAt:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def written(directory: Path) -> dict[str, bytes]:
+    """All files of a run, but for the manifests (they hold seconds) and the lock."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and path.name not in ("manifest.json", ".lock")
+    }
+
+
 def run_in_process(config: RunConfig, directory: Path, observer: StopAt | None) -> None:
     """What a process of its own does in the tests of survival."""
     torch.set_num_threads(1)
