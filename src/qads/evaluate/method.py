@@ -181,7 +181,8 @@ class Evaluation:
         return {
             "items": items.sets,
             "items_beyond_limit": items.left_out,
-            "items_rejected": items.rejected,
+            "items_rejected": sum(items.rejected.values()),
+            "items_rejected_reasons": items.rejected,
             "measured": {part.measure: dict(Counter(item.set for item in part.items)) for part in work},
             "without_answer": dict(Counter(item.set for item in items.items if not item.row.answer)),
             "without_solution": dict(Counter(item.set for item in items.items if not item.has_solution)),
