@@ -44,7 +44,8 @@ from qads.cli.options import (
     config_from_flags,
     scorer_from_flags,
 )
-from qads.cli.running import make_terminal, run_stages, show_estimate, show_next, write_run_report
+from qads.cli.report import report
+from qads.cli.running import make_terminal, run_stages, show_estimate, show_next
 from qads.cli.scorers import fit_scorer, predict
 from qads.cli.select import select
 from qads.cli.status import status
@@ -185,23 +186,7 @@ app.command(epilog="Example:  qads train openmathmix --model smollm2-135m --epoc
 app.command(epilog="Example:  qads status runs/mine")(status)
 
 
-@app.command(epilog="Example:  qads report runs/mine --texts 20000")
-def report(
-    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
-    texts: Annotated[
-        int | None,
-        typer.Option(min=0, help="Rows whose whole text is in the page, picks first; 10000 by default."),
-    ] = None,
-) -> None:
-    """Write the page that shows what a run chose and why: RUN/report/report.html."""
-    from qads.run import read_status
-
-    read_status(directory)  # Nothing is written, not even a lock, where no run is.
-    terminal = make_terminal(as_json=False)
-    with terminal.running() as observer:
-        page = write_run_report(directory, texts=texts, observer=observer)
-    terminal.line(f"Report: {page}")
-    terminal.next_command("explain", directory, "--not-picked")
+app.command(epilog="Example:  qads report runs/mine runs/other -o side-by-side.html")(report)
 
 
 @app.command(epilog="Example:  qads explain runs/mine --row gsm8k-17 --row gsm8k-18")
