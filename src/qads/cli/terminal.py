@@ -169,7 +169,7 @@ class Terminal:
     def status(self, status: RunStatus) -> None:
         """The stages of a run directory."""
         if self.as_json:
-            self.emit(dataclasses.asdict(status))
+            self.emit({"kind": "run"} | dataclasses.asdict(status))
             return
         rows = [(s.name, s.state, s.rows, s.seconds, s.shards or None) for s in status.stages]
         self.table(f"Run {status.directory}", ("stage", "state", "rows", "seconds", "shards so far"), rows)

@@ -28,6 +28,7 @@ from qads.errors import CorruptError, DriftError, LockedError, RunError
 from qads.run.shards import DiskShards, file_sha256
 
 __all__ = [
+    "TOLD",
     "Manifest",
     "RunDirectory",
     "StageDirectory",
@@ -45,7 +46,9 @@ _FORMAT = 1
 _PACKAGES = ("numpy", "numba", "pyarrow", "scikit-learn", "sentence-transformers", "torch", "transformers")
 _TRAINER = ("accelerate", "peft", "trl")
 """What the stage `train` needs beside them."""
-_BOOKKEEPING = {".lock", ".owner", "config.json", "experiment.json", "input"}
+TOLD = ".progress"
+"""File that says how far the process that is, or was, in the directory is with what it does."""
+_BOOKKEEPING = {".lock", ".owner", TOLD, f"{TOLD}.new", "config.json", "experiment.json", "input"}
 """What is in a run directory before a stage has left anything."""
 Manifest = dict[str, Any]
 
@@ -134,8 +137,10 @@ class RunDirectory:
             _remove_partial(self.root.glob(".config.json.*.partial"))
             _remove_partial((self.root / "input").glob(".stdin.*.partial"))
             yield
+            (self.root / TOLD).unlink(missing_ok=True)
         except BaseException:
-            if made and {path.name for path in self.root.iterdir()} <= _BOOKKEEPING:
+            left = (path.relative_to(self.root) for path in self.root.rglob("*") if not path.is_dir())
+            if made and {path.parts[0] for path in left} <= _BOOKKEEPING:
                 shutil.rmtree(self.root)
             raise
         finally:

@@ -15,6 +15,7 @@ from qads.errors import ConfigError, CorruptError, RunError
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
+from qads.run.kinds import refuse_other_kinds
 from qads.run.limits import check_limits
 from qads.run.observing import Observer, SilentObserver
 from qads.run.plan import (
@@ -91,6 +92,7 @@ def run_pipeline(
     if config.evaluate is not None and "evaluate" in wanted:
         config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
     with run.lock():
+        refuse_other_kinds(run.root, "run")
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
         context.reused = read_reused(reuse, run.root, config)
