@@ -1,7 +1,7 @@
 """One process at a time in a run directory, on this machine or another that shares the disk.
 
 The lock is the system's (`flock` on `.lock`): it ends with the process that holds it, however that ends, so that none
-is ever left behind. Who holds it stands in `.owner`, for people; nothing is decided by it while the system can be asked.
+is ever left behind. Who holds it stands in `.owner`, for people; nothing is decided by it while the system can tell.
 """
 
 from __future__ import annotations
