@@ -42,8 +42,9 @@ try:
     elif sys.argv[1] == "forks":
         child = os.fork()
         if child == 0:
-            rest()
-        tell("child", child)
+            tell("ready")
+            tell("child", os.getpid())
+            time.sleep(60)
         tell("ended by", os.WTERMSIG(os.waitpid(child, 0)[1]))
 except Stopped:
     tell("stopped")

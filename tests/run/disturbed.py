@@ -103,17 +103,17 @@ class Watcher:
         return {str(path.relative_to(folder)): path.stat().st_ino for path in folder.rglob("*.parquet")}
 
 
-def outcome(directory: Path) -> dict[str, bytes]:
+def outcome(directory: Path, *, pages: bool = True) -> dict[str, bytes]:
     """Every file of a run, manifests and pages as they are without what a clock has made. The run is changed by it."""
     for path in directory.glob("*/manifest.json"):
         write_json(path, _still(read_json(path)), sealed=True)
-    if (directory / "report" / "report.html").exists():
+    if pages:
         write_run_report(directory)
     assert RunDirectory(directory).owner is None
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name != ".lock" and (pages or path.parent.name != "report")
     }
 
 

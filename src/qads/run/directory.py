@@ -183,6 +183,26 @@ class StageDirectory:
                     f"changed or damaged after it was written. Compute it again: --redo {self.plan.name}"
                 )
 
+    def is_whole(self) -> bool:
+        """Whether the stage is complete, of this plan and undamaged; for those that are made again where not."""
+        try:
+            if (self.manifest() or {}).get("fingerprint") != self.plan.fingerprint:
+                return False
+            self.check_files()
+        except CorruptError:
+            logger.warning("%s is damaged and will be made again", self.path)
+            return False
+        return True
+
+    def mend_plan(self) -> None:
+        """Write the plan of a complete stage anew where it is damaged or gone: its manifest holds the same."""
+        manifest = self.manifest() or {}
+        plan = {name: manifest[name] for name in self.plan.as_json() | {"execution": {}} if name in manifest}
+        with suppress(CorruptError):
+            if read_json(self.path / "plan.json") == json.loads(_canonical(plan)):
+                return
+        write_json(self.path / "plan.json", plan, sealed=True)
+
     def begin(self) -> None:
         """Make ready for work; shards of the same plan stay.
 
