@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,7 @@ from qads.cli.status import status
 from qads.cli.train import train
 from qads.cli.validate import validate
 from qads.errors import QadsError
+from qads.stopping import GRACE_SECONDS, StopHandler
 
 __all__ = ["app", "main"]
 
@@ -242,12 +244,14 @@ def main() -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    stopping = _heed_signals()
     try:
         app()
-    except SystemExit as stop:
-        if stop.code == 130:
-            typer.echo("\ninterrupted; what was finished is kept: the same command goes on from there.", err=True)
-        raise
+    except (SystemExit, KeyboardInterrupt) as stop:
+        if stopping.exit_code is None or (isinstance(stop, SystemExit) and stop.code != 130):
+            raise
+        typer.echo("\ninterrupted; what was finished is kept: the same command goes on from there.", err=True)
+        sys.exit(stopping.exit_code)
     except BrokenPipeError:
         # Whoever read our output (head, less) has seen enough. What is buffered has nowhere to go any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -262,6 +266,19 @@ def main() -> None:
             raise
         _say_error(f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback")
         sys.exit(_EX_SOFTWARE)
+
+
+def _heed_signals() -> StopHandler:
+    """End within the time of grace when asked to."""
+    grace = os.environ.get("QADS_GRACE", str(GRACE_SECONDS))
+    try:
+        seconds = float(grace)
+        if not 0 <= seconds <= threading.TIMEOUT_MAX:
+            raise ValueError
+    except ValueError:
+        _say_error(f"QADS_GRACE is {grace!r}; it must be a number of seconds.")
+        sys.exit(2)
+    return StopHandler(grace=seconds, say=lambda text: os.write(2, f"\n{text}\n".encode()))
 
 
 def _say_error(message: str) -> None:
