@@ -124,8 +124,9 @@ def _sentences(manifest: dict[str, Any]) -> list[str]:
     if beyond := manifest["items_beyond_limit"]:
         listed = ", ".join(f"{n:,} of {name}" for name, n in beyond.items())
         sentences.append(f"Left out by the limit: {listed}.")
-    if manifest["items_rejected"]:
-        sentences.append(f"Left out: {manifest['items_rejected']:,} rows without a problem.")
+    if rejected := manifest["items_rejected"]:
+        listed = ", ".join(f"{n:,} × {reason}" for reason, n in rejected.items())
+        sentences.append(f"Set aside: {sum(rejected.values()):,} rows ({listed}).")
     for key, what in (("without_answer", "answer, so no accuracy"), ("without_solution", "solution, so no likelihood")):
         if manifest[key]:
             listed = ", ".join(f"{n:,} of {name}" for name, n in manifest[key].items())

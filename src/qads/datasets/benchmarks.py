@@ -131,6 +131,7 @@ class _File:
 def _files(sources: Sequence[str]) -> list[_File]:
     """The files that the words stand for; of one that comes again under the same name the first."""
     found = list(map(_resolve, sources))
+    _check_names(found)
     names = {file.location: file.name for file in expand_sources([place for each in found for place in each.locations])}
     files = [
         _File(file.location, names.get(file.location, file.name), each.name)
@@ -138,6 +139,21 @@ def _files(sources: Sequence[str]) -> list[_File]:
         for file in expand_sources(list(each.locations))
     ]
     return list({(_place(file.location), file.set_name): file for file in reversed(files)}.values())[::-1]
+
+
+def _check_names(sets: Sequence[_Set]) -> None:
+    """Refuse one name for two things, of which one number would come out."""
+    named: dict[str, _Set] = {}
+    for each in sets:
+        if each.name is None:
+            continue
+        other = named.setdefault(each.name, each)
+        if set(map(_place, other.locations)) != set(map(_place, each.locations)):
+            raise PoolError(
+                f"{each.name}: two evaluation sets have this name, {', '.join(other.locations)} and "
+                f"{', '.join(each.locations)}. Give each its own; one set of several files is "
+                "NAME=FOLDER or NAME='PATTERN'."
+            )
 
 
 def _place(location: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,8 +52,8 @@ class Items:
     """The items of some sets, in order."""
 
     items: tuple[Item, ...]
-    rejected: int = 0
-    """Rows of the files without a problem."""
+    rejected: dict[str, int] = field(default_factory=dict[str, int])
+    """Reason -> rows of the files that cannot serve."""
     left_out: dict[str, int] = field(default_factory=dict[str, int])
     """Set -> rows beyond the limit."""
 
@@ -86,10 +87,10 @@ def read_items(
     """
     pool = load_evaluation(sets, progress=progress)
     if not len(pool):
-        raise InputError(f"evaluate: {', '.join(sets)} hold no row with a problem ({len(pool.rejected)} without one).")
+        raise InputError(f"evaluate: {', '.join(sets)}: none of the {len(pool.rejected)} rows can serve.")
     kept, left_out = _drawn(pool, limit, seed)
     items = tuple(Item(row.source, row) for row in pool.take(kept))
-    return Items(items, len(pool.rejected), left_out)
+    return Items(items, dict(Counter(row.reason for row in pool.rejected)), left_out)
 
 
 def _drawn(pool: Pool, limit: int | None, seed: int) -> tuple[list[int], dict[str, int]]:
