@@ -64,8 +64,9 @@ class Terminal:
             self.line(f"Next: {shlex.join(['qads', *map(str, words)])}")
 
     def emit(self, value: object) -> None:
-        """The result as JSON; what JSON lacks (NaN, infinities) becomes null."""
-        sys.stdout.write(json.dumps(json.loads(to_json(value)), indent=2, ensure_ascii=False) + "\n")
+        """The result as JSON; what JSON lacks (NaN, infinities) becomes null, what a terminal may obey is escaped."""
+        text = json.dumps(json.loads(to_json(value)), indent=2, ensure_ascii=False)
+        sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table; columns of numbers to the right."""
