@@ -20,10 +20,14 @@ from qads.quality.fidelity import (
     Fidelity,
     FidelityReport,
     HeldOut,
+    OtherAnchors,
     ScoringCost,
     compare_predictions,
     fidelity,
+    half_qualities,
+    halves_of_anchors,
     noise_ceiling,
+    on_other_anchors,
 )
 
 RNG = np.random.default_rng(0)
@@ -99,6 +103,43 @@ def test_a_ceiling_needs_two_anchors():
     assert np.isnan(noise_ceiling(TERMS[:, :1], np.zeros(N, np.int64)).value)
     two = noise_ceiling(TERMS[:, :2], np.zeros(N, np.int64))
     assert 0 < two.value < 1 and np.isnan(two.low)
+
+
+GROUPS = ("a", "b", "c") * (M // 3)
+HALVES = halves_of_anchors(GROUPS)
+
+
+def on_others(said: np.ndarray, terms: np.ndarray = TERMS) -> tuple[float, float, float, float]:
+    folds = np.tile(np.arange(N) % 4, (len(HALVES), 1))
+    found = on_other_anchors(half_qualities(terms, HALVES), said, folds, CODES, n_anchors=M // 2)
+    assert (found.n_anchors, found.n_halves) == (M // 2, 6)
+    return found.scorer, found.scorer_within, found.real, found.real_within
+
+
+def test_a_half_of_the_anchors_and_its_complement_have_as_many_of_each_group():
+    for half, other in HALVES.reshape(-1, 2, M):
+        assert (half ^ other).all()
+        assert all(abs(int(half[np.array(GROUPS) == name].sum()) - M // 6) <= 1 for name in "abc")
+    assert len(halves_of_anchors(GROUPS[:7])) == 0
+
+
+def test_the_quality_of_a_half_is_the_mean_of_what_it_scored():
+    terms = TERMS.copy()
+    terms[3, 5], terms[4] = np.nan, np.nan
+    found = half_qualities(terms, HALVES)
+    for quality, half in zip(found, HALVES, strict=True):
+        assert quality[3] == pytest.approx(np.nanmean(terms[3, half])) and np.isnan(quality[4])
+        assert quality[10:] == pytest.approx(TERMS[10:, half].mean(axis=1))
+
+
+def test_what_is_peculiar_to_anchors_counts_on_them_and_not_on_others():
+    mine = half_qualities(TERMS, HALVES)
+    learnt_by_heart = on_others(mine)
+    assert learnt_by_heart[:2] == learnt_by_heart[2:]
+    without_noise = on_others(np.tile(OF_SOURCE + OF_ROW, (len(HALVES), 1)))
+    assert without_noise[0] > without_noise[2] and without_noise[1] > without_noise[3] + 0.1
+    apart = on_others(mine, TERMS + 50 * RNG.standard_normal((N, M)))  # Nothing in common with the anchors of `mine`.
+    assert abs(apart[1]) < 0.2
 
 
 def test_folds_with_offsets_of_their_own_do_not_count():
@@ -237,6 +278,7 @@ def report() -> FidelityReport:
     return FidelityReport(
         scorer={"kind": "probe", "alpha": 1.0}, fidelity=found, curve=curve, cost=cost, unscored={"too long": 3},
         groups=AnchorGroups(("a",), ("x",), (M,), ((EMPTY,),), (EMPTY,), (0.5,), float("nan")),
+        other_anchors=OtherAnchors(12, 6, 0.8, 0.3, 0.85, float("nan")),
     )  # fmt: skip
 
 

@@ -294,3 +294,22 @@ def test_a_learning_curve_holds_every_row_out_and_rises_where_there_is_something
     assert reached[0] < reached[-1] and max(reached[:-1]) < reached[-1] + 0.01
     assert scorer.fit(pool.take(range(60)), y[:60], embeddings=x[:60], curve=True).curve == ()
     assert scorer.fit(pool, y, embeddings=x).curve == ()
+
+
+@pytest.mark.parametrize(
+    "scorer", [dataclasses.replace(PLAIN, families=("ridge",)), qads.RetrievalScorer()], ids=["probe", "retrieval"]
+)
+def test_another_quality_of_the_rows_is_predicted_as_if_it_were_theirs_and_changes_nothing(
+    scorer: qads.ProbeScorer | qads.RetrievalScorer,
+):
+    pool, x = pool_of(120), unit(120)
+    y = x @ PLANE + 0.05 * RNG.standard_normal(120)
+    lost = np.where(np.arange(120) % 40 == 7, np.nan, y)  # Rows that could not be scored.
+    plain, fitted = (scorer.fit(pool, lost, embeddings=x, also=also) for also in (None, np.stack([y, -y])))
+    own = fitted.out_of_fold
+    assert own is not None and plain.out_of_fold is not None and plain.also == ()
+    np.testing.assert_array_equal(own.predicted, plain.out_of_fold.predicted)
+    same, opposite = fitted.also
+    np.testing.assert_array_equal(np.isnan(same.predicted), np.isnan(lost))
+    np.testing.assert_allclose(same.predicted, own.predicted, rtol=1e-9)
+    np.testing.assert_allclose(opposite.predicted, -own.predicted, rtol=1e-9)

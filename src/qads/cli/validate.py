@@ -120,6 +120,8 @@ def _show(report: FidelityReport, about: str, terminal: Terminal) -> None:
     terminal.table(title, ("", "all rows", "95%", "within sources", "95%", "by chance"), [_nulled(row) for row in rows])
     terminal.line(about)
     terminal.line(found.verdict)
+    if report.other_anchors is not None:
+        terminal.line(report.other_anchors.sentence)
     if found.covered.value == found.covered.value:
         terminal.line(f"Real quality lies in its 90% interval for {found.covered.value:.0%} of the rows.")
     if report.cost is not None and report.cost.token_ratio == report.cost.token_ratio:

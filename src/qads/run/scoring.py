@@ -21,6 +21,7 @@ from qads.quality.scorers import FittedScorer
 from qads.run.clusters import near_duplicates
 from qads.run.context import Facts, StageContext, nullable, write_array, write_table
 from qads.run.directory import StageDirectory, write_json
+from qads.run.halves import AnchorHalves
 from qads.run.labels import Labels
 
 __all__ = ["check_saved_scorer", "run_quality", "run_scorer"]
@@ -34,24 +35,27 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
     n_labels = int(np.isfinite(labels.quality).sum())
     if n_labels == len(context.pool):
         return {"rows": n_labels, "labels": n_labels, "scorer": None, "fidelity": None, "tokens": 0, "flops": 0}
-    clusters = near_duplicates(labels.rows)
+    clusters, halves = near_duplicates(labels.rows), AnchorHalves.of(labels)
     fitted = labels.config.scorer_method.fit(
         labels.rows,
         labels.quality,
         embeddings=context.embeddings[context.labelled],
         groups=clusters,
-        **_measuring(context, len(labels.rows)),
+        **_measuring(context, len(labels.rows), halves),
         made_for=_made_for(context),
         execution=context.config.execution,
         progress=context.progress,
     )
     fitted.save(stage.path)
-    report = _measured(context, labels, fitted, clusters, stage)
+    report = _measured(context, labels, fitted, clusters, halves, stage)
     return {
         "rows": n_labels,
         "labels": n_labels,
         "scorer": fitted.described,
-        "fidelity": None if report is None else report.summary(),
+        "fidelity": None if report is None else report.fidelity.summary(),
+        "other_anchors": None
+        if report is None or report.other_anchors is None
+        else dataclasses.asdict(report.other_anchors),
         "tokens": (spent := fitted.reading + fitted.fitting).tokens,
         "flops": spent.flops,
         "model_seconds": round(spent.seconds, 3),
@@ -59,8 +63,8 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
     }
 
 
-def _measuring(context: StageContext, n_rows: int) -> dict[str, Any]:
-    """How a scorer that can be fitted again and again is measured: with a learning curve, and by whom.
+def _measuring(context: StageContext, n_rows: int, halves: AnchorHalves | None) -> dict[str, Any]:
+    """How a scorer that can be fitted again and again is measured: with a learning curve, halved anchors, and by whom.
 
     Where labels came in rounds, the rows of the first alone judge; the others were chosen since they are hard.
     """
@@ -68,12 +72,18 @@ def _measuring(context: StageContext, n_rows: int) -> dict[str, Any]:
     if isinstance(context.config.quality.scorer, LMScorer):
         return {}
     n_first = (context.stages["influence"].manifest() or {}).get("evenly_drawn")
-    return {"curve": True} | ({} if n_first is None else {"judges": np.arange(n_rows) < n_first})
+    also = None if halves is None else halves.qualities
+    return {"curve": True, "also": also} | ({} if n_first is None else {"judges": np.arange(n_rows) < n_first})
 
 
 def _measured(
-    context: StageContext, labels: Labels, fitted: FittedScorer, clusters: Int[np.ndarray, " k"], stage: StageDirectory
-) -> Fidelity | None:
+    context: StageContext,
+    labels: Labels,
+    fitted: FittedScorer,
+    clusters: Int[np.ndarray, " k"],
+    halves: AnchorHalves | None,
+    stage: StageDirectory,
+) -> FidelityReport | None:
     """How well it predicts rows that it did not see; None where there are too few to say."""
     out = fitted.out_of_fold
     if out is None or np.isfinite(out.predicted).sum() < 10:
@@ -89,10 +99,10 @@ def _measured(
     found = fidelity(held_out, terms=labels.terms, anchor_groups=labels.influence.anchor_groups)
     report = FidelityReport(
         fitted.described, found, curve=_curve(fitted, held_out, found), cost=_cost(context, fitted),
-        groups=labels.anchor_groups,
+        groups=labels.anchor_groups, other_anchors=None if halves is None else halves.compared(fitted),
     )  # fmt: skip
     write_json(stage.path / "fidelity.json", report.as_json())
-    return found
+    return report
 
 
 def _curve(fitted: FittedScorer, held_out: HeldOut, whole: Fidelity) -> tuple[CurvePoint, ...]:

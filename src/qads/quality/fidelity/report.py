@@ -15,6 +15,7 @@ from qads.errors import InputError
 from qads.pool import to_json
 from qads.quality.anchor_groups import AnchorGroups
 from qads.quality.fidelity.estimates import Estimate, Number
+from qads.quality.fidelity.other_anchors import OtherAnchors
 from qads.quality.fidelity.verdicts import Fidelity
 
 __all__ = ["CurvePoint", "FidelityReport", "ScoringCost"]
@@ -85,6 +86,8 @@ class FidelityReport:
     """Rows that have no number, by reason."""
     groups: Annotated[AnchorGroups | None, BeforeValidator(_anchor_groups)] = None
     """Which source helps which anchors."""
+    other_anchors: OtherAnchors | None = None
+    """How well it predicts what anchors say that it was not fitted for; None where that was not measured."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values as JSON has them: null in the place of NaN."""

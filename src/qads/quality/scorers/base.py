@@ -209,6 +209,8 @@ class FittedScorer(ABC):
     """What it says of the labelled rows without having seen them; not kept in a folder."""
     curve: tuple[tuple[int, OutOfFold], ...] = ()
     """The same of models that were fitted on fewer labels, with their number; not kept either."""
+    also: tuple[OutOfFold, ...] = ()
+    """The same of models of the same kind that were fitted on other qualities of the rows; not kept either."""
     reading: Cost = field(default_factory=Cost)
     """What reading rows took as it is done to predict them; nothing where no model reads, or not known."""
     n_read: int = 0

@@ -9,7 +9,7 @@ states of several layers, its likelihoods, beside the embedding, source and kind
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -41,7 +41,7 @@ from qads.quality.scorers.features import (
 )
 from qads.quality.scorers.reading import Readings, RowReader
 from qads.quality.scorers.regressors import Boosted, Candidate, Family, KernelMachine
-from qads.quality.scorers.validation import Said, grouped_folds, learning_curve, out_of_fold_of
+from qads.quality.scorers.validation import OutOfFold, Said, grouped_folds, learning_curve, out_of_fold_of
 
 __all__ = ["FittedProbe", "ProbeScorer"]
 
@@ -115,6 +115,7 @@ class ProbeScorer:
         readings: Readings | None = None,
         judges: Bool[np.ndarray, " k"] | None = None,
         curve: bool = False,
+        also: Float[np.ndarray, "h k"] | None = None,
         made_for: MadeFor | None = None,
         execution: Execution | None = None,
         progress: Progress | None = None,
@@ -129,6 +130,8 @@ class ProbeScorer:
             readings: what `read` made of them, if that is known already.
             judges: rows drawn at random, which measure and calibrate the scorer; all of them by default.
             curve: measure a learning curve too, which takes as long again.
+            also: other qualities of the same rows, such as what a part of the anchors says: how well each is predicted
+                out of fold by the regressor that is chosen here.
             made_for: what is known of their origin beside the sources.
             execution: device and batch size.
             progress: called with (rows read, rows).
@@ -160,7 +163,7 @@ class ProbeScorer:
         # Many small systems: threads would spend their time waiting for each other.
         with threadpool_limits(1 if len(labelled.rows) < _MANY_ROWS else None, user_api="blas"):
             return _Fitting(method, labelled, blocks, len(candidates)).fit(
-                names, made, readings.cost if readings else Cost(), curve=curve
+                names, made, readings.cost if readings else Cost(), curve=curve, also=() if also is None else also
             )
 
     def open_reader(self, execution: Execution) -> RowReader:
@@ -199,24 +202,44 @@ class _Fitting:
     n_given: int
     """Candidates, labelled or not."""
 
-    def fit(self, groups: tuple[str, ...], made_for: MadeFor, reading: Cost, *, curve: bool) -> FittedProbe:
+    def fit(
+        self, groups: tuple[str, ...], made_for: MadeFor, reading: Cost, *, curve: bool,
+        also: Iterable[Float[np.ndarray, " k"]],
+    ) -> FittedProbe:  # fmt: skip
         real, method = self.labelled.quality, self.method
-        scale, everything = Scale.of(real), np.ones(len(real), np.bool_)
-        fold = grouped_folds(self.labelled.groups, method.folds, method.seed)
-        judges = self.labelled.judges
-        of: Any = {"fold": fold, "sources": self.labelled.rows.strings("source"), "scale": scale, "judges": judges}
-        out_of_fold, calibration = None, Calibration(scale)
-        if len(np.unique(fold[judges])) > 1:
-            out_of_fold, calibration = out_of_fold_of(real, self._fit_and_say, **of)
-            out_of_fold = out_of_fold.spread_out(self.labelled.places, self.n_given)
-        points = learning_curve(real, self._fit_and_say, groups=self.labelled.groups, **of) if curve else ()
-        standard, machine, boosted, chosen = self._fitted(everything)
+        out_of_fold, calibration = self.out_of_fold()
+        points = learning_curve(real, self._fit_and_say, groups=self.labelled.groups, **self._of) if curve else ()
+        standard, machine, boosted, chosen = self._fitted(np.ones(len(real), np.bool_))
+        others = [self.of(quality, chosen.family).out_of_fold()[0] for quality in also]
         return FittedProbe(
             method=method, groups=groups, standard=standard, machine=machine, boosted=boosted, chosen=chosen,
             made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold,
             curve=tuple((n, each.spread_out(self.labelled.places, self.n_given)) for n, each in points),
+            also=tuple(each for each in others if each is not None),
             reading=reading, n_read=len(real) if method.reads_model else 0,
         )  # fmt: skip
+
+    @property
+    def _of(self) -> dict[str, Any]:
+        """How rows are held out."""
+        return {
+            "fold": grouped_folds(self.labelled.groups, self.method.folds, self.method.seed),
+            "sources": self.labelled.rows.strings("source"),
+            "scale": Scale.of(self.labelled.quality),
+            "judges": self.labelled.judges,
+        }
+
+    def out_of_fold(self) -> tuple[OutOfFold | None, Calibration]:
+        """What is said of rows that were not fitted on; None where no row can be held out."""
+        if len(np.unique(self._of["fold"][self.labelled.judges])) < 2:
+            return None, Calibration(Scale.of(self.labelled.quality))
+        found, calibration = out_of_fold_of(self.labelled.quality, self._fit_and_say, **self._of)
+        return found.spread_out(self.labelled.places, self.n_given), calibration
+
+    def of(self, quality: Float[np.ndarray, " k"], family: Family) -> _Fitting:
+        """The same rows with another quality, for one kind of regressor."""
+        labelled = dataclasses.replace(self.labelled, quality=quality[self.labelled.places])
+        return dataclasses.replace(self, method=dataclasses.replace(self.method, families=(family,)), labelled=labelled)
 
     def _fitted(self, rows: Bool[np.ndarray, " n"]) -> tuple[Standard, KernelMachine, Boosted | None, Candidate]:
         """The regressor that is best inside these rows, fitted on them all."""

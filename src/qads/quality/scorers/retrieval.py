@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float, Int
 from qads.cluster import Execution
 from qads.errors import InputError
 from qads.pool import Pool, Progress
-from qads.quality.scorers.base import FittedScorer, MadeFor, Prediction, check_labels
+from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Prediction, check_labels
 from qads.quality.scorers.calibration import Calibration, Scale
-from qads.quality.scorers.validation import Said, grouped_folds, learning_curve, out_of_fold_of
+from qads.quality.scorers.validation import OutOfFold, Said, grouped_folds, learning_curve, out_of_fold_of
 
 __all__ = ["FittedRetrieval", "RetrievalScorer"]
 
@@ -60,6 +60,7 @@ class RetrievalScorer:
         groups: Int[np.ndarray, " k"] | None = None,
         judges: Bool[np.ndarray, " k"] | None = None,
         curve: bool = False,
+        also: Float[np.ndarray, "h k"] | None = None,
         made_for: MadeFor | None = None,
         execution: Execution | None = None,
         progress: Progress | None = None,
@@ -76,28 +77,19 @@ class RetrievalScorer:
             "RetrievalScorer", candidates, quality, embeddings=embeddings, groups=groups, judges=judges
         )
         assert labelled.embeddings is not None
-        x, real, scale = _unit(labelled.embeddings), labelled.quality, Scale.of(labelled.quality)
-        y, fold = scale.forward(real), grouped_folds(labelled.groups, self.folds, self.seed)
-
-        def fit_and_say(fit: Bool[np.ndarray, " k"], on: Bool[np.ndarray, " k"]) -> Said:
-            width = self._chosen_width(x[fit], y[fit], labelled.groups[fit])
-            return Said(_weighted(x[on], x[fit], y[fit], width), np.ones(int(on.sum())))
-
-        judged = labelled.judges
-        of: Any = {"fold": fold, "sources": labelled.rows.strings("source"), "scale": scale, "judges": judged}
-        out_of_fold, calibration = None, Calibration(scale)
-        if len(np.unique(fold[judged])) > 1:
-            out_of_fold, calibration = out_of_fold_of(real, fit_and_say, **of)
-            out_of_fold = out_of_fold.spread_out(labelled.places, len(candidates))
-        points = learning_curve(real, fit_and_say, groups=labelled.groups, **of) if curve else ()
+        x, n = _unit(labelled.embeddings), len(candidates)
+        whole = _Fitting(self, labelled, x)
+        out_of_fold, calibration = whole.out_of_fold(n)
+        parts = [] if also is None else [dataclasses.replace(labelled, quality=each[labelled.places]) for each in also]
+        others = [_Fitting(self, part, x).out_of_fold(n)[0] for part in parts]
         return FittedRetrieval(
-            method=self, support=x, values=y, width=self._chosen_width(x, y, labelled.groups),
-            made_for=made_for or MadeFor(tuple(labelled.rows.sources)), n_labels=len(real),
-            calibration=calibration, out_of_fold=out_of_fold,
-            curve=tuple((n, each.spread_out(labelled.places, len(candidates))) for n, each in points),
+            method=self, support=x, values=whole.y, width=self.chosen_width(x, whole.y, labelled.groups),
+            made_for=made_for or MadeFor(tuple(labelled.rows.sources)), n_labels=len(x), calibration=calibration,
+            out_of_fold=out_of_fold, curve=whole.curve(n) if curve else (),
+            also=tuple(each for each in others if each is not None),
         )  # fmt: skip
 
-    def _chosen_width(
+    def chosen_width(
         self, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]
     ) -> float:
         """The width of least error when every row is predicted by those of other groups."""
@@ -108,6 +100,51 @@ class RetrievalScorer:
             return _WIDTHS[len(_WIDTHS) // 2]
         errors = [float(np.mean((_weighted_by(np.where(apart, cosine, -np.inf), y, h) - y) ** 2)) for h in _WIDTHS]
         return _WIDTHS[int(np.argmin(errors))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitting:
+    """Rows with a quality, ready to be held out."""
+
+    method: RetrievalScorer
+    labelled: Labelled
+    x: Float[np.ndarray, "k d"]
+
+    @property
+    def scale(self) -> Scale:
+        return Scale.of(self.labelled.quality)
+
+    @property
+    def y(self) -> Float[np.ndarray, " k"]:
+        return self.scale.forward(self.labelled.quality)
+
+    @property
+    def _of(self) -> dict[str, Any]:
+        """How rows are held out."""
+        return {
+            "fold": grouped_folds(self.labelled.groups, self.method.folds, self.method.seed),
+            "sources": self.labelled.rows.strings("source"),
+            "scale": self.scale,
+            "judges": self.labelled.judges,
+        }
+
+    def _fit_and_say(self, fit: Bool[np.ndarray, " k"], on: Bool[np.ndarray, " k"]) -> Said:
+        x, y = self.x, self.y
+        width = self.method.chosen_width(x[fit], y[fit], self.labelled.groups[fit])
+        return Said(_weighted(x[on], x[fit], y[fit], width), np.ones(int(on.sum())))
+
+    def out_of_fold(self, n_rows: int) -> tuple[OutOfFold | None, Calibration]:
+        """What is said of rows that were not fitted on, among all candidates; None where no row can be held out."""
+        if len(np.unique(self._of["fold"][self.labelled.judges])) < 2:
+            return None, Calibration(self.scale)
+        found, calibration = out_of_fold_of(self.labelled.quality, self._fit_and_say, **self._of)
+        return found.spread_out(self.labelled.places, n_rows), calibration
+
+    def curve(self, n_rows: int) -> tuple[tuple[int, OutOfFold], ...]:
+        """The same with fewer labels."""
+        real, groups = self.labelled.quality, self.labelled.groups
+        points = learning_curve(real, self._fit_and_say, groups=groups, **self._of)
+        return tuple((n, each.spread_out(self.labelled.places, n_rows)) for n, each in points)
 
 
 def _unit(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
