@@ -172,7 +172,7 @@ def _samples(runs: Sequence[FinishedRun], facts: RunsFacts, settings: ReportConf
 def _rows_with_texts(
     runs: Sequence[FinishedRun], facts: RunsFacts, shown: Int[np.ndarray, " m"], n: int
 ) -> Int[np.ndarray, " t"]:
-    """Positions in `shown`: rows that some runs chose and others did not, those that all chose, an even draw of the rest."""
+    """Positions in `shown`: rows that some runs chose and others not, rows that all chose, an even draw of the rest."""
     times = facts.picked[:, shown].sum(axis=0)
     steps = np.stack([steps_of(run)[at[shown]] for run, at in zip(runs, facts.shared.positions, strict=True)])
     earliest = np.where(steps < 0, np.iinfo(np.int32).max, steps).min(axis=0)
