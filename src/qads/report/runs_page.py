@@ -158,7 +158,7 @@ def _samples(runs: Sequence[FinishedRun], facts: RunsFacts, settings: ReportConf
     choices: list[dict[str, Any]] = []
     for run, at, name in zip(runs, facts.shared.positions, facts.names, strict=True):
         rows = at[shown]
-        choices.append({"name": visible(name), **choice_columns(run, rows, steps_of(run)[rows])})
+        choices.append({"name": visible(str(line(name))), **choice_columns(run, rows, steps_of(run)[rows])})
     whole = Texts(first.pool, plane.rows, _rows_with_texts(runs, facts, shown, settings.texts), settings.characters)
     written = packed(whole.as_json())
     return SampleFacts(
