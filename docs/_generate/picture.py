@@ -16,6 +16,8 @@ from playwright.sync_api import sync_playwright
 __all__ = ["take_picture"]
 
 WIDTH, HEIGHT = 1440, 1290
+_MOST_MILLISECONDS = 400_000
+"""Without a graphics card, beside other work."""
 _COLOURS = 128
 """The page has few; a palette makes the file a third as large."""
 
@@ -32,8 +34,9 @@ def take_picture(page: Path, picture: Path) -> None:
         flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
         browser = tool.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         seen = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        seen.set_default_timeout(_MOST_MILLISECONDS)
         seen.goto(page.resolve().as_uri())
-        seen.wait_for_selector("#plane[data-drawn]", timeout=240_000)
+        seen.wait_for_selector("#plane[data-drawn]")
         seen.wait_for_timeout(1_000)
         shot = Image.open(io.BytesIO(seen.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT})))
         browser.close()
