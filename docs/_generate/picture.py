@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 __all__ = ["take_picture"]
 
-WIDTH, HEIGHT = 1440, 1290
+WIDTH, HEIGHT = 1440, 1580
 _MOST_MILLISECONDS = 400_000
 """Without a graphics card, beside other work."""
 _COLOURS = 128

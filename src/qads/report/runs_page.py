@@ -24,7 +24,7 @@ from qads.report.payload import packed
 from qads.report.runs import RunsFacts, compare_runs
 from qads.report.samples import SampleFacts, Texts, choice_columns, closed_rows, sample_columns, steps_of, with_rows
 from qads.report.still import still_map
-from qads.run import Plane, RunDirectory, ensure_projection
+from qads.run import Plane, RunDirectory, ensure_projection, read_status
 
 __all__ = ["RunsReport", "render_runs", "runs_as_json", "write_runs_report"]
 
@@ -78,7 +78,7 @@ def write_runs_report(directories: Sequence[Path], path: Path, *, texts: int | N
     """
     with contextlib.ExitStack() as locks:
         for root in sorted({directory.resolve() for directory in directories}):
-            open_run(root)  # Nothing is written, not even a lock, where no run is.
+            read_status(root)  # Nothing is written, not even a lock, where no run is.
             locks.enter_context(RunDirectory(root).lock())
         found = _read(tuple(open_run(directory) for directory in directories), texts)
         page = render_runs(found)
