@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 READY := $(VENV)/.ready
 
-.PHONY: demo test check fix bench docs notebook clean
+.PHONY: demo test check fix bench docs picture notebook clean
 
 demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 	$(BIN)/qads demo --out demo-run
@@ -33,6 +33,9 @@ bench: $(READY)  ## every benchmark, each beside its reference
 docs: $(READY)  ## build the site into site/; a broken link, a setting or public name without documentation fails
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+picture: demo  ## run the demo, and keep a picture of its report for the README
+	$(BIN)/python docs/_generate/picture.py demo-run/report/report.html
 
 notebook: $(READY)  ## run the notebook anew, and keep its outputs in it
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'

@@ -152,3 +152,10 @@ def test_the_project_speaks_of_itself_alone():
         ):
             assert not home.search(path.read_text()), name
     assert os.path.exists(ROOT / "LICENSE")
+
+
+def test_the_picture_of_the_report_is_as_wide_as_a_desk_and_small():
+    picture = (ROOT / "docs" / "drawings" / "report.png").read_bytes()
+    assert "docs/drawings/report.png" in (ROOT / "README.md").read_text()
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n" and int.from_bytes(picture[16:20]) == 1440
+    assert len(picture) < 250_000

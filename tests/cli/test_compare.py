@@ -35,7 +35,9 @@ def test_an_experiment_goes_on_from_start_to_start_and_ends_with_a_page_and_json
     state = qads("status", out)
     assert "3 of 6 cells are done." in state.out and "No process is using it." in state.out
     assert parsed(qads("status", out, "--json").out)["cells_done"] == 3
-    left = qads("compare", file, "--out", out, "--dry-run")
+    assert f"Next: qads compare {out / 'experiment.json'} --out {out}" in first.out + state.out
+    left = qads("compare", out / "experiment.json", "--out", out, "--dry-run", "--json", tmp_path / "left.json")
+    assert len(parsed((tmp_path / "left.json").read_text())["cells"]) == 6
     assert "times by 3 trainings that are done" in left.out and "exact" in left.out
     whole = qads("compare", file, "--out", out, "--json", tmp_path / "found.json")
     assert "All 6 cells are done." in whole.out and "Page: " in whole.out

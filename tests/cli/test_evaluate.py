@@ -20,6 +20,7 @@ def test_a_model_is_measured_and_a_second_start_takes_what_is_there(qads: Call, 
     words = ("evaluate", model, "--sets", exam, "-o", tmp_path / "out", "--max-new-tokens", 4, "--set", "dtype=float32")
     first = qads(*words)
     assert first.code == 0 and "answer_log_likelihood" in first.out and "accuracy" in first.out
+    assert "Next: qads compare EXPERIMENT.yaml" in first.out
     items = tmp_path / "out" / "evaluate" / "items.parquet"
     made = items.stat().st_mtime_ns
     again = qads(*words)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,26 +9,16 @@ from typing import Any
 import pytest
 
 from qads.report import write_report
+from report.chromium import BROWSER_MARKS, Seen, open_chromium
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MUST = os.environ.get("QADS_REQUIRE_BROWSER") == "1"
 WIDTHS = (375, 768, 1440)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None and not MUST, reason="no Chromium; with QADS_REQUIRE_BROWSER=1 this fails"),
-]
+pytestmark = BROWSER_MARKS
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    assert CHROMIUM is not None, "QADS_REQUIRE_BROWSER is 1, but there is no Chromium"
-    with playwright.sync_playwright() as tool:
-        # As root Chromium has no sandbox; without a graphics card WebGL is drawn by the processor.
-        flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = tool.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
+    with open_chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -39,44 +27,10 @@ def page_file(plain_run: Path) -> Path:
     return write_report(plain_run)
 
 
-class Seen:
-    """A page that is open, and all that went wrong in it."""
-
-    def __init__(self, browser: Any, file: Path, **options: Any) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | options))
-        self.page, self.wrong, self.asked = self.context.new_page(), list[str](), list[str]()
-        self.page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(file.as_uri())
-
-    def drawn(self) -> Any:
-        self.page.wait_for_selector("#plane[data-drawn]", timeout=120_000)
-        return self.page
-
-    @property
-    def found(self) -> str:
-        return self.page.inner_text("#found")
-
-    def search(self, words: str, *, n_rows: int) -> None:
-        self.page.fill("#filters [name=search]", words)
-        self.says(f"of {n_rows} rows found" if n_rows else "No row is like that.")
-
-    def says(self, said: str) -> None:
-        """Wait for the line above the table to say so."""
-        self.page.wait_for_function("said => document.querySelector('#found').innerText.includes(said)", arg=said)
-
-    def show_all(self) -> None:
-        if self.page.is_visible("#unfilter"):
-            self.page.click("#unfilter")
-        assert self.found == "1 to 25 of 40 rows, 12 of them picked"
-
-    def plane(self) -> tuple[float, float, float, float]:
-        """Left, top, width and height of the map, which is brought into the window."""
-        self.page.evaluate("document.querySelector('#plane').scrollIntoView({block: 'center'})")
-        box = self.page.locator("#plane").bounding_box()
-        return box["x"], box["y"], box["width"], box["height"]
+def show_all(seen: Seen) -> None:
+    if seen.page.is_visible("#unfilter"):
+        seen.page.click("#unfilter")
+    assert seen.found == "1 to 25 of 40 rows, 12 of them picked"
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +44,7 @@ def opened(browser: Any, page_file: Path) -> Iterator[Seen]:
 @pytest.fixture
 def seen(opened: Seen) -> Iterator[Seen]:
     """The page as it opens; nothing may have gone wrong in it afterwards."""
-    opened.show_all()
+    show_all(opened)
     yield opened
     assert opened.wrong == []
 

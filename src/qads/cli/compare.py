@@ -17,7 +17,7 @@ from qads.cli.running import make_terminal
 
 if TYPE_CHECKING:
     from qads.cli.terminal import Terminal
-    from qads.compare import Experiment, ExperimentEstimate, Outcome, Results, SettingResult
+    from qads.compare import Experiment, ExperimentEstimate, Outcome, SettingResult
 
 __all__ = ["compare"]
 
@@ -55,7 +55,7 @@ def compare(
     wanted = _parts(only or ())
     terminal = make_terminal(as_json=json_file == Path("-"))
     if dry_run:
-        _show_estimate(experiment, out, wanted, reuse or (), terminal)
+        _show_estimate(experiment, out, wanted, reuse or (), json_file, terminal)
         return
     _compute(experiment, out, _Start(wanted, max_cells, redo or (), reuse or ()), terminal)
     _report(experiment, out, json_file, terminal)
@@ -84,8 +84,6 @@ def _compute(experiment: Experiment, out: Path, start: _Start, terminal: Termina
 def _report(experiment: Experiment, out: Path, json_file: Path | None, terminal: Terminal) -> None:
     """Write the page and the tables, and say what they say."""
     from qads.compare import read_results
-    from qads.datasets import atomic_path
-    from qads.pool import to_json
     from qads.report import experiment_as_json, experiment_findings, write_experiment
 
     results = read_results(out, experiment)
@@ -94,19 +92,25 @@ def _report(experiment: Experiment, out: Path, json_file: Path | None, terminal:
         terminal.emit(experiment_as_json(experiment, results))
         return
     if json_file is not None:
-        with atomic_path(json_file) as temporary:
-            temporary.write_text(to_json(experiment_as_json(experiment, results)) + "\n", encoding="utf-8")
+        _write_json(experiment_as_json(experiment, results), json_file)
     for found in results.settings:
         _show_setting(experiment, found, terminal)
     for sentence in experiment_findings(experiment, results):
         terminal.line(sentence)
-    _show_done(results, terminal)
     terminal.line(f"Page: {page}  (the same as JSON and CSV beside it)")
-
-
-def _show_done(results: Results, terminal: Terminal) -> None:
     if results.n_done == results.n_cells:
         terminal.line(f"All {results.n_cells} cells are done.")
+        terminal.next_command("status", out)
+    else:
+        terminal.next_command("compare", out / "experiment.json", "--out", out)
+
+
+def _write_json(value: object, path: Path) -> None:
+    from qads.datasets import atomic_path
+    from qads.pool import to_json
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(to_json(value) + "\n", encoding="utf-8")
 
 
 def _parts(only: Sequence[str]) -> dict[str, list[str]]:
@@ -160,14 +164,17 @@ def _tera(flops: float | None) -> float | None:
 
 
 def _show_estimate(
-    experiment: Experiment, out: Path, only: Mapping[str, Sequence[str]], reuse: Sequence[str], terminal: Terminal
-) -> None:
+    experiment: Experiment, out: Path, only: Mapping[str, Sequence[str]], reuse: Sequence[str],
+    json_file: Path | None, terminal: Terminal,
+) -> None:  # fmt: skip
     from qads.compare import estimate_experiment
 
     found: ExperimentEstimate = estimate_experiment(experiment, out, only=only, reuse=reuse)
     if terminal.as_json:
         terminal.emit(dataclasses.asdict(found))
         return
+    if json_file is not None:
+        _write_json(dataclasses.asdict(found), json_file)
     for model, stages in found.shared.items():
         terminal.table(
             f"Shared stages, scored by {model}", ("stage", "status", "rows", "tokens read", "TFLOP", "seconds"),
@@ -194,3 +201,4 @@ def _show_estimate(
     terminal.line(f"Dry run: nothing is computed. Left to do: {hours}; times by {found.basis}.")
     if unknown:
         terminal.line(f"Of {len(unknown)} cells the time is unknown, which is in this for nothing.")
+    terminal.line("Next: the same command without --dry-run")

@@ -101,6 +101,7 @@ def _show(found: Evaluated, model: str, terminal: Terminal) -> None:
     for sentence in _sentences(found.manifest):
         terminal.line(sentence)
     terminal.line(f"Every item, with what was written and the verdict: {found.folder / 'items.parquet'}")
+    terminal.next_command("compare", "EXPERIMENT.yaml", "-o", "experiment", "--dry-run")
 
 
 _COLUMNS = ("set", "measure", "items", "value", "95% low", "95% high", "without")

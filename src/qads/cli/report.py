@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
+_LISTED = 8
+"""Settings that a line has room for."""
+
 # The command imports what it needs: `qads --help` has to answer at once.
 
 
@@ -86,17 +89,10 @@ def _show(found: RunsReport, terminal: Terminal) -> None:
     if not facts.shared.is_one_pool:
         terminal.line(f"The pools differ; compared are the {len(facts.shared):,} rows that all of them have.")
     scored = [i for i, run in enumerate(found.runs) if run.has_quality]
+    by = [facts.names[i] for i in scored]
     terminal.table(
         "What the runs chose",
-        (
-            "run",
-            "chosen by",
-            "rows",
-            "alone",
-            facts.counted_in,
-            "mean distance",
-            *(f"quality by {facts.names[i]}" for i in scored),
-        ),
+        ("run", "chosen by", "rows", "alone", facts.counted_in, "mean distance", *(f"quality, {n}" for n in by)),
         [
             (c.name, c.kind, c.n_shared_picks, c.n_alone, c.size, c.mean_distance, *(c.quality[i] for i in scored))
             for c in facts.chosen
@@ -115,8 +111,5 @@ def _show(found: RunsReport, terminal: Terminal) -> None:
         ],
     )  # fmt: skip
     changed = [each.name for each in facts.settings]
-    terminal.line(
-        f"Settings that differ: {', '.join(changed[:8])}{' …' if len(changed) > 8 else ''}."
-        if changed
-        else "No setting differs."
-    )
+    more = " …" if len(changed) > _LISTED else ""
+    terminal.line(f"Settings that differ: {', '.join(changed[:_LISTED]) or 'none'}{more}.")

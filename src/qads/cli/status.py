@@ -54,6 +54,9 @@ def _show_experiment(directory: Path, terminal: Terminal) -> None:
     _say_owner(progress.running, terminal)
     if progress.running:
         terminal.next_command("status", directory)
+    elif progress.n_done == progress.n_cells:
+        terminal.line(f"Page: {directory / 'report' / 'experiment.html'}")
+        terminal.next_command("compare", directory / "experiment.json", "--out", directory, "--json", "found.json")
     else:
         terminal.next_command("compare", directory / "experiment.json", "--out", directory)
 
@@ -84,7 +87,7 @@ def _name_next(found: TaskStatus, terminal: Terminal) -> None:
     if found.kind == "training":
         terminal.next_command("evaluate", found.model, "--sets", "gsm8k", "-o", "measured")
     else:
-        terminal.next_command("compare", "experiment.yaml", "-o", "experiment", "--dry-run")
+        terminal.next_command("compare", "EXPERIMENT.yaml", "-o", "experiment", "--dry-run")
 
 
 def _say_owner(running: str | None, terminal: Terminal) -> None:

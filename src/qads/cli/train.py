@@ -137,6 +137,7 @@ def _show_estimate(config: TrainConfig, terminal: Terminal) -> None:
         )
     if seconds is None:
         terminal.line("Time is unknown: what share of its peak training reaches on this device was never measured.")
+    terminal.line("Next: the same command without --dry-run")
 
 
 def _show(manifest: Manifest, out: Path, terminal: Terminal, *, reused: bool) -> None:
@@ -152,4 +153,6 @@ def _show(manifest: Manifest, out: Path, terminal: Terminal, *, reused: bool) ->
         terminal.line(f"Too long: {n} rows {what}; {out / 'train' / 'left_out.jsonl'} lists them.")
     if n := manifest["rejected"]:
         terminal.line(f"Set aside: {n} lines that could not be read.")
-    terminal.line(f"Model: {out / 'train' / manifest['model']}")
+    model = out / "train" / manifest["model"]
+    terminal.line(f"Model: {model}")
+    terminal.next_command("evaluate", model, "--sets", "gsm8k", "-o", "measured")

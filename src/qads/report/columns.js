@@ -34,8 +34,8 @@ const readChoice = (c) => {
 /** Every shown row as columns, with what a run, or each of several, made of it. */
 const readColumns = async () => {
   const c = await decoded("columns");
-  const rows = { ...c, x: places(c.x), y: places(c.y), source: array(Uint16Array, c.source), kind: array(Uint8Array, c.kind), length: array(Uint32Array, c.length) };
-  return c.runs ? joined(rows, c.runs.map(readChoice)) : Object.assign(rows, readChoice(c));
+  const rows = { x: places(c.x), y: places(c.y), source: array(Uint16Array, c.source), kind: array(Uint8Array, c.kind), length: array(Uint32Array, c.length) };
+  return c.runs ? joined({ ...c, ...rows }, c.runs.map(readChoice)) : Object.assign(readChoice(c), rows);
 };
 
 /** Texts by row: whole ones, and the beginnings of the others. */

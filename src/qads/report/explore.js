@@ -9,7 +9,7 @@ const legend = (list, by, counts) => {
       if (!rows) return [];
       const mark = make("span", { class: "mark", "aria-hidden": "true" });
       mark.style.background = `rgb(${look.color})`;
-      const said = [mark, make("bdi", {}, look.name), make("small", {}, by === "chosen" ? ` ${rows.toLocaleString("en")} rows` : ` ${picks.toLocaleString("en")} of ${rows.toLocaleString("en")} picked`)];
+      const said = [mark, make("bdi", {}, look.name), make("small", {}, by === "chosen" ? ` ${rows.toLocaleString("en")} ${rows === 1 ? "row" : "rows"}` : ` ${picks.toLocaleString("en")} of ${rows.toLocaleString("en")} picked`)];
       if (!isFilter || look.value === undefined) return [make("span", {}, ...said)];
       const button = make("button", { type: "button" }, ...said);
       button.addEventListener("click", () => samples.choose(by, look.value));
@@ -40,7 +40,7 @@ const start = async () => {
     document.getElementById("sample-h").focus({ preventScroll: true });
   };
   document.documentElement.dataset.table = "1";
-  showSample(columns.at[0]);
+  showSample(samples.order[0]);
   runDeck();
   await plane.draw();
 };

@@ -24,7 +24,7 @@ from qads.report.payload import packed
 from qads.report.runs import RunsFacts, compare_runs
 from qads.report.samples import SampleFacts, Texts, choice_columns, closed_rows, sample_columns, steps_of, with_rows
 from qads.report.still import still_map
-from qads.run import Plane, RunDirectory, ensure_projection
+from qads.run import Plane, RunDirectory, ensure_projection, read_status
 
 __all__ = ["RunsReport", "render_runs", "runs_as_json", "write_runs_report"]
 
@@ -78,7 +78,7 @@ def write_runs_report(directories: Sequence[Path], path: Path, *, texts: int | N
     """
     with contextlib.ExitStack() as locks:
         for root in sorted({directory.resolve() for directory in directories}):
-            open_run(root)  # Nothing is written, not even a lock, where no run is.
+            read_status(root)  # Nothing is written, not even a lock, where no run is.
             locks.enter_context(RunDirectory(root).lock())
         found = _read(tuple(open_run(directory) for directory in directories), texts)
         page = render_runs(found)
@@ -158,7 +158,7 @@ def _samples(runs: Sequence[FinishedRun], facts: RunsFacts, settings: ReportConf
     choices: list[dict[str, Any]] = []
     for run, at, name in zip(runs, facts.shared.positions, facts.names, strict=True):
         rows = at[shown]
-        choices.append({"name": visible(name), **choice_columns(run, rows, steps_of(run)[rows])})
+        choices.append({"name": visible(str(line(name))), **choice_columns(run, rows, steps_of(run)[rows])})
     whole = Texts(first.pool, plane.rows, _rows_with_texts(runs, facts, shown, settings.texts), settings.characters)
     written = packed(whole.as_json())
     return SampleFacts(
@@ -172,7 +172,7 @@ def _samples(runs: Sequence[FinishedRun], facts: RunsFacts, settings: ReportConf
 def _rows_with_texts(
     runs: Sequence[FinishedRun], facts: RunsFacts, shown: Int[np.ndarray, " m"], n: int
 ) -> Int[np.ndarray, " t"]:
-    """Positions in `shown`: rows that some runs chose and others did not, those that all chose, an even draw of the rest."""
+    """Positions in `shown`: rows that some runs chose and others not, rows that all chose, an even draw of the rest."""
     times = facts.picked[:, shown].sum(axis=0)
     steps = np.stack([steps_of(run)[at[shown]] for run, at in zip(runs, facts.shared.positions, strict=True)])
     earliest = np.where(steps < 0, np.iinfo(np.int32).max, steps).min(axis=0)

@@ -47,8 +47,8 @@ def share_rows(runs: Sequence[FinishedRun]) -> SharedRows:
     if not common:
         sizes = ", ".join(f"{run.root} {len(pool):,} rows" for run, pool in zip(runs, pools, strict=True))
         raise InputError(
-            f"the pools of these runs ({sizes}) have no row in common, word for word, so that nothing of what they chose can "
-            "be set side by side. Give runs of one pool, or of pools that overlap."
+            f"the pools of these runs ({sizes}) have no row in common, word for word, so that nothing of what they "
+            "chose can be set side by side. Give runs of one pool, or of pools that overlap."
         )
     return SharedRows(tuple(np.array([found[key] for key in common], np.int64) for found in places), is_one_pool=False)
 

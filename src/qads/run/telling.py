@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,8 +38,9 @@ class Told:
         if now - self._last >= _SECONDS or done == total:
             self._last = now
             partial = self.root / f"{TOLD}.new"
-            partial.write_text(json.dumps({"done": done, "of": total}), encoding="utf-8")
-            os.replace(partial, self.root / TOLD)
+            with suppress(OSError):  # What is told is a courtesy, and stops no work on a full disk.
+                partial.write_text(json.dumps({"done": done, "of": total}), encoding="utf-8")
+                os.replace(partial, self.root / TOLD)
 
 
 def read_told(root: Path) -> tuple[int, int] | None:
