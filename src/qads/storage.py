@@ -15,7 +15,10 @@ from qads.errors import StorageError
 __all__ = ["storing"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ESTALE}
+_REFUSED = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EIO,
+    errno.ESTALE,
+}  # fmt: skip
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 """How safetensors tells the system's error."""
 _OF_NUMPY = re.compile(r"\d+ requested and \d+ written")
@@ -42,7 +45,9 @@ def storing(path: Path, *also: Path) -> Generator[None]:
         if number in _FULL:
             raise _refused(path, number, f"{_free(path)} Make room there, or give another place") from error
         named = getattr(error, "filename", None)
-        is_here = named is None or Path(os.fsdecode(named)) in {path, *also, *path.parents}
+        is_here = named is None or not {(file := Path(os.fsdecode(named))), file.parent}.isdisjoint(
+            {path, *also, *path.parents}
+        )
         if number in _REFUSED and isinstance(error, OSError) and is_here:
             raise _refused(path, number, _hint(path, number)) from error
         raise
@@ -72,8 +77,8 @@ def _hint(path: Path, number: int) -> str:
         )
     if number == errno.EROFS:
         return "The file system is mounted read-only. Give another place"
-    if number in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
-        return f"The folder is not there (any more); there is {_existing(path)}. Put it back"
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ESTALE):
+        return f"Its folder is not there (any more): the nearest is {_existing(path)}. Put it back"
     if number == errno.EISDIR:
         return "There is a folder of that name. Move it away"
     return "The disk reports an error of its own. Look at the system's log"

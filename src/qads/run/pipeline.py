@@ -91,7 +91,7 @@ def run_pipeline(
     refuse_own_output(config.files, own, folders)
     if config.evaluate is not None and "evaluate" in wanted:
         config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
-    with run.lock():
+    with run.lock() as check_held:
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
         context.reused = read_reused(reuse, run.root, config)
@@ -105,6 +105,7 @@ def run_pipeline(
         write_json(run.root / "config.json", dataclasses.asdict(config))
         manifests: dict[str, Manifest] = {}
         for number, name in enumerate(wanted, 1):
+            check_held()
             manifests[name] = complete(
                 stages[name],
                 partial(_facts, name, context, stages[name]),
@@ -114,6 +115,7 @@ def run_pipeline(
             )
             if name == ("pool" if config.clean is None else "clean"):
                 _check_early(context, wanted)
+        check_held()
     return RunResult(run.root, manifests)
 
 
