@@ -106,7 +106,7 @@ def test_a_folder_of_another_user_is_told_with_both_users(tmp_path: Path):
     for folder in (tmp_path, *tmp_path.parents[:-2]):
         folder.chmod(0o755)
     with as_nobody():
-        with pytest.raises(StorageError, match=rf"Permission denied. You are user {os.getuid()}.* of user 0"):
+        with pytest.raises(StorageError, match=rf"Permission denied\. You are user {NOBODY}, and .* belongs to user 0"):
             write_array(NOISE, tmp_path / "file")
         with (
             pytest.raises(RunError, match="cannot be used as a run directory: Permission denied"),

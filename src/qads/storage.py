@@ -45,12 +45,16 @@ def storing(path: Path, *also: Path) -> Generator[None]:
         if number in _FULL:
             raise _refused(path, number, f"{_free(path)} Make room there, or give another place") from error
         named = getattr(error, "filename", None)
-        is_here = named is None or not {(file := Path(os.fsdecode(named))), file.parent}.isdisjoint(
-            {path, *also, *path.parents}
-        )
+        is_here = named is None or _is_of(path, Path(os.fsdecode(named)), also)
         if number in _REFUSED and isinstance(error, OSError) and is_here:
             raise _refused(path, number, _hint(path, number)) from error
         raise
+
+
+def _is_of(path: Path, file: Path, also: tuple[Path, ...]) -> bool:
+    """Whether an error about a file is about the one that is written, and not about one that is read meanwhile."""
+    begun = file.parent == path.parent and file.name.startswith(f".{path.name}.")
+    return begun or file in {path, *also, *path.parents}
 
 
 def _number(error: Exception) -> int | None:
@@ -73,7 +77,7 @@ def _hint(path: Path, number: int) -> str:
     if number in (errno.EACCES, errno.EPERM):
         folder = _existing(path)
         return (
-            f"You are user {os.getuid()}, and {folder} belongs to user {folder.stat().st_uid}. Give yourself the right"
+            f"You are user {os.geteuid()}, and {folder} belongs to user {folder.stat().st_uid}. Give yourself the right"
         )
     if number == errno.EROFS:
         return "The file system is mounted read-only. Give another place"
