@@ -103,7 +103,7 @@ def test_a_pool_that_is_edited_is_refused_by_its_name_and_all_of_it_is_computed_
     directory = tmp_path / "run"
     run(config, directory, until="quality")
     write_rows(pool_file, made_rows(29))
-    with pytest.raises(DriftError, match=r"stage 'pool' .*\n  inputs\.file pool\.jsonl: was .*\n.*--redo pool"):
+    with pytest.raises(DriftError, match=r"stage 'pool' .*\n  inputs\.file pool: was .*\n.*--redo pool"):
         run(config, directory)
     heard = run(config, directory, redo=["pool"])
     assert heard.reused == [] and heard.computed[0] == "pool" and heard.computed[-1] == "mixture"

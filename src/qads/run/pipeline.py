@@ -106,13 +106,14 @@ def run_pipeline(
         manifests: dict[str, Manifest] = {}
         for number, name in enumerate(wanted, 1):
             check_held()
-            manifests[name] = complete(
-                stages[name],
-                partial(_facts, name, context, stages[name]),
-                number=number,
-                n_stages=len(wanted),
-                observer=observer,
-            )
+            compute = partial(_facts, name, context, stages[name])
+            try:
+                manifests[name] = complete(
+                    stages[name], compute, number=number, n_stages=len(wanted), observer=observer
+                )
+            except Exception:
+                check_held()  # Of a directory that is gone any error may come.
+                raise
             if name == ("pool" if config.clean is None else "clean"):
                 _check_early(context, wanted)
         check_held()
