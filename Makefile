@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 READY := $(VENV)/.ready
 
-.PHONY: demo test check fix bench docs picture notebook clean
+.PHONY: demo test soak check fix bench docs picture notebook clean
 
 demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 	$(BIN)/qads demo --out demo-run
 
 test: $(READY)  ## the whole suite, file by file on two processes
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+
+soak: $(READY)  ## runs killed, damaged and starved, many times over; SOAK_ARGS="--kills 5 --damages 0.1" makes it short
+	$(BIN)/python tests/soak/survival.py --json experiments/results/soak/survival.json $(SOAK_ARGS)
 
 check: $(READY)  ## lint, format, types
 	$(BIN)/ruff check .

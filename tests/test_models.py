@@ -95,6 +95,17 @@ def test_the_tokenizer_of_a_gguf_model_opens_without_converting_its_weights(monk
     assert open_tokenizer("smollm2-135m").source == alone.source
 
 
+def test_a_damaged_copy_of_a_gguf_model_is_made_again(monkeypatch, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setenv("QADS_CACHE", str(tmp_path))
+    before = open_tokenizer("smollm2-135m").tokenizer("2 + 2 = 4")["input_ids"]
+    (file,) = tmp_path.rglob("tokenizer.json")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    assert open_tokenizer("smollm2-135m").tokenizer("2 + 2 = 4")["input_ids"] == before
+    assert file.read_bytes() == whole
+    assert "is damaged or of an earlier version, and is made again" in caplog.text
+
+
 def test_pickled_weights_are_never_opened(tiny: Path, tmp_path: Path):
     folder = tmp_path / "pickled"
     shutil.copytree(tiny, folder)

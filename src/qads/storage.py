@@ -15,7 +15,10 @@ from qads.errors import StorageError
 __all__ = ["storing"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ESTALE}
+_REFUSED = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EIO,
+    errno.ESTALE,
+}  # fmt: skip
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 """How safetensors tells the system's error."""
 _OF_NUMPY = re.compile(r"\d+ requested and \d+ written")
@@ -42,10 +45,16 @@ def storing(path: Path, *also: Path) -> Generator[None]:
         if number in _FULL:
             raise _refused(path, number, f"{_free(path)} Make room there, or give another place") from error
         named = getattr(error, "filename", None)
-        is_here = named is None or Path(os.fsdecode(named)) in {path, *also, *path.parents}
+        is_here = named is None or _is_of(path, Path(os.fsdecode(named)), also)
         if number in _REFUSED and isinstance(error, OSError) and is_here:
             raise _refused(path, number, _hint(path, number)) from error
         raise
+
+
+def _is_of(path: Path, file: Path, also: tuple[Path, ...]) -> bool:
+    """Whether an error about a file is about the one that is written, and not about one that is read meanwhile."""
+    begun = file.parent == path.parent and file.name.startswith(f".{path.name}.")
+    return begun or file in {path, *also, *path.parents}
 
 
 def _number(error: Exception) -> int | None:
@@ -68,12 +77,12 @@ def _hint(path: Path, number: int) -> str:
     if number in (errno.EACCES, errno.EPERM):
         folder = _existing(path)
         return (
-            f"You are user {os.getuid()}, and {folder} belongs to user {folder.stat().st_uid}. Give yourself the right"
+            f"You are user {os.geteuid()}, and {folder} belongs to user {folder.stat().st_uid}. Give yourself the right"
         )
     if number == errno.EROFS:
         return "The file system is mounted read-only. Give another place"
-    if number in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
-        return f"The folder is not there (any more); there is {_existing(path)}. Put it back"
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ESTALE):
+        return f"Its folder is not there (any more): the nearest is {_existing(path)}. Put it back"
     if number == errno.EISDIR:
         return "There is a folder of that name. Move it away"
     return "The disk reports an error of its own. Look at the system's log"

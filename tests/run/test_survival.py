@@ -179,8 +179,8 @@ def long_run(model: Path, config: RunConfig, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_the_command_line_survives_interrupt_and_kill(
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_the_command_line_survives_signals_and_kill(
     long_run: tuple[Path, dict[str, bytes]], tmp_path: Path, how: signal.Signals
 ):
     file, undisturbed = long_run
@@ -188,7 +188,7 @@ def test_the_command_line_survives_interrupt_and_kill(
     command = [sys.executable, "-m", "qads", "run", str(file), "--out", str(directory)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     # A shell's background job ignores SIGINT, and so would what it starts: the command has to start as on a terminal.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    heed = functools.partial(signal.signal, how if how != signal.SIGKILL else signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed
     ) as process:
@@ -197,8 +197,8 @@ def test_the_command_line_survives_interrupt_and_kill(
         out, said = process.communicate()
     assert out == b""
     assert b"Traceback" not in said
-    if how is signal.SIGINT:
-        assert process.returncode == 130
+    if how is not signal.SIGKILL:
+        assert process.returncode == 128 + how
         assert b"interrupted; what was finished is kept: the same command goes on from there." in said
         assert list(directory.rglob("*.partial")) == []
     else:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from qads.errors import QadsError, StorageError
-from qads.run import read_status, run_pipeline
+import torch
+
+from qads.config import RunConfig, TrainConfig
+from qads.errors import LockedError, QadsError, StorageError
+from qads.run import read_status, run_pipeline, train_files
+from qads.stopping import StopHandler, Stopped
 from run.disturbed import DAMAGES, differing, outcome, run_whole, run_whole_in_process, whole_config
 from run.processes import background
 
@@ -195,13 +201,8 @@ def two_at_once(whole: Whole) -> list[int]:
         return sorted([one.exitcode or 0, other.exitcode or 0])
 
 
-def pool_or_locked(config: object, directory: Path) -> None:
+def pool_or_locked(config: RunConfig, directory: Path) -> None:
     """The first stage, or exit code 3 where another process has the directory."""
-    from qads.config import RunConfig
-    from qads.errors import LockedError
-
-    assert isinstance(config, RunConfig)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         run_pipeline(config, directory, until="pool", observer=Lingering())
     except LockedError:
@@ -220,3 +221,15 @@ class Lingering:
 
     def stage_finished(self, name: str, manifest: dict[str, object], *, reused: bool) -> None:
         """Nothing."""
+
+
+def train_until_asked(config: TrainConfig, out: Path, at: int) -> None:
+    """Train in this process, which is asked to end while it is at a step."""
+    torch.set_num_threads(1)
+    handler = StopHandler(grace=300.0, say=lambda text: None)
+    try:
+        train_files(
+            config, out, on_step=lambda step, plan: os.kill(os.getpid(), signal.SIGTERM) if step.step == at else None
+        )
+    except Stopped:
+        sys.exit(handler.exit_code)

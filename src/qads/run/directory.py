@@ -13,7 +13,7 @@ import importlib.metadata
 import json
 import logging
 import shutil
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -105,21 +105,24 @@ class RunDirectory:
         return DirectoryLock(self.root).owner
 
     @contextmanager
-    def lock(self) -> Generator[None]:
+    def lock(self) -> Generator[Callable[[], None]]:
         """Keep every other run out of the directory while the block runs; a killed run leaves no lock behind.
 
         A block that fails before any stage has left something takes the directory, if it made it, with it.
+
+        Yields:
+            A check that raises `RunError` where the directory is no longer the one that is held.
 
         Raises:
             LockedError: another run is in it.
             RunError: the directory cannot be made or written to.
         """
         made = not self.root.exists()
-        with DirectoryLock(self.root).held():
+        with DirectoryLock(self.root).held() as check_held:
             try:
                 _remove_partial(self.root.glob(".config.json.*.partial"))
                 _remove_partial((self.root / "input").glob(".stdin.*.partial"))
-                yield
+                yield check_held
                 (self.root / TOLD).unlink(missing_ok=True)
             except BaseException:
                 if made and self.root.is_dir():

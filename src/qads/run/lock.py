@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +45,11 @@ class DirectoryLock:
         return (self._told() or "unknown") if held else None
 
     @contextmanager
-    def held(self) -> Generator[None]:
+    def held(self) -> Generator[Callable[[], None]]:
         """Hold it while the block runs; the directory is made if it is not there.
+
+        Yields:
+            A check that raises `RunError` where the directory is no longer the one that is held.
 
         Raises:
             LockedError: another process holds it.
@@ -72,11 +75,23 @@ class DirectoryLock:
         try:
             with storing(self.root / ".owner"):
                 (self.root / ".owner").write_text(f"{os.getpid()} on {socket.gethostname()}\n")
-            yield
+            number = (self.root / ".lock").stat().st_ino
+            yield lambda: self._check(number)
         finally:
             with suppress(OSError):  # The directory may be gone.
                 (self.root / ".owner").unlink()
             lock.release()
+
+    def _check(self, number: int) -> None:
+        try:
+            if (self.root / ".lock").stat().st_ino == number:
+                return
+        except OSError:
+            pass
+        raise RunError(
+            f"{self.root}: was moved or removed while it was in use, so the run stops. Put it back and start the same "
+            "command again, or start anew; what may be there now is incomplete."
+        )
 
     def _is_held(self) -> bool | None:
         """Whether a process holds the lock; None where the system cannot be asked."""

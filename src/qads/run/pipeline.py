@@ -92,7 +92,7 @@ def run_pipeline(
     refuse_own_output(config.files, own, folders)
     if config.evaluate is not None and "evaluate" in wanted:
         config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
-    with run.lock():
+    with run.lock() as check_held:
         refuse_other_kinds(run.root, "run")
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
@@ -107,15 +107,18 @@ def run_pipeline(
         write_json(run.root / "config.json", dataclasses.asdict(config))
         manifests: dict[str, Manifest] = {}
         for number, name in enumerate(wanted, 1):
-            manifests[name] = complete(
-                stages[name],
-                partial(_facts, name, context, stages[name]),
-                number=number,
-                n_stages=len(wanted),
-                observer=observer,
-            )
+            check_held()
+            compute = partial(_facts, name, context, stages[name])
+            try:
+                manifests[name] = complete(
+                    stages[name], compute, number=number, n_stages=len(wanted), observer=observer
+                )
+            except Exception:
+                check_held()  # Of a directory that is gone any error may come.
+                raise
             if name == ("pool" if config.clean is None else "clean"):
                 _check_early(context, wanted)
+        check_held()
     return RunResult(run.root, manifests)
 
 
