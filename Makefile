@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 READY := $(VENV)/.ready
 
-.PHONY: demo test check fix bench docs notebook clean
+.PHONY: demo test check audit soak fix bench docs notebook clean
 
 demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 	$(BIN)/qads demo --out demo-run
@@ -14,10 +14,16 @@ demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 test: $(READY)  ## the whole suite, file by file on two processes
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
-check: $(READY)  ## lint, format, types
+check: $(READY) audit  ## lint, format, types, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+audit: $(READY)  ## known vulnerabilities of the exact versions in use; says so where they cannot be looked up
+	$(BIN)/python .ci/audit.py
+
+soak: $(READY)  ## the long forms of tests that cannot be long in `make test`
+	$(BIN)/python tests/soak/fuzzing.py
 
 fix: $(READY)  ## mend what can be mended without thinking
 	$(BIN)/ruff check --fix .

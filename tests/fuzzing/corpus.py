@@ -25,7 +25,7 @@ __all__ = ["Case", "Records", "cases", "invented_records", "real_records"]
 Records = Sequence[Mapping[str, Any]]
 
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard.compress,
+    ".gz": lambda content: gzip.compress(content, mtime=0), ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard.compress,
 }  # fmt: skip
 
 

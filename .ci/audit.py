@@ -1,0 +1,64 @@
+"""Whether a published vulnerability is known of the exact versions that development and CI use (constraints.txt).
+
+Ends with 1 where one is found that `ACCEPTED` does not name. Where nothing can be looked up, for want of a network or of an
+index that answers, it says so and ends with 0: a check that needs the world to be there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
+ACCEPTED: dict[str, str] = {}
+"""Identifier of a vulnerability -> why it does not reach us. Nothing else is left out."""
+SECONDS = 180
+
+
+def audit(pins: list[str]) -> list[dict[str, object]] | str:
+    """What is known of each pin; a text where it could not be looked up."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(pins))
+        file.flush()
+        command = ["-r", file.name, "--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
+        try:
+            found = subprocess.run(
+                [sys.executable, "-m", "pip_audit", *command, "--timeout", "10"],
+                capture_output=True, text=True, check=False, timeout=SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return f"no answer in {SECONDS} seconds"
+    try:
+        return json.loads(found.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        return (found.stderr.strip().splitlines() or ["pip-audit says nothing"])[-1]
+
+
+def main() -> int:
+    """Look all of them up, the first before the others."""
+    lines = (line.partition("#")[0].strip() for line in CONSTRAINTS.read_text().splitlines())
+    pins = [line for line in lines if line]
+    found = audit(pins[:1])
+    if not isinstance(found, str) and all("skip_reason" not in each for each in found):
+        found = audit(pins)
+    if isinstance(found, str) or all("skip_reason" in each for each in found):
+        why = found if isinstance(found, str) else str(found[0]["skip_reason"])
+        print(f"audit: NOT DONE, the advisories cannot be looked up here ({why}).")
+        return 0
+    skipped = [str(each["name"]) for each in found if "skip_reason" in each]
+    known = [(each["name"], each["version"], v) for each in found for v in each.get("vulns", [])]  # type: ignore[attr-defined]
+    new = [one for one in known if not {one[2]["id"], *one[2].get("aliases", [])} & ACCEPTED.keys()]
+    print(f"audit: {len(found) - len(skipped)} packages looked up, {len(known)} vulnerabilities, {len(known) - len(new)} accepted.")
+    if skipped:
+        print(f"audit: nothing is known of {', '.join(skipped)}.")
+    for name, version, each in new:
+        fixed = ", ".join(each.get("fix_versions", [])) or "no version yet"
+        print(f"audit: {name} {version}: {each['id']}, mended in {fixed}.")
+    return 1 if new else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
