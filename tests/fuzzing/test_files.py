@@ -39,7 +39,7 @@ def test_rows_are_counted_by_other_programs(ending: str, tmp_path: Path):
 
 
 def test_damaged_files_are_read_refused_or_set_aside_with_a_reason(tmp_path: Path):
-    assert attempt("readers", damaged_files(invented_records(), tmp_path, 300)) == []
+    assert attempt("readers", damaged_files(invented_records(), tmp_path, 150)) == []
 
 
 def test_a_thousand_damaged_real_files_are_read_refused_or_set_aside(tmp_path: Path, test_data: Path):
@@ -47,13 +47,13 @@ def test_a_thousand_damaged_real_files_are_read_refused_or_set_aside(tmp_path: P
 
 
 def test_commands_end_with_a_documented_code_and_no_traceback_on_damaged_files(tmp_path: Path):
-    assert attempt("pools", damaged_files(invented_records(), tmp_path, 36, seed=2)) == []
+    assert attempt("pools", damaged_files(invented_records(), tmp_path, 20, seed=2)) == []
 
 
 def test_damaged_configurations_end_with_a_documented_code_and_no_traceback(tmp_path: Path):
     FORMATS[".jsonl"](invented_records()[0])
     (tmp_path / "pool.jsonl").write_bytes(FORMATS[".jsonl"](invented_records()[0]))
-    assert attempt("configs", damaged_configs(config_texts(), tmp_path, 72)) == []
+    assert attempt("configs", damaged_configs(config_texts(), tmp_path, 36)) == []
 
 
 def test_a_hang_is_found_and_the_files_after_it_are_read(tmp_path: Path):

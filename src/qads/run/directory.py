@@ -130,6 +130,7 @@ class RunDirectory:
                 f"{self.root}: cannot be used as a run directory: {error.strerror}. Give another one."
             ) from error
         try:
+            (self.root / ".owner").unlink(missing_ok=True)  # It may be a link that somebody has put there.
             (self.root / ".owner").write_text(f"{os.getpid()}\n")
             _remove_partial(self.root.glob(".config.json.*.partial"))
             _remove_partial((self.root / "input").glob(".stdin.*.partial"))
@@ -164,6 +165,8 @@ class StageDirectory:
         Raises:
             RunError: names the folder.
         """
+        if self.path.is_symlink():  # What it leads to would be written to, and cleared.
+            raise RunError(f"{self.path}: is a link, where the stage {self.plan.name!r} makes a folder. Remove it.")
         if not self._is_ours() and any(self._strangers()):
             raise RunError(
                 f"{self.path}: holds files, but no plan.json or manifest.json of a run's stage {self.plan.name!r}, so "

@@ -50,6 +50,7 @@ class DiskShards:
 
     def array(self, shape: tuple[int, int]) -> Float[np.ndarray, "n d"]:
         """A float32 array on disk, `joined.npy.partial`, for the caller to rename."""
+        (self.path / "joined.npy.partial").unlink(missing_ok=True)  # Of a run that was killed, or a link.
         return np.lib.format.open_memmap(self.path / "joined.npy.partial", mode="w+", dtype=np.float32, shape=shape)
 
     def count(self) -> int:
