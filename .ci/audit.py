@@ -1,7 +1,7 @@
 """Whether a published vulnerability is known of the exact versions that development and CI use (constraints.txt).
 
-Ends with 1 where one is found that `ACCEPTED` does not name. Where nothing can be looked up, for want of a network or of an
-index that answers, it says so and ends with 0: a check that needs the world to be there is none.
+Ends with 1 where one is found that `ACCEPTED` does not name. Where nothing can be looked up, for want of a network or of
+an index that answers, it says so and ends with 0: a check that needs the world to be there is none.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def main() -> int:
     skipped = [str(each["name"]) for each in found if "skip_reason" in each]
     known = [(each["name"], each["version"], v) for each in found for v in each.get("vulns", [])]  # type: ignore[attr-defined]
     new = [one for one in known if not {one[2]["id"], *one[2].get("aliases", [])} & ACCEPTED.keys()]
-    print(f"audit: {len(found) - len(skipped)} packages looked up, {len(known)} vulnerabilities, {len(known) - len(new)} accepted.")
+    n_packages, n_accepted = len(found) - len(skipped), len(known) - len(new)
+    print(f"audit: {n_packages} packages looked up, {len(known)} vulnerabilities, {n_accepted} of them accepted.")
     if skipped:
         print(f"audit: nothing is known of {', '.join(skipped)}.")
     for name, version, each in new:

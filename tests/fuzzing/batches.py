@@ -93,4 +93,7 @@ def _written(found: Iterable[Case], folder: Path) -> list[Path]:
 def _environment() -> dict[str, str]:
     tests = str(Path(__file__).parents[1])
     paths = [tests, *(path for path in sys.path if path.endswith("src"))]
-    return os.environ | {"PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]), "OMP_NUM_THREADS": "1"}
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+    }

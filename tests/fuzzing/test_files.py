@@ -63,7 +63,9 @@ def test_a_hang_is_found_and_the_files_after_it_are_read(tmp_path: Path):
     assert attempt("readers", [bad, tmp_path / "good.jsonl"]) == []
 
 
-@pytest.mark.parametrize("command", ["check", "select", "run", "mix", "explain", "status", "report", "compare", "score", "predict"])
+@pytest.mark.parametrize(
+    "command", ["check", "select", "run", "mix", "explain", "status", "report", "compare", "score", "predict"]
+)
 def test_every_command_has_a_help_with_an_example(command: str):
     code, out, err = call(command, "--help")
     assert code == 0 and "Example:" in out and not err
