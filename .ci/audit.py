@@ -1,7 +1,7 @@
 """Whether a published vulnerability is known of the exact versions that development and CI use (constraints.txt).
 
-Ends with 1 where one is found that `ACCEPTED` does not name. Where nothing can be looked up, for want of a network or of
-an index that answers, it says so and ends with 0: a check that needs the world to be there is none.
+Ends with 1 where one is found that `ACCEPTED` does not name. Where nothing can be looked up, for want of a network or
+of an index that answers, it says so and ends with 0: a check that needs the world to be there is none.
 """
 
 from __future__ import annotations

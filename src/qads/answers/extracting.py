@@ -23,7 +23,7 @@ _STATED = re.compile(
 )
 _NEXT_SENTENCE = re.compile(r"\.\s+(?=[A-Z])")
 _CHOSEN = re.compile(
-    r"\b(?:ans(?:wer)?|options?|choices?)\b(?:\s+(?:is|option|choice|no|to|the|should|be|must|will|therefore|correct|letter)\b)*"
+    r"\b(?:ans(?:wer)?|options?|choices?)\b(?:\s+(?:is|option|choice|no|to|the|should|be|must|will|therefore|correct|letter)\b){0,8}"
     r"[\s.:=\-–>,]*[(\[]?(?P<letter>[A-Ja-j])(?:[)\].,;:]|(?=\s*(?:\n|\Z)))",
     re.IGNORECASE,
 )
