@@ -15,7 +15,17 @@ from qads.mixture import load_recipe
 from qads.run.directory import RunDirectory, StagePlan
 from qads.run.shards import DiskShards
 
-NAMES = ["../../escaped", "/etc/escaped", "a/../../escaped", "..", "-rf", "~/escaped", "a\\..\\b", "con\x00", "\u202egpj.exe"]
+NAMES = [
+    "../../escaped",
+    "/etc/escaped",
+    "a/../../escaped",
+    "..",
+    "-rf",
+    "~/escaped",
+    "a\\..\\b",
+    "con\x00",
+    "\u202egpj.exe",
+]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import zstandard
 
 CHILD = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_CPU, (90, 90))
+resource.setrlimit(resource.RLIMIT_CPU, (300, 300))
 {body}
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
@@ -36,7 +36,7 @@ def ran(body: str) -> list[str]:
         [sys.executable, "-c", CHILD.format(body=body)], capture_output=True, text=True, timeout=540,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
-    assert found.returncode == 0, f"{found.returncode}: {found.stderr[-2000:]}"
+    assert found.returncode == 0, f"{found.returncode} after {found.stdout.splitlines()[-1:]}: {found.stderr[-2000:]}"
     return found.stdout.splitlines()
 
 
@@ -84,7 +84,7 @@ UNITS = [
     chr(34) * 3, chr(39) * 3, "x = ", "print(" + chr(10), "and ", chr(0x301), chr(0x316) + chr(0x301), chr(0x202E), chr(0xFDFA), chr(0xB2), chr(0xBD), "us$", "10^",
 ]
 def long(unit, n):
-    return [unit * (n // len(unit)), "A" + unit * (n // len(unit)) + "x", "." + unit * (n // len(unit)) + "="]
+    return "." + unit * (n // len(unit)) + "x="
 from qads.answers import extract_answer, find_answer
 from qads.answers.options import named_option, split_options
 from qads.analyze.texts import split_steps
@@ -101,16 +101,16 @@ READERS = [
     lambda t: find_answer(t, options=("1", "2")), split_options, lambda t: named_option(t, ("1", "2")), split_steps, segments, visible, inert,
     lambda t: detect_kind("1", t, None), lambda t: strip_calculator("####" + t),
 ]
-for read in READERS:
+import signal
+for number, read in enumerate(READERS):
     for unit in UNITS:
-        for text in long(unit, N):
-            read(text)
+        print(number, ascii(unit), flush=True)
+        signal.setitimer(signal.ITIMER_PROF, 5)  # Of the processor; the system then ends this process.
+        read(long(unit, N))
 """
 
 
+@pytest.mark.slow
 def test_no_pattern_blows_up_on_a_text_made_for_it():
-    # Work that grows with the square of the length would take hours of the 90 seconds of processor that it has.
-    ran(TEXTS.format(n=20_000))
-    # The same at a length where single marks are looked for.
-    body = TEXTS.format(n=200_000).replace("for unit in UNITS:", "for unit in UNITS[::7]:").replace("long(unit, N):", "long(unit, N)[:1]:")
-    ran(body)
+    # Each takes half a second at most; what grows with the square of the length would take from 7 seconds to minutes.
+    ran(TEXTS.format(n=100_000))

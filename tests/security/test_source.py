@@ -18,7 +18,11 @@ def calls() -> Iterator[tuple[str, str, dict[str, ast.expr]]]:
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
-                yield path.relative_to(SOURCE).as_posix(), ast.unparse(node.func), {k.arg or "**": k.value for k in node.keywords}
+                yield (
+                    path.relative_to(SOURCE).as_posix(),
+                    ast.unparse(node.func),
+                    {k.arg or "**": k.value for k in node.keywords},
+                )
 
 
 CALLS = list(calls())
@@ -34,8 +38,12 @@ def test_nothing_is_unpickled():
         }
         assert not names & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}, path
     assert [call for call in CALLS if call[1] in ("torch.load", "torch.save", "pd.read_pickle", "np.frompyfunc")] == []
-    assert [call for call in CALLS if "allow_pickle" in call[2] and ast.unparse(call[2]["allow_pickle"]) != "False"] == []
-    assert [call for call in CALLS if "weights_only" in call[2] and ast.unparse(call[2]["weights_only"]) != "True"] == []
+    assert [
+        call for call in CALLS if "allow_pickle" in call[2] and ast.unparse(call[2]["allow_pickle"]) != "False"
+    ] == []
+    assert [
+        call for call in CALLS if "weights_only" in call[2] and ast.unparse(call[2]["weights_only"]) != "True"
+    ] == []
 
 
 def test_no_text_is_run_but_by_the_program_within_the_walls():
