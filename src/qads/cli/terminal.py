@@ -170,13 +170,18 @@ class Terminal:
     def status(self, status: RunStatus) -> None:
         """The stages of a run directory."""
         if self.as_json:
-            self.emit(dataclasses.asdict(status))
+            self.emit({"kind": "run"} | dataclasses.asdict(status))
             return
         rows = [(s.name, s.state, s.rows, s.seconds, s.shards or None) for s in status.stages]
         self.table(f"Run {status.directory}", ("stage", "state", "rows", "seconds", "shards so far"), rows)
         self.line(f"In use by process {status.running}." if status.running else "No process is using it.")
+        damaged = [stage.name for stage in status.stages if stage.state == "damaged"]
         if status.running:
             self.next_command("status", status.directory)
+        elif damaged:
+            self.line("A damaged stage is used by nothing; it is computed again where that is asked for.")
+            again = [word for name in damaged for word in ("--redo", name)]
+            self.next_command("run", status.directory / "config.json", "--out", status.directory, *again)
         elif status.is_finished:
             self.next_command("explain", status.directory, "--not-picked")
         else:

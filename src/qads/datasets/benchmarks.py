@@ -129,9 +129,13 @@ class _File:
 
 
 def _files(sources: Sequence[str]) -> list[_File]:
-    """The files that the words stand for; of one that comes again under the same name the first."""
+    """The files that the words stand for; of one that comes again under the same name the first.
+
+    Raises:
+        PoolError: two words give different files the name of one set, whose results would be one number.
+    """
     found = list(map(_resolve, sources))
-    _check_names(found)
+    _refuse_shared_names(sources, found)
     names = {file.location: file.name for file in expand_sources([place for each in found for place in each.locations])}
     files = [
         _File(file.location, names.get(file.location, file.name), each.name)
@@ -141,18 +145,16 @@ def _files(sources: Sequence[str]) -> list[_File]:
     return list({(_place(file.location), file.set_name): file for file in reversed(files)}.values())[::-1]
 
 
-def _check_names(sets: Sequence[_Set]) -> None:
-    """Refuse one name for two things, of which one number would come out."""
-    named: dict[str, _Set] = {}
-    for each in sets:
+def _refuse_shared_names(sources: Sequence[str], found: Sequence[_Set]) -> None:
+    first: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for word, each in zip(sources, found, strict=True):
         if each.name is None:
             continue
-        other = named.setdefault(each.name, each)
-        if set(map(_place, other.locations)) != set(map(_place, each.locations)):
+        before, locations = first.setdefault(each.name, (word, each.locations))
+        if [*map(_place, locations)] != [*map(_place, each.locations)]:
             raise PoolError(
-                f"{each.name}: two evaluation sets have this name, {', '.join(other.locations)} and "
-                f"{', '.join(each.locations)}. Give each its own; one set of several files is "
-                "NAME=FOLDER or NAME='PATTERN'."
+                f"{word}: a set {each.name} is given already, by {before}; both would be told as one. Call one of them "
+                f"otherwise, or give both as one: {each.name}=FOLDER or {each.name}='*.jsonl'."
             )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from qads.datasets.formats import FIELDS, FORMATS
 from qads.errors import InputError
 from qads.pool import Pool, Row, to_json
+from qads.storage import storing
 
 __all__ = ["WRITERS", "atomic_path", "write_pool"]
 
@@ -29,23 +30,29 @@ def atomic_path(path: Path) -> Generator[Path]:
     """A temporary name beside `path` that becomes `path` only when the block ends without an error.
 
     The file is flushed to disk before it is renamed, so after a crash there is the whole file or none.
+
+    Raises:
+        StorageError: the system does not let it be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
-    # Nothing that is there is opened, be it a link; the system takes off the rights that the user's mask forbids.
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+        # Nothing that is there is opened, be it a link; the system takes off the rights that the user's mask forbids.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with storing(path, temporary):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # It has been renamed, or its folder is gone.
+            temporary.unlink()
 
 
 def write_pool(

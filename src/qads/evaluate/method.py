@@ -119,13 +119,13 @@ class Evaluation:
         self.check_possible(may_run_programs=sandbox is not None)
         execution, store = execution or Execution(), shards or MemoryShards()
         items = read_items(self.sets, limit=self.limit, seed=self.seed)
-        work = self._work(items, _Opened(self, model, execution, sandbox))
+        work = self._work(items, opened := _Opened(self, model, execution, sandbox))
         if not any(part.items for part in work):
             raise InputError(
                 f"evaluate: nothing can be measured on {', '.join(items.sets)}: no item has what "
                 f"{' and '.join(part.measure for part in work)} needs: answer, options or solution. Give other sets."
             )
-        tables = _all_shards(work, store, progress)
+        tables = _all_shards(work, store, progress, opened)
         return EvaluationResult(pa.concat_tables([SCHEMA.empty_table(), *tables]), self._facts(items, work))
 
     def check_possible(self, *, may_run_programs: bool) -> None:
@@ -181,7 +181,8 @@ class Evaluation:
         return {
             "items": items.sets,
             "items_beyond_limit": items.left_out,
-            "items_rejected": items.rejected,
+            "items_rejected": sum(items.rejected.values()),
+            "items_rejected_reasons": items.rejected,
             "measured": {part.measure: dict(Counter(item.set for item in part.items)) for part in work},
             "without_answer": dict(Counter(item.set for item in items.items if not item.row.answer)),
             "without_solution": dict(Counter(item.set for item in items.items if not item.has_solution)),
@@ -201,10 +202,10 @@ class _Work:
         return as_table(self.function(self.items[rows.start : rows.stop]))
 
 
-def _all_shards(work: Sequence[_Work], store: ShardStore, progress: Progress | None) -> list[pa.Table]:
+def _all_shards(work: Sequence[_Work], store: ShardStore, progress: Progress | None, opened: _Opened) -> list[pa.Table]:
     total, done, index = sum(len(part.items) for part in work), 0, 0
     for part in work:
-        advance = partial(_advance, progress, done, total) if progress else None
+        advance = None if progress is None else partial(_advance, progress, done, total, opened)
         index += map_shards(
             part.shard, len(part.items), rows_per_shard=_ITEMS_PER_SHARD[part.measure], store=store, first_index=index,
             progress=advance,
@@ -213,8 +214,11 @@ def _all_shards(work: Sequence[_Work], store: ShardStore, progress: Progress | N
     return [cast(pa.Table, store.get(place)) for place in range(index)]
 
 
-def _advance(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+def _advance(progress: Progress, before: int, total: int, opened: _Opened, done: int, n_rows: int) -> None:
+    """Tell where a shard begins, and from there on what of it is written; it is done when the next begins."""
     progress(before + done, total)
+    last = min(done + _ITEMS_PER_SHARD["accuracy"], n_rows) - 1
+    opened.written = lambda n: progress(before + min(done + n, last), total)
 
 
 @dataclass
@@ -225,6 +229,8 @@ class _Opened:
     name: str
     execution: Execution
     sandbox: RunPrograms | None
+    written: Callable[[int], None] | None = None
+    """Hears, while items are answered, how many of the shard at hand have something written."""
 
     @cached_property
     def lm(self) -> CausalLM:
@@ -256,8 +262,9 @@ class _Opened:
                 "prompt included; give fewer."
             )
         harness = Harness(
-            lm, stops=method.template.stops, max_new_tokens=method.max_new_tokens, max_tokens_per_batch=self._pass_size
-        )
+            lm, stops=method.template.stops, max_new_tokens=method.max_new_tokens, max_tokens_per_batch=self._pass_size,
+            written=lambda n: None if self.written is None else self.written(n),
+        )  # fmt: skip
         return Solver(
             generate=harness, tokenizer=lm.tokenizer, renderer=method.template.renderer(lm.render_chat), room=room,
             suffixes=method.suffix, examples=method.examples(), run_programs=self.sandbox,

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load_file, save_file
 
 from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
+from qads.datasets import atomic_path
 from qads.errors import AlignmentError, CorruptError, InputError
 from qads.kernels.cost import Cost
 from qads.pool import Pool, Progress, to_json
@@ -305,8 +306,10 @@ class FittedScorer(ABC):
             "kind": self.kind, "labels": self.n_labels, "made_for": dataclasses.asdict(self.made_for),
             "calibration": self.calibration.to_json(), **numbers,
         }  # fmt: skip
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path / "scorer.safetensors")
-        (path / "scorer.json").write_text(to_json(whole) + "\n", encoding="utf-8")
+        with atomic_path(path / "scorer.safetensors") as temporary:
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+        with atomic_path(path / "scorer.json") as temporary:
+            temporary.write_text(to_json(whole) + "\n", encoding="utf-8")
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
