@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 ACCEPTED: dict[str, str] = {}
@@ -18,7 +19,7 @@ ACCEPTED: dict[str, str] = {}
 SECONDS = 180
 
 
-def audit(pins: list[str]) -> list[dict[str, object]] | str:
+def audit(pins: list[str]) -> list[dict[str, Any]] | str:
     """What is known of each pin; a text where it could not be looked up."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(pins))
@@ -37,28 +38,33 @@ def audit(pins: list[str]) -> list[dict[str, object]] | str:
         return (found.stderr.strip().splitlines() or ["pip-audit says nothing"])[-1]
 
 
+def verdict(found: list[dict[str, Any]]) -> tuple[list[str], int]:
+    """What to say of the answers of pip-audit, and the exit code."""
+    skipped = [each["name"] for each in found if "skip_reason" in each]
+    if len(skipped) == len(found):
+        return [f"NOT DONE, the advisories cannot be looked up here ({found[0]['skip_reason']})."], 0
+    known = [(each["name"], each["version"], one) for each in found for one in each.get("vulns", [])]
+    new = [one for one in known if not {one[2]["id"], *one[2].get("aliases", [])} & ACCEPTED.keys()]
+    n_packages, n_accepted = len(found) - len(skipped), len(known) - len(new)
+    said = [f"{n_packages} packages looked up, {len(known)} vulnerabilities, {n_accepted} of them accepted."]
+    said += [f"nothing is known of {', '.join(skipped)}."] if skipped else []
+    for name, version, one in new:
+        mended = ", ".join(one.get("fix_versions", [])) or "no version yet"
+        said.append(f"{name} {version}: {one['id']}, mended in {mended}.")
+    return said, 1 if new else 0
+
+
 def main() -> int:
-    """Look all of them up, the first before the others."""
+    """Look all of them up, the first before the others: where it cannot be, 190 more cannot either."""
     lines = (line.partition("#")[0].strip() for line in CONSTRAINTS.read_text().splitlines())
     pins = [line for line in lines if line]
     found = audit(pins[:1])
     if not isinstance(found, str) and all("skip_reason" not in each for each in found):
         found = audit(pins)
-    if isinstance(found, str) or all("skip_reason" in each for each in found):
-        why = found if isinstance(found, str) else str(found[0]["skip_reason"])
-        print(f"audit: NOT DONE, the advisories cannot be looked up here ({why}).")
-        return 0
-    skipped = [str(each["name"]) for each in found if "skip_reason" in each]
-    known = [(each["name"], each["version"], v) for each in found for v in each.get("vulns", [])]  # type: ignore[attr-defined]
-    new = [one for one in known if not {one[2]["id"], *one[2].get("aliases", [])} & ACCEPTED.keys()]
-    n_packages, n_accepted = len(found) - len(skipped), len(known) - len(new)
-    print(f"audit: {n_packages} packages looked up, {len(known)} vulnerabilities, {n_accepted} of them accepted.")
-    if skipped:
-        print(f"audit: nothing is known of {', '.join(skipped)}.")
-    for name, version, each in new:
-        fixed = ", ".join(each.get("fix_versions", [])) or "no version yet"
-        print(f"audit: {name} {version}: {each['id']}, mended in {fixed}.")
-    return 1 if new else 0
+    said, code = ([f"NOT DONE, {found}."], 0) if isinstance(found, str) else verdict(found)
+    for line in said:
+        print(f"audit: {line}")
+    return code
 
 
 if __name__ == "__main__":

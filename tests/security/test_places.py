@@ -48,7 +48,7 @@ def test_ids_and_sources_of_rows_are_never_names_of_files(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_part_or_variant_of_a_mixture_is_called_nothing_that_leads_away(name: str):
+def test_a_mixture_is_called_nothing_that_leads_away(name: str):
     with pytest.raises(ConfigError):
         load_recipe({"parts": {"one": {"pool": "x.jsonl"}}, "name": name})
 
