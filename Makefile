@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 READY := $(VENV)/.ready
 
-.PHONY: demo test soak check fix bench docs picture notebook clean
+.PHONY: demo test check audit soak fix bench docs picture notebook clean
 
 demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 	$(BIN)/qads demo --out demo-run
@@ -14,13 +14,17 @@ demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 test: $(READY)  ## the whole suite, file by file on two processes
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
-soak: $(READY)  ## runs killed, damaged and starved, many times over; SOAK_ARGS="--kills 5 --damages 0.1" makes it short
-	$(BIN)/python tests/soak/survival.py --json experiments/results/soak/survival.json $(SOAK_ARGS)
-
-check: $(READY)  ## lint, format, types
+check: $(READY) audit  ## lint, format, types, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+audit: $(READY)  ## known vulnerabilities of the exact versions in use; says so where they cannot be looked up
+	$(BIN)/python .ci/audit.py
+
+soak: $(READY)  ## runs killed, damaged and starved, files and texts mutated; SOAK_ARGS="--kills 5 --damages 0.1" makes it short
+	$(BIN)/python tests/soak/survival.py --json experiments/results/soak/survival.json $(SOAK_ARGS)
+	$(BIN)/python tests/soak/fuzzing.py
 
 fix: $(READY)  ## mend what can be mended without thinking
 	$(BIN)/ruff check --fix .

@@ -19,6 +19,7 @@ from typing import Any, get_args
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from qads.errors import InputError
 from qads.selection import Selector
@@ -92,7 +93,10 @@ def main() -> None:
         kind, settings = options.one[0], json.loads(options.one[1])
         print(json.dumps(run_one(kind, settings, options.embeddings, options.budget)))
         return
-    path = options.embeddings or Path("/tmp") / f"strategies_{options.rows}_{options.dims}.npy"
+    path = (
+        options.embeddings
+        or user_cache_path("qads-benchmarks", ensure_exists=True) / f"strategies_{options.rows}_{options.dims}.npy"
+    )
     if not path.exists():
         np.save(path, synthetic(options.rows, options.dims))
     print(f"{np.load(path, mmap_mode='r').shape} rows × dims, budget {options.budget}")

@@ -22,6 +22,7 @@ LAYERS = [
     {"models", "datasets", "cluster", "sandbox", "demo"},
     {"kernels", "prompts", "answers", "amounts", "settings", "stopping", "storage"},
     {"pool"},
+    {"characters"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

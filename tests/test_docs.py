@@ -104,6 +104,12 @@ def test_every_link_to_a_file_leads_somewhere(page: Path):
     assert [link for link, target in targets.items() if not target.exists() and target not in made] == []
 
 
+def test_every_test_that_the_threat_model_names_is_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "security.md").read_text())
+    assert len(named) > 30
+    assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text()] == []
+
+
 def test_every_command_that_is_shown_exists_with_its_options():
     helps: dict[str, str] = {}
     shown = [line for page in PAGES for line in re.findall(r"^\$? ?(qads [a-z].*)$", page.read_text(), re.MULTILINE)]

@@ -22,7 +22,6 @@ import json
 import math
 import re
 import struct
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
+from qads.characters import normalized
 from qads.errors import AlignmentError, InputError, PoolError
 
 __all__ = ["COLUMNS", "Kind", "Pool", "Progress", "RejectedRow", "Row", "Selection", "Turn", "problem_key"]
@@ -290,9 +290,9 @@ def problem_key(text: str) -> str:
     >>> problem_key("What is 2 + 2?") == problem_key("What is 2 * 2?")
     False
     """
-    powers = _SUPERSCRIPT.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
+    powers = _SUPERSCRIPT.sub(lambda match: "^" + normalized("NFKC", match[0]), text)
     apart = _VULGAR_FRACTION.sub(r" \g<0>", powers)  # 5½ is not 51/2
-    folded = unicodedata.normalize("NFKC", apart).casefold().translate(_ONE_OPERATOR)
+    folded = normalized("NFKC", apart).casefold().translate(_ONE_OPERATOR)
     pieces = [piece for match in _CONTENT.finditer(folded) if (piece := _piece(match))]
     key: list[str] = []
     for before, piece, after in zip(["", *pieces], pieces, [*pieces[1:], ""], strict=False):

@@ -149,6 +149,17 @@ def test_a_row_of_no_known_shape_is_an_error_with_the_nearest_one(
         load_pool(path)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"x" * 100_000: "a"}, {f"column {n}": "a" for n in range(5_000)}, {f"{'[' * 9_000}{n}": 1 for n in range(99)}],
+)
+def test_long_and_many_names_do_not_make_a_long_message(fields: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(json.dumps(fields) + "\n")
+    with pytest.raises(PoolError, match="no recognised columns among") as caught:
+        load_pool(tmp_path / "x.jsonl")
+    assert len(str(caught.value)) < 3000 and "the nearest format is" in str(caught.value)
+
+
 def test_bad_rows_can_be_set_aside_and_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     broken = [

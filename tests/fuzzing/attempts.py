@@ -132,7 +132,9 @@ def _as_pool(path: Path) -> Iterator[Fault]:
     yield from faults_of_command(path, "check", path, "--json")
     yield from faults_of_command(path, "check", path, "--show", 50)
     skip = ("--on-bad-row", "skip", "--no-quality")
-    yield from faults_of_command(path, "select", path, "--budget", 1, "-o", path.with_name("out.jsonl"), *skip, "--dry-run", codes={0, 2})
+    yield from faults_of_command(
+        path, "select", path, "--budget", 1, "-o", path.with_name("out.jsonl"), *skip, "--dry-run", codes={0, 2}
+    )
     recipe = path.with_name("recipe.yaml")
     recipe.write_text(json.dumps({"parts": {"one": {"pool": str(path), "on_bad_row": "skip"}}}))
     yield from faults_of_command(path, "mix", recipe, "-o", path.with_name("mixture"), "--dry-run", codes={0, 2})
@@ -144,8 +146,20 @@ def _as_config(path: Path) -> Iterator[Fault]:
         yield from faults_of_command(path, *words, codes={0, 2})
 
 
+def _as_run(directory: Path) -> Iterator[Fault]:
+    """A run directory in which one file was damaged."""
+    for words in (("status", directory), ("status", directory, "--json"), ("explain", directory), ("explain", directory, "--not-picked", "--json"),
+                  ("report", directory), ("run", directory / "config.json", "--dry-run", "-o", directory)):  # fmt: skip
+        yield from faults_of_command(directory, *words, codes={0, 2})
+    recipe = directory.with_name("recipe.yaml")
+    recipe.write_text(json.dumps({"parts": {"one": {"selection": str(directory)}}}))
+    yield from faults_of_command(
+        directory, "mix", recipe, "-o", directory.with_name("mixture"), "--dry-run", codes={0, 2}
+    )
+
+
 ATTEMPTS: dict[str, Callable[[Path], Iterator[Fault]]] = {
-    "readers": faults_of, "pools": _as_pool, "configs": _as_config,
+    "readers": faults_of, "pools": _as_pool, "configs": _as_config, "runs": _as_run,
 }  # fmt: skip
 
 

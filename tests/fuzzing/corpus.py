@@ -25,7 +25,7 @@ __all__ = ["Case", "Records", "cases", "invented_records", "real_records"]
 Records = Sequence[Mapping[str, Any]]
 
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard.compress,
+    ".gz": lambda content: gzip.compress(content, mtime=0), ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard.compress,
 }  # fmt: skip
 
 
@@ -51,14 +51,19 @@ def as_delimited(records: Records, delimiter: str) -> bytes:
     columns = list(dict.fromkeys(name for record in records for name in record))
     writer = csv.DictWriter(text, columns, delimiter=delimiter)
     writer.writeheader()
-    writer.writerows({name: json.dumps(v) if isinstance(v, list | dict) else v for name, v in r.items()} for r in records)
+    writer.writerows(
+        {name: json.dumps(v) if isinstance(v, list | dict) else v for name, v in r.items()} for r in records
+    )
     return text.getvalue().encode()
 
 
 def _texts(records: Records) -> pa.Table:
     columns = dict.fromkeys(name for record in records for name in record)
     return pa.table(
-        {name: [None if (v := r.get(name)) is None else v if isinstance(v, str) else json.dumps(v) for r in records] for name in columns}
+        {
+            name: [None if (v := r.get(name)) is None else v if isinstance(v, str) else json.dumps(v) for r in records]
+            for name in columns
+        }
     )
 
 
@@ -101,7 +106,10 @@ def real_records(folder: Path, n: int = 6) -> list[Records]:
 def invented_records() -> list[Records]:
     """Files as they could be, of the shapes that are read."""
     numbers = range(6)
-    turns = [[{"role": "user", "content": f"What is {n}+{n}?"}, {"role": "assistant", "content": f"It is {n + n}."}] for n in numbers]
+    turns = [
+        [{"role": "user", "content": f"What is {n}+{n}?"}, {"role": "assistant", "content": f"It is {n + n}."}]
+        for n in numbers
+    ]
     return [
         [{"id": f"a{n}", "question": f"Tom has {n} pears and buys {n}.", "answer": f"{n}+{n} = <<{n}+{n}={n + n}>>{n + n}\n#### {n + n}"} for n in numbers],
         [{"instruction": f"Add {n} to itself.", "input": "" if n % 2 else "Be brief.", "output": f"{n + n}"} for n in numbers],

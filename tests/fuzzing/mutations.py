@@ -92,16 +92,36 @@ def join_lines(content: bytes, dice: random.Random) -> bytes:
 def recode(content: bytes, dice: random.Random) -> bytes:
     """The text is in another encoding."""
     text = content.decode("utf-8", errors="replace")
-    return text.encode(dice.choice(["utf-16", "utf-16-le", "utf-8-sig", "latin-1", "cp1252", "utf-7"]), errors="replace")
+    return text.encode(
+        dice.choice(["utf-16", "utf-16-le", "utf-8-sig", "latin-1", "cp1252", "utf-7"]), errors="replace"
+    )
 
 
 def swap_value(content: bytes, dice: random.Random) -> bytes:
     """One value of a JSON text has another type."""
-    values = list(re.finditer(rb'(?<=": )(?:"(?:[^"\\]|\\.)*"|-?\d+|null)|(?<=":)(?:"(?:[^"\\]|\\.)*"|-?\d+|null)', content))
+    values = list(
+        re.finditer(rb'(?<=": )(?:"(?:[^"\\]|\\.)*"|-?\d+|null)|(?<=":)(?:"(?:[^"\\]|\\.)*"|-?\d+|null)', content)
+    )
     if not values:
         return insert(content, dice)
     found = dice.choice(values)
-    other = dice.choice([b"null", b"17", b"-1e400", b"NaN", b"[]", b'[{"a": 1}]', b"{}", b'""', b'" "', b"true", b'"\\u0000"', b'"\\ud800"', b"9" * 50])
+    other = dice.choice(
+        [
+            b"null",
+            b"17",
+            b"-1e400",
+            b"NaN",
+            b"[]",
+            b'[{"a": 1}]',
+            b"{}",
+            b'""',
+            b'" "',
+            b"true",
+            b'"\\u0000"',
+            b'"\\ud800"',
+            b"9" * 50,
+        ]
+    )
     return content[: found.start()] + other + content[found.end() :]
 
 
@@ -111,7 +131,20 @@ def swap_key(content: bytes, dice: random.Random) -> bytes:
     if len(keys) < 2:
         return insert(content, dice)
     found = dice.choice(keys)
-    other = dice.choice([dice.choice(keys)[0], b'""', b'"context"', b'"meta"', b'"id"', b'"source"', b'"kind"', b'"answer"', b'"messages"', b'"../x"'])
+    other = dice.choice(
+        [
+            dice.choice(keys)[0],
+            b'""',
+            b'"context"',
+            b'"meta"',
+            b'"id"',
+            b'"source"',
+            b'"kind"',
+            b'"answer"',
+            b'"messages"',
+            b'"../x"',
+        ]
+    )
     return content[: found.start()] + other + content[found.end() :]
 
 

@@ -23,7 +23,7 @@ _STATED = re.compile(
 )
 _NEXT_SENTENCE = re.compile(r"\.\s+(?=[A-Z])")
 _CHOSEN = re.compile(
-    r"\b(?:ans(?:wer)?|options?|choices?)\b(?:\s+(?:is|option|choice|no|to|the|should|be|must|will|therefore|correct|letter)\b)*"
+    r"\b(?:ans(?:wer)?|options?|choices?)\b(?:\s+(?:is|option|choice|no|to|the|should|be|must|will|therefore|correct|letter)\b){0,8}"
     r"[\s.:=\-–>,]*[(\[]?(?P<letter>[A-Ja-j])(?:[)\].,;:]|(?=\s*(?:\n|\Z)))",
     re.IGNORECASE,
 )
@@ -31,7 +31,7 @@ _CORRECT = re.compile(
     r"[(\[]?\b(?P<letter>[A-J])\b[)\]]?\s+(?:is|must be)\s+(?:the\s+)?(?:correct|right|true|answer)\b"
 )
 _CONCLUDED = re.compile(r"\b(?:thus|hence|so|therefore|is)\b[\s,:]*[(\[]?(?P<letter>[A-J])[)\]]?\W*\Z", re.IGNORECASE)
-_ALONE = re.compile(r"^\W*(?P<letter>[A-J])\W*$", re.MULTILINE)
+_ALONE = re.compile(r"^[^\w\n]*(?P<letter>[A-J])[^\w\n]*$", re.MULTILINE)
 _RESULT = re.compile(r"=(?P<answer>[^=\n]{1,120}?)[ .]*$", re.MULTILINE)
 _BRACKETED = re.compile(r"[(\[](?P<letter>[A-J])[)\]]")
 

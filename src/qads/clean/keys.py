@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Int, UInt64
 
 from qads.answers import split_options
+from qads.characters import normalized
 from qads.clean.text import exact_key
 from qads.pool import Pool, Progress
 
@@ -120,7 +121,7 @@ def same_solution_key(solution: str) -> str:
     >>> same_solution_key("if x:\n    y = 1") == same_solution_key("if x:\n  y = 1")
     False
     """
-    lines = unicodedata.normalize("NFC", solution).replace("\r\n", "\n").replace("\r", "\n")
+    lines = normalized("NFC", solution).replace("\r\n", "\n").replace("\r", "\n")
     kept = "\n".join(line.rstrip(_BLANKS) for line in lines.split("\n")).strip("\n")
     return kept if "\n" in kept else kept.lstrip()
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from qads.answers import FIGURE, without_latex
+from qads.characters import normalized
 from qads.pool import problem_key
 
 __all__ = ["NUMBER", "exact_key", "mask_numbers", "template", "words"]
@@ -48,7 +48,7 @@ def words(text: str) -> list[str]:
 
 
 def _folded(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", without_latex(text)).casefold()
+    plain = normalized("NFKC", without_latex(text)).casefold()
     return _POINT_ZERO.sub("", _THOUSANDS.sub("", plain))
 
 

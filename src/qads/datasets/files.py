@@ -50,6 +50,10 @@ _COMPRESSIONS: dict[str, Callable[[Path], io.BufferedIOBase]] = {
     # Arrow's reader, since zstandard's takes a file that is cut short, or has a second frame, for whole.
     ".zst": lambda path: io.BufferedReader(cast(Any, pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))),
 }
+_MOST_INFLATED = 200
+"""Bytes for one of a compressed file, beyond which it is not read."""
+_LARGEST_SURELY = 1 << 28
+"""Bytes that are read of any compressed file, however small."""
 HUB = re.compile(
     r"^hf://(?:datasets/)?(?P<repo>[\w.-]+/[\w.-]+)"
     r"(@(?P<revision>[^:/]+))?(:(?P<config>[^/]+))?(/(?P<split>[\w.\[\]:%+-]+))?$"
@@ -237,4 +241,36 @@ def open_bytes(location: str) -> io.BufferedIOBase:
         return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
     path = Path(location)
     opener = _COMPRESSIONS.get(path.suffix.lower())
-    return opener(path) if opener else path.open("rb")
+    if opener is None:
+        return path.open("rb")
+    return io.BufferedReader(_Inflated(opener(path), path), buffer_size=1 << 18)
+
+
+class _Inflated(io.RawIOBase):
+    """What a compressed file holds, as long as it can be the text of somebody.
+
+    A file of a few kilobytes can stand for more than any memory: text shrinks to a fifth or a tenth, such a file to a
+    thousandth.
+    """
+
+    def __init__(self, stream: io.BufferedIOBase, path: Path) -> None:
+        self._stream, self._path = stream, path
+        self._most = max(_LARGEST_SURELY, _MOST_INFLATED * path.stat().st_size)
+        self._n_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        n_bytes = self._stream.readinto(buffer)
+        self._n_bytes += n_bytes
+        if self._n_bytes > self._most:
+            raise PoolError(
+                f"{self._path}: {self._path.stat().st_size:,} bytes of it hold more than {self._most:,}, "
+                f"{_MOST_INFLATED} times as many, which no text does. If it is meant, decompress it first."
+            )
+        return n_bytes
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

@@ -12,9 +12,10 @@ import lzma
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ __all__ = ["BrokenRecord", "Record", "read_records"]
 _BATCH_ROWS = 1024
 _BOM = b"\xef\xbb\xbf"
 _ARROW_FILE = b"ARROW1"
+_LONGEST_LINE = 1 << 26
+"""Bytes of a line, and characters of a cell."""
 _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, OSError)
 """What the readers of compressed files raise."""
 
@@ -79,8 +82,19 @@ def read_records(source: SourceFile) -> Iterator[Record | BrokenRecord]:
         ) from error
 
 
-def _read_jsonl(stream: Iterable[bytes], location: str) -> Iterator[Record | BrokenRecord]:
-    for number, line in enumerate(stream, 1):
+def _lines(stream: io.BufferedIOBase, location: str) -> Iterator[bytes]:
+    """The lines, none of which can take all memory."""
+    for number in count(1):
+        line = stream.readline(_LONGEST_LINE + 1)
+        if not line:
+            return
+        if len(line) > _LONGEST_LINE:
+            raise PoolError(f"{location}:{number}: the line is longer than {_LONGEST_LINE:,} bytes, which no row is.")
+        yield line
+
+
+def _read_jsonl(stream: io.BufferedIOBase, location: str) -> Iterator[Record | BrokenRecord]:
+    for number, line in enumerate(_lines(stream, location), 1):
         where = f"{location}:{number}"
         if number == 1:
             line = line.removeprefix(_BOM)
@@ -189,8 +203,8 @@ def _skip_blanks(text: str, position: int) -> int:
 _BLANKS = re.compile(r"\s*")
 
 
-def _read_delimited(stream: Iterable[bytes], location: str, *, delimiter: str) -> Iterator[Record | BrokenRecord]:
-    csv.field_size_limit(2**31 - 1)  # A setting of the whole process; rows may be longer than its 128 KiB.
+def _read_delimited(stream: io.BufferedIOBase, location: str, *, delimiter: str) -> Iterator[Record | BrokenRecord]:
+    csv.field_size_limit(_LONGEST_LINE)  # A setting of the whole process; rows may be longer than its 128 KiB.
     reader = csv.reader(_decoded_lines(stream, location), delimiter=delimiter, strict=True)
     line = 1
     try:
@@ -216,8 +230,8 @@ def _shown(text: str) -> str:
     return text if len(text) <= 500 else f"{text[:500]}…"
 
 
-def _decoded_lines(stream: Iterable[bytes], location: str) -> Iterator[str]:
-    for number, line in enumerate(stream, 1):
+def _decoded_lines(stream: io.BufferedIOBase, location: str) -> Iterator[str]:
+    for number, line in enumerate(_lines(stream, location), 1):
         try:
             yield line.removeprefix(_BOM if number == 1 else b"").decode()
         except UnicodeDecodeError as error:

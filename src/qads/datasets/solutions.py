@@ -31,7 +31,7 @@ def detect_kind(problem: str, solution: str, answer: str | None) -> Kind:
         return "pot"
     bare = _STATEMENT.sub("", solution).strip(" .$()\n").casefold()
     if len(bare.split()) <= 6 and (
-        re.fullmatch(r"[-+]?[\d.,/%$]+\s?\w*|\(?[a-h]\)?", bare) or bare == (answer or "").strip(" .$()").casefold()
+        re.fullmatch(r"[-+]?[\d.,/%$]++\s?\w*|\(?[a-h]\)?", bare) or bare == (answer or "").strip(" .$()").casefold()
     ):
         return "answer-only"
     return "cot" if _ARITHMETIC.search(solution) else "general"

@@ -8,7 +8,7 @@ them, with CR LF, with GSM8K's calculator marks, with a role in the context that
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,15 +36,14 @@ def atomic_path(path: Path) -> Generator[Path]:
     """
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+        # Nothing that is there is opened, be it a link; the system takes off the rights that the user's mask forbids.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         with storing(path, temporary):
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
             folder = os.open(path.parent, os.O_RDONLY)
             try:
@@ -126,12 +125,6 @@ def _write_json(
 
 _RESERVED = frozenset(FIELDS).union({"context", "meta"}, *(shape.needs for shape in FORMATS))
 """Names that would change how the record is read back."""
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _identity(row: Row) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from qads.report.passages import visible
 __all__ = ["Segment", "segments"]
 
 _ENVIRONMENTS = "align|aligned|equation|gather|eqnarray|multline|array|cases|pmatrix|bmatrix|matrix"
+# What is longer could not be typeset; without a limit each of many opening marks would look for its end in the whole.
 _PIECES = re.compile(
     r"```[\w+-]*\n(?P<fenced>.*?)(?:```|\Z)"
     r"|(?P<drawing>\[asy\].*?(?:\[/asy\]|\Z))"
     r"|\$\$(?P<display>[^$]+)\$\$"
-    r"|\\\[(?P<bracket>.+?)\\\]"
-    r"|\\\((?P<inline>.+?)\\\)"
-    rf"|(?P<environment>\\begin\{{(?P<name>(?:{_ENVIRONMENTS})\*?)\}}.*?\\end\{{(?P=name)\}})"
+    r"|\\\[(?P<bracket>.{1,1500}?)\\\]"
+    r"|\\\((?P<inline>.{1,1500}?)\\\)"
+    rf"|(?P<environment>\\begin\{{(?P<name>(?:{_ENVIRONMENTS})\*?)\}}.{{0,1500}}?\\end\{{(?P=name)\}})"
     r"|(?<![\\$])\$(?![\s$])(?P<dollar>(?:\\.|[^$\\]){1,600}?)(?<![\s\\])\$(?![\d$])",
     re.DOTALL,
 )

@@ -153,6 +153,8 @@ class StageDirectory:
         Raises:
             RunError: names the folder.
         """
+        if self.path.is_symlink():  # What it leads to would be written to, and cleared.
+            raise RunError(f"{self.path}: is a link, where the stage {self.plan.name!r} makes a folder. Remove it.")
         if not self._is_ours() and any(self._strangers()):
             raise RunError(
                 f"{self.path}: holds files, but no plan.json or manifest.json of a run's stage {self.plan.name!r} that "

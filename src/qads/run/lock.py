@@ -74,6 +74,7 @@ class DirectoryLock:
             ) from error
         try:
             with storing(self.root / ".owner"):
+                (self.root / ".owner").unlink(missing_ok=True)  # It may be a link that somebody has put there.
                 (self.root / ".owner").write_text(f"{os.getpid()} on {socket.gethostname()}\n")
             number = (self.root / ".lock").stat().st_ino
             yield lambda: self._check(number)

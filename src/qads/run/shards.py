@@ -57,6 +57,7 @@ class DiskShards:
             StorageError: the disk has no room for it.
         """
         file = self.path / "joined.npy.partial"
+        file.unlink(missing_ok=True)  # Of a run that was killed, or a link.
         with storing(file):
             array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
             _reserve(file)
