@@ -168,6 +168,12 @@ class Pool:
         encoded = self.table["source"].combine_chunks().dictionary_encode()  # Codes by first appearance.
         return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
+    def n_bytes(self, rows: range) -> int:
+        """Bytes of the problems and solutions of neighbouring rows: about how long a model reads them."""
+        part = self.table.slice(rows.start, len(rows))
+        lengths = (pc.call_function("binary_length", [part[name]]) for name in ("problem", "solution"))
+        return sum(pc.call_function("sum", [each]).as_py() or 0 for each in lengths)
+
     def rows_by_source(self) -> dict[str, Int[np.ndarray, " k"]]:
         """For every source the positions of its rows."""
         order = np.argsort(self.source_codes, kind="stable")

@@ -1,0 +1,129 @@
+"""Work where it is done: opened at its first part, its log records and errors in a form that can be sent."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from qads.cluster.execution import Execution
+from qads.errors import QadsError
+
+__all__ = ["Answer", "Function", "Record", "RecordSender", "Session", "Work", "answer", "log_records"]
+
+Function = Callable[[Any], pa.Table]
+"""The part of a shard -> its table."""
+
+
+class Work(Protocol):
+    """What is to be done with every shard; can be pickled where several workers do it."""
+
+    def open(self, execution: Execution) -> AbstractContextManager[Function]:
+        """Open what it needs, on the device and with the batch size of this worker."""
+        ...
+
+
+class Session:
+    """Work that is open in this process, or will be at its first part."""
+
+    def __init__(self, work: Work, execution: Execution) -> None:
+        self._work, self._execution, self._stack = work, execution, ExitStack()
+        self._function: Function | None = None
+
+    def open(self) -> None:
+        """Open the work, if it is not yet."""
+        if self._function is None:
+            self._function = self._stack.enter_context(self._work.open(self._execution))
+
+    def __call__(self, part: Any) -> pa.Table:
+        """Do the work for one part."""
+        self.open()
+        assert self._function is not None
+        return self._function(part)
+
+    def close(self) -> None:
+        """Let go of what the work opened."""
+        self._stack.close()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was logged in a worker."""
+
+    name: str
+    level: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a call ended: with a table, with nothing, or with an error."""
+
+    table: pa.Table | None = None
+    error: BaseException | None = None
+
+    def result(self) -> pa.Table | None:
+        """The table.
+
+        Raises:
+            Exception: what was raised there.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.table
+
+
+def answer(call: Callable[[], pa.Table | None], number: int) -> Answer:
+    """Call, and keep what it gives or raises for sending; an error that is no word of ours says where it was raised."""
+    try:
+        return Answer(call())
+    except Exception as error:
+        if not isinstance(error, QadsError):
+            error.add_note(f"raised in worker {number}:\n{traceback.format_exc()}")
+        return Answer(error=_sendable(error))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or its words where pickle cannot take or make it."""
+    try:
+        pickle.loads(pickle.dumps(error))  # Of this process' own making.
+    except Exception:
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            told.add_note(note)
+        return told
+    return error
+
+
+class RecordSender(logging.Handler):
+    """Sends what is logged, warnings included, to the driver."""
+
+    def __init__(self, send: Callable[[Record], None], level: int) -> None:
+        super().__init__(level)
+        self._send = send
+
+    def install(self) -> None:
+        """Take the place of every other handler of this process."""
+        root = logging.getLogger()
+        root.handlers[:] = [self]
+        root.setLevel(self.level)
+        logging.captureWarnings(True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one."""
+        try:
+            self._send(Record(record.name, record.levelno, record.getMessage()))
+        except Exception:
+            self.handleError(record)
+
+
+def log_records(number: int, records: list[Record]) -> None:
+    """Log here what was logged in a worker."""
+    for record in records:
+        logging.getLogger(record.name).log(record.level, "worker %d: %s", number, record.message)
