@@ -136,7 +136,7 @@ def test_an_error_is_the_one_that_is_raised_here(two: Execution, tmp_path: Path)
     with pytest.raises(ZeroDivisionError, match="by nothing") as raised:
         squared(Squares(tmp_path, "fails", at=3), two)
     assert re.search(r"raised in worker \d:\nTraceback", raised.value.__notes__[0])
-    with pytest.raises(RuntimeError, match="Unsendable: .*odd"):
+    with pytest.raises(RuntimeError, match=r"Unsendable: .*odd"):
         squared(Squares(tmp_path, "cannot be sent", at=3), two)
 
 

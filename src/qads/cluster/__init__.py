@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qads.cluster.connection import connected
 from qads.cluster.crew import Crew, Work, workers
 from qads.cluster.execution import Execution
 from qads.cluster.mapping import Grid, MemoryShards, ShardStore, map_shards
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from qads.cluster.greedy import ClusterGreedy
 
 __all__ = [
-    "ClusterGreedy", "Crew", "Execution", "Function", "Grid", "MemoryShards", "ShardStore", "Work", "map_shards",
-    "workers",
+    "ClusterGreedy", "Crew", "Execution", "Function", "Grid", "MemoryShards", "ShardStore", "Work", "connected",
+    "map_shards", "workers",
 ]  # fmt: skip
 
 

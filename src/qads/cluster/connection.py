@@ -10,9 +10,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from qads.cluster.execution import Execution
 from qads.errors import ClusterError, InputError
 
-__all__ = ["cluster", "import_ray"]
+__all__ = ["cluster", "connected", "import_ray"]
 
 
 @contextmanager
@@ -46,6 +47,16 @@ def cluster(address: str | None) -> Generator[float]:
         yield ray.cluster_resources().get("CPU", 0.0)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def connected(execution: Execution) -> Generator[None]:
+    """One connection for all that is computed inside the block, where it is computed on Ray."""
+    if execution.kind == "ray":
+        with cluster(execution.address):
+            yield
+    else:
+        yield
 
 
 def import_ray() -> Any:

@@ -109,6 +109,18 @@ class Execution:
             )
         object.__setattr__(self, "device", there)  # What it means there, not on the machine of the driver.
 
+    @property
+    def described(self) -> str:
+        """Where shards are computed, in a sentence."""
+        if self.kind == "ray":
+            crowd = "as many workers as it holds" if self.workers == "auto" else f"{self.workers} workers"
+            gpus = f", {self.gpus_per_worker:g} GPUs each" if self.gpus_per_worker else ""
+            where = f"the Ray cluster at {self.address}" if self.address else "a Ray cluster that is started here"
+            return f"Shards are computed by {crowd} on {where}{gpus}."
+        if self.workers == "auto":
+            return "Shards are computed in this process, or by a worker for each GPU where there are several."
+        return f"Shards are computed by {self.workers} processes." if self.workers > 1 else "One process computes."
+
     def pass_size(self, device: str) -> int | None:
         """Tokens in one forward pass on a device of such a type (``cpu``, ``cuda``); None: to be found by trying."""
         if self.max_tokens_per_batch != "auto":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from qads.cluster import connected
 from qads.config import RunConfig
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, CorruptError, RunError
@@ -90,7 +91,7 @@ def run_pipeline(
     refuse_own_output(config.files, own, folders)
     if config.evaluate is not None and "evaluate" in wanted:
         config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
-    with run.lock():
+    with run.lock(), contextlib.ExitStack() as stack:
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
         context.reused = read_reused(reuse, run.root, config)
@@ -102,6 +103,8 @@ def run_pipeline(
         for name in reversed(again):
             stages.get(name, run.stage(StagePlan(name, {}))).remove()
         write_json(run.root / "config.json", dataclasses.asdict(config))
+        if any(stages[name].manifest() is None for name in wanted):
+            stack.enter_context(connected(config.execution))
         manifests: dict[str, Manifest] = {}
         for number, name in enumerate(wanted, 1):
             manifests[name] = complete(
