@@ -1,8 +1,8 @@
 """Are two workers twice as fast as one? `python benchmarks/workers.py`.
 
-Embedding (MiniLM) and one-shot influence (SmolLM2-135M) of generated rows, by one worker and by two, as processes and as actors
-of a local Ray cluster, each worker with one thread. Crews stay open and take turns, so that load from elsewhere meets both;
-opening models is not counted. Under six minutes on a quiet machine with two cores.
+Embedding (MiniLM) and one-shot influence (SmolLM2-135M) of generated rows, by one worker and by two, as processes and
+as actors of a local Ray cluster, each worker with one thread. Crews stay open and take turns, so that load from elsewhere
+meets both; opening models is not counted. Under six minutes on a quiet machine with two cores.
 
     python benchmarks/workers.py --json workers.json
     python benchmarks/workers.py --embedded 64 --scored 2 --rounds 1 --ways processes      # a trial
@@ -124,7 +124,8 @@ def main() -> None:
                 stack.enter_context(connected(execution(way, 2)))
             found += [compare(task, way, options.rounds) for task in tasks]
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine_facts(), "found": found}, indent=2) + "\n")
+        whole = {"machine": machine_facts(torch.device("cpu")), "found": found}
+        options.json.write_text(json.dumps(whole, indent=2) + "\n")
 
 
 if __name__ == "__main__":
