@@ -1,8 +1,8 @@
 """Are two workers twice as fast as one? `python benchmarks/workers.py`.
 
 Embedding (MiniLM) and one-shot influence (SmolLM2-135M) of generated rows, by one worker and by two, as processes and
-as actors of a local Ray cluster, each worker with one thread. Crews stay open and take turns, so that load from elsewhere
-meets both; opening models is not counted. Under six minutes on a quiet machine with two cores.
+as actors of a local Ray cluster, each worker with one thread. Crews stay open and take turns, so that load from
+elsewhere meets both; opening models is not counted. Under six minutes on a quiet machine with two cores.
 
     python benchmarks/workers.py --json workers.json
     python benchmarks/workers.py --embedded 64 --scored 2 --rounds 1 --ways processes      # a trial

@@ -154,10 +154,11 @@ def token_ratio(run: LabelledRun, scorer: Any) -> float:
     """Tokens of predicting a row as a share of those of scoring it; 0 where no model reads."""
     if not (isinstance(scorer, ProbeScorer) and scorer.reads_model):
         return 0.0
-    if run.manifest["pairs_reused"]:
-        return float("nan")  # What those took, another run knows.
+    made = run.manifest["pairs_scored"] - run.manifest["pairs_reused"]  # What reused ones took, another run knows.
+    if not made:
+        return float("nan")
     read = np.exp(run.read().likelihoods[:, LIKELIHOODS.index("log tokens")])
-    return float(np.nanmean(read) / (run.manifest["tokens"] / len(run.rows)))
+    return float(np.nanmean(read) / (run.manifest["tokens"] / made * len(run.influence.anchor_ids)))
 
 
 def across(first: LabelledRun, second: LabelledRun) -> dict[str, Any]:

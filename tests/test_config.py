@@ -9,6 +9,7 @@ import json
 import math
 import re
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -317,7 +318,15 @@ def test_sections_that_share_an_alias_stay_apart(tmp_path: Path):
         ("pool: [a\nb: c", ", line 2, column 2: not valid YAML: while parsing a flow sequence, expected ',' or ']'"),
         ("pool: {sources: a}\nbudget: 1\nbudget: 2\n", ", line 3, column 1: not valid YAML: the key 'budget' stands here a second"),
         ("pool: *missing", ", line 1, column 7: not valid YAML: found undefined alias"),
-        ("pool: 2024-99-99", ": not valid YAML: month must be in 1..12."),
+        ("pool: 2024-99-99", ": \npool: must be a section: a mapping of settings, found '2024-99-99'."),
+        ("pool: {sources: a}\nbudget: 017", ", line 2, column 9: not valid YAML: 017 is 15 to YAML; write that, or quotes"),
+        ("pool: {sources: a}\nbudget: 1:30", ", line 2, column 9: not valid YAML: 1:30 is 90 to YAML; write that, or quotes"),
+        ("pool: {sources: !!set {a, b}}\nbudget: 3", ", line 1, column 17: not valid YAML: could not determine a constructor"),
+        ("pool: {sources: !!binary aGk=}\nbudget: 3", ", line 1, column 17: not valid YAML: could not determine a constructor"),
+        ("pool: " + "[" * 1500, ": is nested too deep to be read."),
+        ("pool: {sources: " + "[" * 40 + "]" * 40 + "}\nbudget: 3", ": is nested more than 32 levels deep"),
+        ('pool: {sources: "a\\0b"}\nbudget: 3', ": pool.sources: the text holds '\\x00', which no text here can have"),
+        ('pool: {sources: ["a", "\\ud800"]}\nbudget: 3', ": pool.sources.1: the text holds '\\ud800', which no text here can"),
         ("pool: \x00", ": not valid YAML: unacceptable character"),
         ("- a\n- b\n", ": a mapping of pool, budget, clean, embedding, anchors, quality, selection, constraints, likelihoods, tokenizer, output, train, evaluate, report, execution, seed was expected at the top, found a list."),
         ("", ": a mapping of pool, budget,"),
@@ -330,6 +339,37 @@ def test_sections_that_share_an_alias_stay_apart(tmp_path: Path):
 )  # fmt: skip
 def test_a_file_that_cannot_serve_is_named_with_the_line(tmp_path: Path, text: str | bytes, message: str):
     assert refused_file(tmp_path, text).startswith(message)
+
+
+BOMB = {
+    "lists": ("a: &a [x, x, x, x, x, x, x, x]\n", "[{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}]"),
+    "mappings": ("a: &a {x: 1}\n", "{{k: {0}, l: {0}, m: {0}, n: {0}, o: {0}, p: {0}, q: {0}, r: {0}}}"),
+    "merges": ("a: &a {x: 1}\n", "{{<<: [{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}]}}"),
+}
+
+
+@pytest.mark.parametrize("sort", BOMB)
+def test_aliases_that_stand_for_millions_of_values_are_refused_before_they_are_built(tmp_path: Path, sort: str):
+    first, many = BOMB[sort]
+    later = (f"{name}: &{name} {many.format('*' + before)}\n" for before, name in pairwise("abcdefghijklmn"))
+    assert "holds more than 200,000 values, what aliases stand for counted" in refused_file(
+        tmp_path, first + "".join(later)
+    )
+
+
+def test_of_many_mistakes_the_first_are_told_and_all_counted():
+    found = refusal(LEAST | {f"key{n}": n for n in range(500)})
+    assert found.endswith("… and 480 more mistakes.") and len(found.splitlines()) == 21
+
+
+def test_a_date_is_the_text_that_it_looks_like(tmp_path: Path):
+    (tmp_path / "run.yaml").write_text("pool: {sources: 2024-01-01}\nbudget: 3\n")
+    assert load_config(tmp_path / "run.yaml").pool.sources == ("2024-01-01",)
+
+
+def test_a_setting_on_top_is_within_the_same_limits():
+    assert "nested more than 32 levels" in refusal(LEAST, "a." * 3000 + "b=1")
+    assert "nested too deep to be read" in refusal(LEAST, "a=" + "[" * 3000)
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_named(tmp_path: Path):

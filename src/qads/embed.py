@@ -18,7 +18,7 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 
-from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, map_shards, workers
+from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.errors import AlignmentError, InputError
 from qads.kernels.padded_batches import PaddedBatches, padded
 from qads.models import Dtype, open_causal_lm, open_encoder
@@ -104,7 +104,7 @@ class SentenceEmbedder:
         return _embed_pool(self, pool, execution or Execution(), shards or MemoryShards(), progress)
 
     @contextmanager
-    def open(self, execution: Execution) -> Generator[Function]:
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """The encoder, open: texts -> a table of vectors."""
         encoder = open_encoder(
             self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
@@ -168,7 +168,7 @@ class LMEmbedder:
         return _embed_pool(self, pool, execution or Execution(), shards or MemoryShards(), progress)
 
     @contextmanager
-    def open(self, execution: Execution) -> Generator[Function]:
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """The model, open: texts -> a table of vectors."""
         lm = open_causal_lm(
             self.model, device=execution.device, dtype=self.dtype, revision=self.revision,

@@ -11,6 +11,7 @@ QadsError                     all of them; the command line turns each into one 
 ├── EngineError (RuntimeError) a server that scores fails, or answers something else    exit 2
 ├── ClusterError (RuntimeError) a cluster does not answer, or lost a part for good     exit 2
 ├── SandboxError (RuntimeError) programs cannot be run in isolation here                exit 2
+├── StorageError (OSError)     the disk is full, may not be written to, or is gone     exit 2
 └── RunError  (RuntimeError)  the run directory does not allow what was asked           exit 2
     ├── DriftError            a finished stage was made with other settings or inputs
     ├── LockedError           another run is using the directory
@@ -36,6 +37,7 @@ __all__ = [
     "QadsError",
     "RunError",
     "SandboxError",
+    "StorageError",
     "TooLongError",
 ]
 
@@ -78,6 +80,17 @@ class ClusterError(QadsError, RuntimeError):
 
 class SandboxError(QadsError, RuntimeError):
     """Programs that a model wrote cannot be run in isolation here."""
+
+
+class StorageError(QadsError, OSError):
+    """The system does not let a file be written: the disk is full, may not be written to, or is gone.
+
+    `errno` is the system's number.
+    """
+
+    def __str__(self) -> str:
+        """The message alone; the number is in it as words."""
+        return str(self.args[-1])
 
 
 class RunError(QadsError, RuntimeError):

@@ -72,3 +72,10 @@ def test_what_is_found_does_not_go_into_the_models_own_folder(qads: Call, model:
     found = qads("evaluate", model, "--sets", exam, "-o", model / "measured", "--no-generate")
     assert found.code == 2 and "which would be another model then" in found.err
     assert not (model / "measured").exists()
+
+
+def test_a_row_that_is_no_item_is_told_with_its_reason(qads: Call, model: Path, tmp_path: Path):
+    bad = write_rows(tmp_path / "exam.jsonl", [*rows(3), {"id": "nul", "problem": "1\x00+1?", "answer": "2"}])
+    found = qads("evaluate", model, "-s", f"exam={bad}", "-o", tmp_path / "out", "--no-generate")
+    assert found.code == 0, found.err
+    assert "Left out: 1 rows that are no items (1 × " in found.out and "NUL" in found.out

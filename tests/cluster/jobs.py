@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from qads.cluster import Execution
+from qads.cluster import Execution, Tell
 from qads.errors import TooLongError
 
 LOG = logging.getLogger("qads.jobs")
@@ -33,14 +33,15 @@ class Squares:
     """The number at which it happens."""
 
     @contextmanager
-    def open(self, execution: Execution) -> Generator[Callable[[list[int]], pa.Table]]:
+    def open(self, execution: Execution, tell: Tell) -> Generator[Callable[[list[int]], pa.Table]]:
         """Ready to square."""
         if self.kind == "cannot open":
             raise TooLongError("Squares: will not open.")
         (self.folder / f"opened-{os.getpid()}").touch()
-        yield self._square
+        yield lambda numbers: self._square(numbers, tell)
 
-    def _square(self, numbers: list[int]) -> pa.Table:
+    def _square(self, numbers: list[int], tell: Tell) -> pa.Table:
+        tell(1)
         if self.at in numbers:
             self._happens(first=not (mark := self.folder / "happened").exists())
             mark.touch()

@@ -131,13 +131,6 @@ def test_an_unknown_stage_a_foreign_directory_and_a_second_process_are_refused(
         read_progress(tmp_path)
 
 
-def test_an_arm_that_cannot_fill_its_budget_is_named(files: Files, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match="arm random, 41-rows: budget of random: budget is 41 rows but the pool has 40"
-    ):
-        run_experiment(files.experiment(train=None, evaluate=None, budgets=41), tmp_path)
-
-
 def test_selecting_alone_needs_no_training(files: Files, tmp_path: Path) -> None:
     results = run_experiment(files.experiment(train=None, evaluate=None), tmp_path / "out")
     assert results.n_done == results.n_cells == 6

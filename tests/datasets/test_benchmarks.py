@@ -38,6 +38,14 @@ def test_a_file_is_called_what_the_user_says(tmp_path: Path):
     assert load_evaluation([str(path)]).sources == ["own"]
 
 
+def test_two_files_under_one_name_are_refused_and_one_file_twice_is_one(tmp_path: Path):
+    one, other = write(tmp_path / "one.jsonl", "1+1?"), write(tmp_path / "other.jsonl", "2+2?")
+    with pytest.raises(PoolError, match=r"a=.*other.jsonl: a set a is given already, by a=.*one.jsonl; both would be"):
+        load_evaluation([f"a={one}", f"a={other}"])
+    assert len(load_evaluation([f"a={one}", f"a={one}"])) == 1
+    assert len(load_evaluation([f"a={tmp_path}/*.jsonl"])) == 2
+
+
 def test_ids_that_two_sets_share_have_the_name_of_the_set_before_them(tmp_path: Path):
     one, other = write(tmp_path / "one.jsonl", "1+1?", id="7"), write(tmp_path / "other.jsonl", "2+2?", id="7")
     assert load_evaluation([f"a={one}", f"b={other}"]).strings("id") == ["a/7", "b/7"]

@@ -116,3 +116,13 @@ def test_a_generation_is_judged_by_the_answer_in_it(exam: str, model: Path):
 
 def test_settings_say_all_that_changes_the_result():
     assert {field.name for field in dataclasses.fields(Evaluation)} >= {"sets", "limit", "seed", "template", "dtype"}
+
+
+def test_generation_tells_how_far_it_is_within_a_shard(model: Path, exam: str):
+    told = list[tuple[int, int]]()
+    found = method(exam, likelihood=False)
+    small = Execution(device="cpu", max_tokens_per_batch=32)
+    found(str(model), execution=small, progress=lambda done, total: told.append((done, total)))
+    done = [n for n, _ in told]
+    assert {total for _, total in told} == {9} and done == sorted(done)
+    assert done[0] == 0 and done[-1] == 9 and len(set(done)) > 3  # One shard, several batches.

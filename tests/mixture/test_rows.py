@@ -16,7 +16,9 @@ import pytest
 from mixture.files import make_run, records, write_sums
 from qads import Mixture, compose, load_pool, write_mixture
 from qads.datasets import write_pool
-from qads.errors import CorruptError, InputError, PoolError, RunError
+from qads.errors import ConfigError, CorruptError, InputError, PoolError, RunError
+from qads.evaluate import Evaluation
+from qads.mixture import load_recipe
 from qads.mixture.drawing import hash_order
 from qads.pool import Pool, Row
 
@@ -218,6 +220,13 @@ def test_suffixes_go_behind_problems_of_their_kind_once(tmp_path: Path):
     ]  # fmt: skip
     assert [row["qads"]["problem"] for row in rows] == ["1 + 1?", None, "3 + 1?", None]
     assert json.loads((out / "manifest.json").read_text())["suffixed"] == {"x": 2}
+
+
+def test_the_word_instructions_stands_for_what_an_evaluation_asks_with():
+    parts = {"x": {"pool": "rows.jsonl"}}
+    assert load_recipe({"parts": parts, "suffix": "instructions"}).suffix == Evaluation(sets=("x",)).suffix
+    with pytest.raises(ConfigError, match="suffix"):
+        load_recipe({"parts": parts, "suffix": "instruction"})
 
 
 def test_a_mixture_reads_back_as_its_rows(tmp_path: Path):

@@ -17,11 +17,11 @@ from run.tiny import StopAt, run_in_process
 
 
 @contextmanager
-def started(config: RunConfig, directory: Path, observer: StopAt | None = None) -> Iterator[BaseProcess]:
-    """A run in a process of its own, forked off one that has loaded the libraries and computed nothing."""
+def background(target: Callable[..., None], *arguments: object) -> Iterator[BaseProcess]:
+    """A function in a process of its own, forked off one that has loaded the libraries and computed nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["qads.run"])
-    process = context.Process(target=run_in_process, args=(config, directory, observer))
+    context.set_forkserver_preload(["qads.run", "qads.report"])
+    process = context.Process(target=target, args=arguments)
     process.start()
     try:
         yield process
@@ -29,6 +29,13 @@ def started(config: RunConfig, directory: Path, observer: StopAt | None = None) 
         process.kill()
         process.join()
         process.close()
+
+
+@contextmanager
+def started(config: RunConfig, directory: Path, observer: StopAt | None = None) -> Iterator[BaseProcess]:
+    """A run in a process of its own."""
+    with background(run_in_process, config, directory, observer) as process:
+        yield process
 
 
 def wait_for(condition: Callable[[], bool], process: BaseProcess | subprocess.Popen[bytes]) -> None:

@@ -118,7 +118,7 @@ def test_nothing_is_written_over_what_is_not_ours(model: Path, pool_file: Path, 
     with pytest.raises(RunError, match="it is not touched"):
         train_files(configured(model, pool_file), tmp_path / "out")
     run_pipeline(whole(model, pool_file), tmp_path / "run", until="pool")
-    with pytest.raises(RunError, match="is a run directory"):
+    with pytest.raises(RunError, match="is the directory of a run"):
         train_files(configured(model, pool_file), tmp_path / "run")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 # Threads that spin while they wait make two processes on a small machine several times slower; must be set
 # before the libraries load.
@@ -19,24 +19,13 @@ import typer
 from qads.cli.analyze import analyze
 from qads.cli.check import check
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
-from qads.cli.compare import compare, show_progress
+from qads.cli.compare import compare
 from qads.cli.evaluate import evaluate
-from qads.cli.limits import (
-    AtLeast,
-    AtMost,
-    Exclude,
-    Given,
-    Include,
-    MinDistance,
-    Share,
-    constraints_from_flags,
-)
 from qads.cli.options import (
     AllowOther,
     Anchors,
     AsJson,
     Budget,
-    Budgets,
     Columns,
     Device,
     DryRun,
@@ -55,21 +44,19 @@ from qads.cli.options import (
     UntilRankStable,
     UntilSe,
     Workers,
-    check_out,
     config_from_flags,
     execution_from_flags,
     scorer_from_flags,
 )
-from qads.cli.running import make_terminal, run_stages, show_next, write_run_report
+from qads.cli.report import report
+from qads.cli.running import make_terminal, run_stages, show_estimate, show_next
 from qads.cli.scorers import fit_scorer, predict
+from qads.cli.select import select
+from qads.cli.status import status
 from qads.cli.train import train
 from qads.cli.validate import validate
 from qads.errors import QadsError
-
-if TYPE_CHECKING:
-    from qads.cli.terminal import Terminal
-    from qads.config import RunConfig
-    from qads.run import RunResult
+from qads.stopping import GRACE_SECONDS, StopHandler
 
 __all__ = ["app", "main"]
 
@@ -106,75 +93,10 @@ def demo(
     show_next(result, terminal)
 
 
-@app.command(
+app.command(
     cls=ManyValues,
     epilog="Example:  qads select data/*.jsonl.gz --budget 10% --anchors gsm8k_dev.jsonl -o picked.jsonl",
-)
-def select(
-    pool: Sources,
-    budget: Budgets,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File for the selected rows: .jsonl, .json or .parquet.")],
-    anchors: Anchors = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(help="jsonl, parquet, alpaca, messages or sharegpt; by default by OUT's ending."),
-    ] = None,
-    model: Model = None,
-    sample: Sample = None,
-    scorer: ScorerOption = None,
-    allow_other: AllowOther = None,
-    style: Style = "off",
-    until_se: UntilSe = None,
-    until_rank_stable: UntilRankStable = False,
-    reuse: Reuse = None,
-    no_quality: Annotated[bool, typer.Option("--no-quality", help="Diversity alone: plain K-center Greedy.")] = False,
-    at_most: AtMost = None,
-    at_least: AtLeast = None,
-    share: Share = None,
-    exclude: Exclude = None,
-    include: Include = None,
-    given: Given = None,
-    min_distance: MinDistance = None,
-    dedup: Dedup = None,
-    against: Against = None,
-    solutions: Solutions = None,
-    column: Columns = None,
-    on_bad_row: OnBadRow = "error",
-    device: Device = None,
-    workers: Workers = None,
-    ray: Ray = None,
-    settings: Settings = None,
-    redo: Redo = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """From files to a selected file, with a reason for every row."""
-    shape = format or ("parquet" if out.suffix == ".parquet" else "jsonl")
-    constraints = constraints_from_flags(
-        at_most=at_most, at_least=at_least, share=share, exclude=exclude, include=include, given=given,
-        min_distance=min_distance,
-    )  # fmt: skip
-    config = config_from_flags(
-        pool, budget, anchors=anchors, model=model, sample=sample, style=style, no_quality=no_quality,
-        scorer=scorer_from_flags(scorer, allow_other),
-        column=column, on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
-        constraints=constraints,
-        settings=[
-            f"output.format={shape}", *settings_from_flags(dedup, against, solutions),
-            *execution_from_flags(workers, ray), *(settings or []),
-        ],
-    )  # fmt: skip
-    check_out(out, config)
-    directory = run_dir or out.with_name(out.name + ".qads")
-    terminal = make_terminal(as_json)
-    if dry_run:
-        _show_estimate(config, directory, terminal, reuse)
-        return
-    result = run_stages(config, directory, terminal, redo=redo, reuse=reuse)
-    files = _copy_files(result, config, out)
-    terminal.run_finished(result, files)
-    show_next(result, terminal)
+)(select)
 
 
 @app.command(name="run", cls=ManyValues, epilog="Example:  qads run examples/select.yaml --set selection.alpha=0.5")
@@ -201,7 +123,7 @@ def run_command(
     directory = out or Path("runs") / config_file.stem
     terminal = make_terminal(as_json)
     if dry_run:
-        _show_estimate(config, directory, terminal, reuse)
+        show_estimate(config, directory, terminal, reuse)
         return
     result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until)
     terminal.run_finished(result)
@@ -247,7 +169,7 @@ def score(
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:
-        _show_estimate(config, out, terminal, reuse)
+        show_estimate(config, out, terminal, reuse)
         return
     result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="quality")
     terminal.run_finished(result)
@@ -274,37 +196,10 @@ def mix(
 app.command(epilog="Example:  qads train openmathmix --model smollm2-135m --epochs 2 -o trained")(train)
 
 
-@app.command(epilog="Example:  qads status runs/mine")
-def status(
-    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or an experiment.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show which stages of a run are complete, in progress or still to do; of an experiment, which cells."""
-    from qads.run import read_status
-
-    if (directory / "experiment.json").is_file():
-        show_progress(directory, make_terminal(as_json))
-        return
-    make_terminal(as_json).status(read_status(directory))
+app.command(epilog="Example:  qads status runs/mine")(status)
 
 
-@app.command(epilog="Example:  qads report runs/mine --texts 20000")
-def report(
-    directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
-    texts: Annotated[
-        int | None,
-        typer.Option(min=0, help="Rows whose whole text is in the page, picks first; 10000 by default."),
-    ] = None,
-) -> None:
-    """Write the page that shows what a run chose and why: RUN/report/report.html."""
-    from qads.run import read_status
-
-    read_status(directory)  # Nothing is written, not even a lock, where no run is.
-    terminal = make_terminal(as_json=False)
-    with terminal.running() as observer:
-        page = write_run_report(directory, texts=texts, observer=observer)
-    terminal.line(f"Report: {page}")
-    terminal.next_command("explain", directory, "--not-picked")
+app.command(epilog="Example:  qads report runs/mine runs/other -o side-by-side.html")(report)
 
 
 @app.command(epilog="Example:  qads explain runs/mine --row gsm8k-17 --row gsm8k-18")
@@ -360,12 +255,14 @@ def main() -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    stopping = _heed_signals()
     try:
         app()
-    except SystemExit as stop:
-        if stop.code == 130:
-            typer.echo("\ninterrupted; what was finished is kept: the same command goes on from there.", err=True)
-        raise
+    except (SystemExit, KeyboardInterrupt) as stop:
+        if stopping.exit_code is None or (isinstance(stop, SystemExit) and stop.code != 130):
+            raise
+        typer.echo("\ninterrupted; what was finished is kept: the same command goes on from there.", err=True)
+        sys.exit(stopping.exit_code)
     except BrokenPipeError:
         # Whoever read our output (head, less) has seen enough. What is buffered has nowhere to go any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -382,49 +279,20 @@ def main() -> None:
         sys.exit(_EX_SOFTWARE)
 
 
+def _heed_signals() -> StopHandler:
+    """End within the time of grace when asked to."""
+    grace = os.environ.get("QADS_GRACE", str(GRACE_SECONDS))
+    try:
+        seconds = float(grace)
+        if not 0 <= seconds <= threading.TIMEOUT_MAX:
+            raise ValueError
+    except ValueError:
+        _say_error(f"QADS_GRACE is {grace!r}; it must be a number of seconds.")
+        sys.exit(2)
+    return StopHandler(grace=seconds, say=lambda text: os.write(2, f"\n{text}\n".encode()))
+
+
 def _say_error(message: str) -> None:
     from qads.cli.terminal import inert
 
     typer.echo(f"error: {inert(message)}", err=True)
-
-
-def _copy_files(result: RunResult, config: RunConfig, out: Path) -> dict[Path, int]:
-    """Copy what is for a trainer: the largest budget to `out`, the others beside it; returns the rows of each."""
-    from qads.datasets import refuse_own_output
-
-    (name, n_rows), *smaller = result.manifests["mixture"]["train_files"].items()
-    files = {out: n_rows}
-    copies = [(name, out)]
-    for name, n_rows in smaller:
-        beside = out.with_name(out.stem + Path(name).stem.removeprefix("train") + out.suffix)
-        copies.append((name, beside))
-        files[beside] = n_rows
-    refuse_own_output(config.files, files)  # Shares of the pool have their names only now.
-    for name, target in copies:
-        _copy_rows(result.directory / "mixture" / name, target)
-    return files
-
-
-def _copy_rows(source: Path, target: Path) -> None:
-    """Copy the selected rows, whole or not at all; JSON Lines become one array in a file named .json."""
-    from qads.datasets import atomic_path
-
-    with atomic_path(target) as temporary:
-        if target.suffix != ".json":
-            shutil.copyfile(source, temporary)
-            return
-        with (
-            source.open(encoding="utf-8", newline="\n") as rows,
-            temporary.open("w", encoding="utf-8") as file,
-        ):
-            file.write("[\n")
-            for number, row in enumerate(rows):
-                file.write((",\n" if number else "") + row.rstrip("\n"))
-            file.write("\n]\n")
-
-
-def _show_estimate(config: RunConfig, directory: Path, terminal: Terminal, reuse: list[str] | None) -> None:
-
-    from qads.run import estimate_run
-
-    terminal.estimate(estimate_run(config, directory, reuse=reuse or ()), where=config.execution.described)

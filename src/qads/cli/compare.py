@@ -17,9 +17,9 @@ from qads.cli.running import make_terminal
 
 if TYPE_CHECKING:
     from qads.cli.terminal import Terminal
-    from qads.compare import Cell, Experiment, ExperimentEstimate, Outcome, Results, SettingResult
+    from qads.compare import Experiment, ExperimentEstimate, Outcome, Results, SettingResult
 
-__all__ = ["compare", "show_progress"]
+__all__ = ["compare"]
 
 # The command imports what it needs: `qads --help` has to answer at once.
 
@@ -48,14 +48,14 @@ def compare(
     ] = False,
 ) -> None:
     """Train and evaluate every arm on every budget, model and seed, and say which differences are shown."""
-    from qads.compare import all_cells, load_experiment, only_cells
+    from qads.compare import load_experiment
 
     allowed = ["execution.allow_code_execution=true"] if allow_code else []
     experiment = load_experiment(experiment_file, [*(settings or ()), *allowed])
-    cells = only_cells(all_cells(experiment), wanted := _parts(only or ()))
+    wanted = _parts(only or ())
     terminal = make_terminal(as_json=json_file == Path("-"))
     if dry_run:
-        _show_estimate(experiment, out, cells, reuse or (), terminal)
+        _show_estimate(experiment, out, wanted, reuse or (), terminal)
         return
     _compute(experiment, out, _Start(wanted, max_cells, redo or (), reuse or ()), terminal)
     _report(experiment, out, json_file, terminal)
@@ -102,23 +102,6 @@ def _report(experiment: Experiment, out: Path, json_file: Path | None, terminal:
         terminal.line(sentence)
     _show_done(results, terminal)
     terminal.line(f"Page: {page}  (the same as JSON and CSV beside it)")
-
-
-def show_progress(directory: Path, terminal: Terminal) -> None:
-    """Show how far the experiment of a directory is."""
-    from qads.compare import read_progress
-
-    progress = read_progress(directory)
-    if terminal.as_json:
-        terminal.emit(progress.as_json())
-        return
-    rows = [
-        (size, model, arm, *(", ".join(str(seed) for seed in seeds) or "–" for seeds in (each.selected, each.done)))
-        for (size, model, arm), each in progress.arms.items()
-    ]
-    terminal.table(f"Experiment {directory}", ("size", "model", "arm", "seeds selected", "seeds done"), rows)
-    terminal.line(f"{progress.n_done} of {progress.n_cells} cells are done.")
-    terminal.line(f"In use by process {progress.running}." if progress.running else "No process is using it.")
 
 
 def _show_done(results: Results, terminal: Terminal) -> None:
@@ -177,25 +160,25 @@ def _tera(flops: float | None) -> float | None:
 
 
 def _show_estimate(
-    experiment: Experiment, out: Path, cells: Sequence[Cell], reuse: Sequence[str], terminal: Terminal
+    experiment: Experiment, out: Path, only: Mapping[str, Sequence[str]], reuse: Sequence[str], terminal: Terminal
 ) -> None:
     from qads.compare import estimate_experiment
 
-    found: ExperimentEstimate = estimate_experiment(experiment, out, cells=cells, reuse=reuse)
+    found: ExperimentEstimate = estimate_experiment(experiment, out, only=only, reuse=reuse)
     if terminal.as_json:
         terminal.emit(dataclasses.asdict(found))
         return
     for model, stages in found.shared.items():
         terminal.table(
-            f"Shared stages, scored by {model}", ("stage", "status", "rows", "model tokens", "TFLOP", "seconds"),
+            f"Shared stages, scored by {model}", ("stage", "status", "rows", "tokens read", "TFLOP", "seconds"),
             [(s.name, s.status, s.rows, s.tokens, _tera(s.flops), s.seconds) for s in stages],
         )  # fmt: skip
         for stage in stages:
             if stage.note:
                 terminal.line(f"{stage.name}: {stage.note}.")
     terminal.table(
-        f"{len(found.cells)} cells (tokens and operations of a training)",
-        ("arm", "size", "model", "seed", "status", "rows", "tokens", "TFLOP", "these are", "hours"),
+        f"{len(found.cells)} cells (tokens through the base model in training, of all epochs, and operations of that)",
+        ("arm", "size", "model", "seed", "status", "rows", "tokens trained", "TFLOP", "these are", "hours"),
         [
             (
                 *c.cell.parts.values(), c.status, c.rows, c.tokens, _tera(c.flops),
@@ -204,6 +187,8 @@ def _show_estimate(
             for c in found.cells
         ],
     )  # fmt: skip
+    for note in found.notes:
+        terminal.line(f"{note}.")
     unknown = [c for c in found.cells if c.seconds is None]
     hours = "an unknown time" if found.seconds is None else f"about {found.seconds / 3600:.1f} hours"
     terminal.line(f"Dry run: nothing is computed. Left to do: {hours}; times by {found.basis}.")

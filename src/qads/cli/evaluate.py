@@ -125,12 +125,15 @@ def _known(*values: float) -> list[float | None]:
 
 def _sentences(manifest: dict[str, Any]) -> list[str]:
     """What was left out, and how generation ended."""
+    from qads.evaluate.items import listed_reasons
+
     sentences: list[str] = []
     if beyond := manifest["items_beyond_limit"]:
         listed = ", ".join(f"{n:,} of {name}" for name, n in beyond.items())
         sentences.append(f"Left out by the limit: {listed}.")
     if manifest["items_rejected"]:
-        sentences.append(f"Left out: {manifest['items_rejected']:,} rows without a problem.")
+        listed = listed_reasons(manifest.get("items_rejected_reasons", {}))
+        sentences.append(f"Left out: {manifest['items_rejected']:,} rows that are no items ({listed}).")
     for key, what in (("without_answer", "answer, so no accuracy"), ("without_solution", "solution, so no likelihood")):
         if manifest[key]:
             listed = ", ".join(f"{n:,} of {name}" for name, n in manifest[key].items())

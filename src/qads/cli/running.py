@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from qads.config import RunConfig
     from qads.run import Observer, RunResult
 
-__all__ = ["make_terminal", "run_stages", "show_next", "write_run_report"]
+__all__ = ["make_terminal", "run_stages", "show_estimate", "show_next", "write_run_report"]
 
 # Commands import what they need: `qads --help` has to answer at once.
 
@@ -40,6 +40,13 @@ def run_stages(
         if until is None or until == "mixture":
             write_run_report(directory, label_key=label_key, observer=observer)
     return result
+
+
+def show_estimate(config: RunConfig, directory: Path, terminal: Terminal, reuse: list[str] | None) -> None:
+    """Show what a run would cost; nothing is computed."""
+    from qads.run import estimate_run
+
+    terminal.estimate(estimate_run(config, directory, reuse=reuse or ()), where=config.execution.described)
 
 
 def show_next(result: RunResult, terminal: Terminal, *, new_budget: bool = False) -> None:

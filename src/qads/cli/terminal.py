@@ -64,8 +64,9 @@ class Terminal:
             self.line(f"Next: {shlex.join(['qads', *map(str, words)])}")
 
     def emit(self, value: object) -> None:
-        """The result as JSON; what JSON lacks (NaN, infinities) becomes null."""
-        sys.stdout.write(json.dumps(json.loads(to_json(value)), indent=2, ensure_ascii=False) + "\n")
+        """The result as JSON; what JSON lacks (NaN, infinities) becomes null, what a terminal may obey is escaped."""
+        text = json.dumps(json.loads(to_json(value)), indent=2, ensure_ascii=False)
+        sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table; columns of numbers to the right."""
@@ -171,13 +172,18 @@ class Terminal:
     def status(self, status: RunStatus) -> None:
         """The stages of a run directory."""
         if self.as_json:
-            self.emit(dataclasses.asdict(status))
+            self.emit({"kind": "run"} | dataclasses.asdict(status))
             return
         rows = [(s.name, s.state, s.rows, s.seconds, s.shards or None) for s in status.stages]
         self.table(f"Run {status.directory}", ("stage", "state", "rows", "seconds", "shards so far"), rows)
         self.line(f"In use by process {status.running}." if status.running else "No process is using it.")
+        damaged = [stage.name for stage in status.stages if stage.state == "damaged"]
         if status.running:
             self.next_command("status", status.directory)
+        elif damaged:
+            self.line("A damaged stage is used by nothing; it is computed again where that is asked for.")
+            again = [word for name in damaged for word in ("--redo", name)]
+            self.next_command("run", status.directory / "config.json", "--out", status.directory, *again)
         elif status.is_finished:
             self.next_command("explain", status.directory, "--not-picked")
         else:

@@ -131,6 +131,10 @@ def _show_estimate(config: TrainConfig, terminal: Terminal) -> None:
     terminal.table("Dry run: nothing is trained", columns, [row])
     if found["affected_rows"]:
         terminal.line(f"{found['affected_rows']} rows are too long: train.too_long is {config.train.too_long}.")
+    if found["rows_unseen"]:
+        terminal.line(
+            f"{found['rows_unseen']:,} rows are never trained on: the budget of the training ends before them."
+        )
     if seconds is None:
         terminal.line("Time is unknown: what share of its peak training reaches on this device was never measured.")
 

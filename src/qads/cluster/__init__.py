@@ -11,13 +11,13 @@ from qads.cluster.connection import connected
 from qads.cluster.crew import Crew, Work, workers
 from qads.cluster.execution import Execution
 from qads.cluster.mapping import Grid, MemoryShards, ShardStore, map_shards
-from qads.cluster.session import Function
+from qads.cluster.session import Function, Tell
 
 if TYPE_CHECKING:
     from qads.cluster.greedy import ClusterGreedy
 
 __all__ = [
-    "ClusterGreedy", "Crew", "Execution", "Function", "Grid", "MemoryShards", "ShardStore", "Work", "connected",
+    "ClusterGreedy", "Crew", "Execution", "Function", "Grid", "MemoryShards", "ShardStore", "Tell", "Work", "connected",
     "map_shards", "workers",
 ]  # fmt: skip
 

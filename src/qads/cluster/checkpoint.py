@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from qads.errors import InputError
 from qads.kernels.distance import Given, GreedyPicks, Rows
+from qads.storage import storing
 
 __all__ = ["Checkpoint", "identity"]
 
@@ -68,7 +69,7 @@ class Checkpoint:
             return
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
         try:
-            with temporary.open("wb") as file:
+            with storing(self._path, temporary), temporary.open("wb") as file:
                 np.savez(
                     file, of=np.array(json.dumps(self._of)), indices=picks.indices[:n_picked],
                     gains=picks.gains[:n_picked], distances=picks.distances[:n_picked],

@@ -13,12 +13,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from qads.cluster.execution import Execution
-from qads.cluster.session import Function, Session, Work
+from qads.cluster.session import Function, Session, Tell, Work
 from qads.errors import ClusterError
 
 __all__ = ["Backend", "Crew", "Function", "Lost", "Task", "Work", "Worker", "workers"]
@@ -49,8 +50,8 @@ class Worker(Protocol):
         """Hand over a part; comes back at once."""
         ...
 
-    def hear(self) -> pa.Table | None:
-        """What it has to say, once `Backend.wait` named it: a table, or None for a sign of life.
+    def hear(self) -> pa.Table | int | None:
+        """What it has to say, once `Backend.wait` named it: a table, the rows of it that are done, or that it lives.
 
         Raises:
             Lost: it is gone.
@@ -81,9 +82,21 @@ class Crew(Protocol):
     """Computes shards."""
 
     def run(
-        self, tasks: Sequence[Task], part: Callable[[range], Any], *, size: Callable[[range], float] = ...
+        self,
+        tasks: Sequence[Task],
+        part: Callable[[range], Any],
+        *,
+        size: Callable[[range], float],
+        within: Callable[[Task, int], None],
     ) -> Iterator[tuple[Task, pa.Table]]:
-        """The tasks with their tables, in the order in which they finish."""
+        """The tasks with their tables, in the order in which they finish.
+
+        Args:
+            tasks: the shards.
+            part: what the work needs of a shard's rows.
+            size: about how long a shard takes.
+            within: is told of tasks under way how many rows are done.
+        """
         ...
 
 
@@ -123,14 +136,21 @@ class _Alone:
     def __init__(self, work: Callable[[], Work], execution: Execution) -> None:
         self._work, self._execution = work, execution
         self._session: Session | None = None
+        self._tell: Tell = lambda _: None
 
     def run(
-        self, tasks: Sequence[Task], part: Callable[[range], Any], *, size: Callable[[range], float] = len
+        self,
+        tasks: Sequence[Task],
+        part: Callable[[range], Any],
+        *,
+        size: Callable[[range], float],
+        within: Callable[[Task, int], None],
     ) -> Iterator[tuple[Task, pa.Table]]:
-        """The tasks with their tables."""
+        """The tasks with their tables, in order: the size of a shard does not matter to one alone."""
         for task in tasks:
+            self._tell = partial(within, task)
             if self._session is None:
-                self._session = Session(self._work(), self._execution.here())
+                self._session = Session(self._work(), self._execution.here(), lambda n: self._tell(n))
             yield task, self._session(part(task.rows))
 
     def close(self) -> None:
@@ -159,7 +179,12 @@ class _Pool:
         self._tries: Counter[int] = Counter()
 
     def run(
-        self, tasks: Sequence[Task], part: Callable[[range], Any], *, size: Callable[[range], float] = len
+        self,
+        tasks: Sequence[Task],
+        part: Callable[[range], Any],
+        *,
+        size: Callable[[range], float],
+        within: Callable[[Task, int], None],
     ) -> Iterator[tuple[Task, pa.Table]]:
         """The tasks with their tables, in the order in which they finish."""
         waiting, self._tries = deque(sorted(tasks, key=lambda task: (-size(task.rows), task.index))), Counter()
@@ -170,15 +195,17 @@ class _Pool:
                 self._busy[worker] = _Assignment(task, self._deadline())
             for worker in self._backend.wait(list(self._busy), self._patience()):
                 try:
-                    table = worker.hear()
+                    said = worker.hear()
                 except Lost as loss:
                     waiting.appendleft(self._again(worker, str(loss)))
                     continue
-                if table is None:
-                    self._busy[worker].deadline = self._deadline()
+                if isinstance(said, pa.Table):
+                    self._free.append(worker)
+                    yield self._busy.pop(worker).task, said
                     continue
-                self._free.append(worker)
-                yield self._busy.pop(worker).task, table
+                self._busy[worker].deadline = self._deadline()
+                if said is not None:
+                    within(self._busy[worker].task, said)
             now = time.monotonic()
             for worker in [w for w, at in self._busy.items() if at.deadline is not None and at.deadline <= now]:
                 told = f"it said nothing for {self._execution.shard_timeout:g} seconds (execution.shard_timeout)"

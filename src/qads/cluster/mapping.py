@@ -109,9 +109,17 @@ def map_shards(
             done += len(rows)
     if progress:
         progress(done, grid.n_rows)
-    for task, table in crew.run(missing, part, size=size):
+    begun: dict[int, int] = {}
+
+    def within(task: Task, n: int) -> None:
+        begun[task.index] = min(n, len(task.rows) - 1)  # It is done when it is stored.
+        if progress:
+            progress(done + sum(begun.values()), grid.n_rows)
+
+    for task, table in crew.run(missing, part, size=size, within=within):
         store.put(task.index, table)
+        begun.pop(task.index, None)
         done += len(task.rows)
         if progress:
-            progress(done, grid.n_rows)
+            progress(done + sum(begun.values()), grid.n_rows)
     return n_shards

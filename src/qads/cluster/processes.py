@@ -104,8 +104,8 @@ class LocalWorker:
         """Hand over a part."""
         self._outbox.put(pickle.dumps(part))
 
-    def hear(self) -> pa.Table | None:
-        """A table, or a sign of life."""
+    def hear(self) -> pa.Table | int | None:
+        """A table, how many rows are done, or a sign of life."""
         try:
             said = self.connection.recv()
         except (EOFError, OSError):
@@ -113,6 +113,8 @@ class LocalWorker:
         if isinstance(said, Record):
             log_records(self.number, [said])
             return None
+        if isinstance(said, int):
+            return said
         assert isinstance(said, Answer)
         return said.result()
 

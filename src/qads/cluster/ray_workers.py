@@ -32,7 +32,7 @@ class WorkActor:
     """A session, as it lives in a process of its own."""
 
     def __init__(self, work: Work, execution: Execution, number: int, level: int) -> None:
-        self._session, self._number, self._records = Session(work, execution), number, list[Record]()
+        self._session, self._number, self._records = Session(work, execution, _nobody), number, list[Record]()
         RecordSender(self._records.append, level).install()
 
     def open(self) -> tuple[Answer, list[Record]]:
@@ -48,6 +48,10 @@ class WorkActor:
         records = self._records[:]
         del self._records[: len(records)]
         return found, records
+
+
+def _nobody(_: int) -> None:
+    """Hears how far a part is: an actor answers when it is asked, and then it is done."""
 
 
 @contextmanager

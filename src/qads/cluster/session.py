@@ -15,16 +15,20 @@ import pyarrow as pa
 from qads.cluster.execution import Execution
 from qads.errors import QadsError
 
-__all__ = ["Answer", "Function", "Record", "RecordSender", "Session", "Work", "answer", "log_records"]
+__all__ = ["Answer", "Function", "Record", "RecordSender", "Session", "Tell", "Work", "answer", "log_records"]
 
 Function = Callable[[Any], pa.Table]
 """The part of a shard -> its table."""
 
 
+Tell = Callable[[int], None]
+"""Is told, if the work likes, how many rows of the part at hand are done; a sign of life, too."""
+
+
 class Work(Protocol):
     """What is to be done with every shard; can be pickled where several workers do it."""
 
-    def open(self, execution: Execution) -> AbstractContextManager[Function]:
+    def open(self, execution: Execution, tell: Tell, /) -> AbstractContextManager[Function]:
         """Open what it needs, on the device and with the batch size of this worker."""
         ...
 
@@ -32,14 +36,14 @@ class Work(Protocol):
 class Session:
     """Work that is open in this process, or will be at its first part."""
 
-    def __init__(self, work: Work, execution: Execution) -> None:
-        self._work, self._execution, self._stack = work, execution, ExitStack()
+    def __init__(self, work: Work, execution: Execution, tell: Tell) -> None:
+        self._work, self._execution, self._tell, self._stack = work, execution, tell, ExitStack()
         self._function: Function | None = None
 
     def open(self) -> None:
         """Open the work, if it is not yet."""
         if self._function is None:
-            self._function = self._stack.enter_context(self._work.open(self._execution))
+            self._function = self._stack.enter_context(self._work.open(self._execution, self._tell))
 
     def __call__(self, part: Any) -> pa.Table:
         """Do the work for one part."""

@@ -24,7 +24,7 @@ def main(descriptor: int, number: int) -> None:
     connection, lock, inbox = Connection(descriptor), threading.Lock(), SimpleQueue[bytes]()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
 
-    def send(message: Answer | Record) -> None:
+    def send(message: Answer | Record | int) -> None:
         with lock:  # Lanes log, too.
             connection.send(message)
 
@@ -34,7 +34,7 @@ def main(descriptor: int, number: int) -> None:
     session: list[Session] = []
 
     def begin() -> None:
-        session.append(Session(pickle.loads(work), execution))
+        session.append(Session(pickle.loads(work), execution, send))
         session[0].open()
 
     send(begun := answer(begin, number))

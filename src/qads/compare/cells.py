@@ -20,7 +20,7 @@ from qads.compare.grid import Cell, Setting, folder_name
 from qads.compare.shared import SharedRun
 from qads.errors import InputError
 from qads.models import find_tokenizer, open_tokenizer, training_tokens
-from qads.pool import Pool
+from qads.pool import Pool, Progress
 from qads.prompts import Template
 from qads.run import Manifest, Observer, RunDirectory, StageDirectory, StagePlan
 from qads.run.completing import complete
@@ -28,7 +28,7 @@ from qads.run.context import nullable, write_array, write_table
 from qads.selection import TokenBudget
 from qads.selection.budget import resolve_budget
 
-__all__ = ["Facts", "GridContext", "finished"]
+__all__ = ["Facts", "GridContext", "count_row_tokens", "finished"]
 
 Facts = dict[str, Any]
 """What a stage says in its manifest."""
@@ -38,6 +38,22 @@ def finished(stage: StageDirectory) -> Manifest | None:
     """The manifest of a stage that is complete and what its plan says; None of one that other settings have left."""
     manifest = stage.manifest()
     return manifest if manifest is not None and manifest["fingerprint"] == stage.plan.fingerprint else None
+
+
+def count_row_tokens(
+    experiment: Experiment, model: str, pool: Pool, *, progress: Progress | None = None
+) -> Int[np.ndarray, " n"]:
+    """Tokens of every row as a base model is trained on it."""
+    opened = open_tokenizer(model, trust_remote_code=experiment.execution.trust_remote_code)
+    renderer = _template(experiment, model).renderer(opened.render_chat)
+    return training_tokens(opened.tokenizer, renderer, pool, progress=progress)
+
+
+def _template(experiment: Experiment, model: str) -> Template:
+    """How a row is rendered for training; where nothing is trained, as it is scored."""
+    if experiment.train is not None:
+        return experiment.train.template
+    return experiment.shared_config(experiment.scoring_model(model)).answer_likelihoods.template
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +95,8 @@ class GridContext:
         """Where the tokens of a base model are."""
         code = self.experiment.execution.trust_remote_code
         settings = {
-            "tokenizer": find_tokenizer(model).identity, "template": dataclasses.asdict(self._template(model)),
+            "tokenizer": find_tokenizer(model).identity,
+            "template": dataclasses.asdict(_template(self.experiment, model)),
             **({"trust_remote_code": True} if code else {}),
         }  # fmt: skip
         plan = StagePlan("tokens", settings, self._inputs(model, self._rows_stage(model)))
@@ -168,18 +185,9 @@ class GridContext:
         return None if other is None else Setting(cell.size, cell.model).cell(self.experiment, other, cell.seed)
 
     def _count_tokens(self, model: str, stage: StageDirectory) -> Facts:
-        code = self.experiment.execution.trust_remote_code
-        opened = open_tokenizer(model, trust_remote_code=code)
-        renderer = self._template(model).renderer(opened.render_chat)
-        pool = self.run_of(model).pool
-        tokens = training_tokens(opened.tokenizer, renderer, pool, progress=self.observer.progress)
+        tokens = count_row_tokens(self.experiment, model, self.run_of(model).pool, progress=self.observer.progress)
         write_array(tokens, stage.path / "tokens.npy")
         return {"rows": len(tokens), "training_tokens": int(tokens.sum()), "longest": int(tokens.max())}
-
-    def _template(self, model: str) -> Template:
-        """How a row is rendered for training; where nothing is trained, as it is scored."""
-        method = self.experiment.train
-        return self.run_of(model).config.answer_likelihoods.template if method is None else method.template
 
     def _rows_stage(self, model: str) -> str:
         return "clean" if "clean" in self.run_of(model).fingerprints else "pool"

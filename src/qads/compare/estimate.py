@@ -7,26 +7,26 @@ of mean length. Times are those of cells that are done, where there are any, els
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from qads.amounts import Tokens
-from qads.compare.cells import GridContext, finished
+from qads.compare.amounts import check_amounts, counted_models, merge_budgets, pool_so_far
+from qads.compare.cells import GridContext, count_row_tokens, finished
 from qads.compare.costs import parameters_of
 from qads.compare.experiment import Experiment
-from qads.compare.grid import Cell, all_cells
+from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.shared import open_shared, shared_folder
 from qads.compare.trials import cell_stages, training_of, untrained_manifest
-from qads.datasets import load_pool
 from qads.errors import RunError
+from qads.pool import Pool
 from qads.prompts import sample_text
 from qads.run import SilentObserver, StageEstimate, estimate_evaluation, estimate_run
 from qads.run.estimate import CHARS_PER_TOKEN
 from qads.run.training import TRAINING_UTILISATION, training_seconds
-from qads.selection import RandomSelection
 from qads.selection.budget import resolve_budget
 
 __all__ = ["CellEstimate", "ExperimentEstimate", "estimate_experiment"]
@@ -59,6 +59,8 @@ class ExperimentEstimate:
     cells: tuple[CellEstimate, ...]
     basis: str
     """What times are taken from."""
+    notes: tuple[str, ...] = ()
+    """What there is to say of the amounts that were asked for."""
 
     @property
     def seconds(self) -> float | None:
@@ -69,24 +71,31 @@ class ExperimentEstimate:
 
 
 def estimate_experiment(
-    experiment: Experiment, out: str | Path, *, cells: Sequence[Cell] | None = None, reuse: Sequence[str] = ()
-) -> ExperimentEstimate:
+    experiment: Experiment, out: str | Path, *, only: Mapping[str, Sequence[str]] | None = None,
+    reuse: Sequence[str] = (),
+) -> ExperimentEstimate:  # fmt: skip
     """Rows, tokens, operations and time of every cell. Runs no model, leaves the directory as it is.
 
     Args:
         experiment: what would be computed.
         out: its directory, which need not be there.
-        cells: those of it that are asked about; all by default.
+        only: part of the cells (``arm``, ``size``, ``model``, ``seed``) -> values; all by default.
         reuse: directories of other runs whose scores would be taken over.
 
     Raises:
-        InputError: settings or data cannot be used.
+        InputError: settings or data cannot be used, or an arm could not fill its budget.
     """
-    root, cells = Path(out), all_cells(experiment) if cells is None else cells
+    root = Path(out)
+    pool = pool_so_far(experiment, root)
+    check_amounts(
+        experiment, pool, {model: count_row_tokens(experiment, model, pool) for model in counted_models(experiment)}
+    )
+    experiment, notes = merge_budgets(experiment, len(pool), root)
+    cells = only_cells(all_cells(experiment), only or {})
     scored = any(arm.needs_quality for arm in experiment.arms.values())
     shared: dict[str, list[StageEstimate]] = {}
     for model in experiment.scoring_models:
-        config = experiment.run_config(RandomSelection(), 1, model)
+        config = experiment.shared_config(model)
         found = estimate_run(config, shared_folder(root, model), reuse=reuse)
         last = ("pool", "clean", "embed", *(("anchors", "influence", "scorer", "quality") if scored else ()))
         shared[model] = [stage for stage in found if stage.name in last]
@@ -95,9 +104,9 @@ def estimate_experiment(
     except RunError:
         context = None
     timing = _Timing.of(experiment, context, cells)
-    lengths = _Lengths.of(experiment, context)
+    lengths = _Lengths.of(pool)
     return ExperimentEstimate(
-        shared, tuple(_cell(experiment, context, c, lengths, timing) for c in cells), timing.basis
+        shared, tuple(_cell(experiment, context, c, lengths, timing) for c in cells), timing.basis, notes
     )
 
 
@@ -109,12 +118,7 @@ class _Lengths:
     mean_tokens: float
 
     @classmethod
-    def of(cls, experiment: Experiment, context: GridContext | None) -> _Lengths:
-        pool = (
-            load_pool(experiment.pool.sources, columns=experiment.pool.columns, kind=experiment.pool.kind,
-                      on_bad_row=experiment.pool.on_bad_row)
-            if context is None else context.run_of(experiment.models[0]).pool
-        )  # fmt: skip
+    def of(cls, pool: Pool) -> _Lengths:
         return cls(len(pool), float(np.mean([len(sample_text(row)) for row in pool])) / CHARS_PER_TOKEN)
 
 

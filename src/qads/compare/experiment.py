@@ -30,7 +30,7 @@ from qads.config.limits import Sources
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError
 from qads.quality import AnswerLikelihoods, OneShotInfluence
-from qads.selection import KCenterGreedy, Selector
+from qads.selection import KCenterGreedy, RandomSelection, Selector
 from qads.settings import read_settings
 from qads.train import FineTuning
 
@@ -189,6 +189,11 @@ class Experiment:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
+        if not self.arms:
+            raise ConfigError(
+                "arms: there is none; name what is compared, such as arms: {random: {selection: {kind: random}}, "
+                "qads: {selection: {kind: kcenter}}}."
+            )
         self._check_names()
         self._check_arms()
         for name in ("models", "seeds", "match"):
@@ -280,6 +285,10 @@ class Experiment:
             quality=quality, selection=selection, likelihoods=self.likelihoods, execution=self.execution,
             seed=self.seed,
         )  # fmt: skip
+
+    def shared_config(self, scoring_model: str) -> RunConfig:
+        """The same before any selection."""
+        return self.run_config(RandomSelection(), 1, scoring_model)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:

@@ -113,17 +113,20 @@ class Results:
     n_cells: int
     n_done: int
     """Of them: evaluated, or selected where nothing is evaluated."""
+    notes: tuple[str, ...] = ()
+    """What there is to say of the amounts that were asked for."""
 
 
-def collect(context: GridContext, cells: Sequence[Cell]) -> Results:
+def collect(context: GridContext, cells: Sequence[Cell], notes: tuple[str, ...]) -> Results:
     """Read what is finished.
 
     Args:
         context: of the experiment.
         cells: all of its cells.
+        notes: what there is to say of its amounts.
     """
     found = tuple(_setting(context, setting) for setting in all_settings(context.experiment))
-    return Results(found, len(cells), sum(is_done(context, cell) for cell in cells))
+    return Results(found, len(cells), sum(is_done(context, cell) for cell in cells), notes)
 
 
 def _setting(context: GridContext, setting: Setting) -> SettingResult:

@@ -15,16 +15,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from qads.compare.amounts import check_amounts, counted_models, has_pool, merge_budgets, pool_so_far
 from qads.compare.cells import GridContext
 from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.results import Results, collect
-from qads.compare.shared import SHARED_STAGES, compute_shared, open_shared
+from qads.compare.shared import SHARED_STAGES, SharedRun, compute_shared, open_shared
 from qads.compare.trials import CELL_STAGES, cell_stages, evaluate_untrained, is_done, run_trial
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, RunError
 from qads.run import Observer, RunDirectory, SilentObserver, read_json
 from qads.run.directory import write_json
+from qads.run.kinds import refuse_other_kinds
 
 __all__ = ["EXPERIMENT_FILE", "read_results", "run_experiment"]
 
@@ -63,8 +65,7 @@ def run_experiment(
         InputError: settings or data cannot be used, or an arm cannot fill its budget.
     """
     root, observer = Path(out), observer or SilentObserver()
-    cells = all_cells(experiment)
-    chosen = only_cells(cells, only or {})
+    only_cells(all_cells(experiment), only or {})
     _check_redo(redo)
     if experiment.train is not None:
         for model in experiment.models:
@@ -73,11 +74,19 @@ def run_experiment(
         experiment.evaluate.check_possible(may_run_programs=experiment.execution.allow_code_execution)
     files = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0]).files
     refuse_own_output(files, [], folders=[root])
+    if not has_pool(experiment, root):
+        check_amounts(experiment, pool_so_far(experiment, root), {})
     with RunDirectory(root).lock():
         _check_experiment_file(root / EXPERIMENT_FILE)
         write_json(root / EXPERIMENT_FILE, dataclasses.asdict(experiment))
         of_shared = [name for name in redo if name in SHARED_STAGES]
-        shared = compute_shared(experiment, root, redo=of_shared, reuse=reuse, observer=observer)
+        shared = compute_shared(
+            experiment, root, redo=of_shared, reuse=reuse, observer=observer,
+            check=lambda run: _check_amounts(experiment, root, run, observer),
+        )  # fmt: skip
+        experiment, notes = merge_budgets(experiment, len(shared[experiment.scoring_models[0]].pool), root)
+        write_json(root / EXPERIMENT_FILE, dataclasses.asdict(experiment))
+        chosen = only_cells(cells := all_cells(experiment), only or {})
         context = GridContext(experiment, root, shared, observer)
         _remove(context, chosen, ["select"] if of_shared else [name for name in redo if name in CELL_STAGES])
         for cell in chosen:
@@ -87,7 +96,7 @@ def run_experiment(
         for cell in chosen:
             context.select(cell)
         _run_trials(context, chosen, max_cells)
-        return collect(context, cells)
+        return collect(context, cells, notes)
 
 
 def read_results(out: str | Path, experiment: Experiment) -> Results:
@@ -97,9 +106,15 @@ def read_results(out: str | Path, experiment: Experiment) -> Results:
         RunError: the shared stages are not there.
     """
     root = Path(out)
-    return collect(
-        GridContext(experiment, root, open_shared(experiment, root), SilentObserver()), all_cells(experiment)
-    )
+    shared = open_shared(experiment, root)
+    experiment, notes = merge_budgets(experiment, len(shared[experiment.scoring_models[0]].pool), root)
+    return collect(GridContext(experiment, root, shared, SilentObserver()), all_cells(experiment), notes)
+
+
+def _check_amounts(experiment: Experiment, root: Path, run: SharedRun, observer: Observer) -> None:
+    """Refuse after the first stage what would come to nothing after the last."""
+    context = GridContext(experiment, root, dict.fromkeys(experiment.scoring_models, run), observer)
+    check_amounts(experiment, run.pool, {model: context.tokens(model) for model in counted_models(experiment)})
 
 
 def _run_trials(context: GridContext, chosen: Sequence[Cell], max_cells: int | None) -> None:
@@ -128,7 +143,8 @@ def _check_redo(redo: Sequence[str]) -> None:
 
 
 def _check_experiment_file(path: Path) -> None:
-    """Refuse the directory of a run, or of another program."""
+    """Refuse the directory of a run, a training, an evaluation, or of another program."""
+    refuse_other_kinds(path.parent, "experiment")
     if (path.parent / "config.json").exists() and not path.exists():
         raise RunError(f"{path.parent}: is the directory of a run or a model; give an experiment one of its own.")
     found = read_json(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,8 @@ from qads.errors import ConfigError, RunError
 from qads.pool import Pool
 from qads.run import Manifest, Observer, pool_file, read_json, run_pipeline, share_stages
 from qads.run.context import read_pool
-from qads.selection import RandomSelection
 
-__all__ = ["SHARED_STAGES", "SharedRun", "compute_shared", "open_shared", "shared_folder"]
+__all__ = ["SHARED_STAGES", "SharedRun", "compute_shared", "open_shared", "rows_stage", "shared_folder"]
 
 _MODEL_FREE = ("pool", "clean", "embed", "anchors")
 """Stages in which the model that scores plays no part."""
@@ -75,9 +74,15 @@ def shared_folder(out: Path, scoring_model: str) -> Path:
     return out / "shared" / folder_name(scoring_model)
 
 
+def rows_stage(experiment: Experiment) -> str:
+    """The stage whose rows are chosen from."""
+    return "pool" if experiment.clean is None else "clean"
+
+
 def compute_shared(
-    experiment: Experiment, out: Path, *, redo: Sequence[str] = (), reuse: Sequence[str] = (), observer: Observer
-) -> dict[str, SharedRun]:
+    experiment: Experiment, out: Path, *, redo: Sequence[str] = (), reuse: Sequence[str] = (), observer: Observer,
+    check: Callable[[SharedRun], None],
+) -> dict[str, SharedRun]:  # fmt: skip
     """Compute what the directory does not hold yet.
 
     Args:
@@ -86,6 +91,7 @@ def compute_shared(
         redo: shared stages to compute again, with all that is made from them.
         reuse: directories of other runs whose scores are taken over.
         observer: hears of progress.
+        check: is given the first run as soon as its rows are there, and raises what makes the rest futile.
 
     Returns:
         Scoring model -> its run.
@@ -101,6 +107,11 @@ def compute_shared(
         if folder != folders[0]:
             share_stages(folders[0], folder, _MODEL_FREE)
         again = [name for name in redo if folder == folders[0] or name not in _MODEL_FREE]
+        if folder == folders[0]:
+            config, _ = _parts(experiment, model)[0]
+            run_pipeline(config, folder, until=rows_stage(experiment), redo=again, observer=observer)
+            check(SharedRun(folder, config))
+            again = []
         for config, until in _parts(experiment, model):
             # What the first part computes again, the others find as it is.
             run_pipeline(config, folder, until=until, redo=again, reuse=_scored(config, reuse), observer=observer)
@@ -137,7 +148,7 @@ def _model_of(directory: Path) -> str | None:
 
 def _parts(experiment: Experiment, model: str) -> list[tuple[RunConfig, str]]:
     """Configurations of one run, and up to which stage each is computed."""
-    base = experiment.run_config(RandomSelection(), 1, model)
+    base = experiment.shared_config(model)
     config = base
     if not any(arm.needs_quality for arm in experiment.arms.values()):
         config = dataclasses.replace(base, quality=None, likelihoods=base.answer_likelihoods)

@@ -129,8 +129,13 @@ class _File:
 
 
 def _files(sources: Sequence[str]) -> list[_File]:
-    """The files that the words stand for; of one that comes again under the same name the first."""
+    """The files that the words stand for; of one that comes again under the same name the first.
+
+    Raises:
+        PoolError: two words give different files the name of one set, whose results would be one number.
+    """
     found = list(map(_resolve, sources))
+    _refuse_shared_names(sources, found)
     names = {file.location: file.name for file in expand_sources([place for each in found for place in each.locations])}
     files = [
         _File(file.location, names.get(file.location, file.name), each.name)
@@ -138,6 +143,19 @@ def _files(sources: Sequence[str]) -> list[_File]:
         for file in expand_sources(list(each.locations))
     ]
     return list({(_place(file.location), file.set_name): file for file in reversed(files)}.values())[::-1]
+
+
+def _refuse_shared_names(sources: Sequence[str], found: Sequence[_Set]) -> None:
+    first: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for word, each in zip(sources, found, strict=True):
+        if each.name is None:
+            continue
+        before, locations = first.setdefault(each.name, (word, each.locations))
+        if [*map(_place, locations)] != [*map(_place, each.locations)]:
+            raise PoolError(
+                f"{word}: a set {each.name} is given already, by {before}; both would be told as one. Call one of them "
+                f"otherwise, or give both as one: {each.name}=FOLDER or {each.name}='*.jsonl'."
+            )
 
 
 def _place(location: str) -> str:

@@ -80,7 +80,19 @@ def expand_sources(sources: list[str]) -> list[SourceFile]:
         remote = location == "-" or location.startswith("hf://")
         spellings.setdefault(location if remote else os.path.realpath(location), location)
     unique = list(spellings.values())
+    for location in unique:
+        _check_name(location)
     return [SourceFile(location=loc, name=name) for loc, name in zip(unique, _names(unique), strict=True)]
+
+
+def _check_name(location: str) -> None:
+    """Refuse a name that cannot stand in what is written, which is UTF-8: a manifest, a list of rows, a page."""
+    try:
+        location.encode()
+    except UnicodeEncodeError:
+        raise PoolError(
+            f"{location}: the name of this file is not UTF-8 text. Rename the file, or link to it."
+        ) from None
 
 
 def source_identity(location: str) -> str:
@@ -120,6 +132,8 @@ def _hub_commit(repository: str, revision: str | None) -> str | None:
 
 
 def _expand_path(source: str) -> list[str]:
+    if not source:  # To the system the empty name is the folder that one is in: an unset variable would read it all.
+        raise PoolError("a source is the empty text; it must name a file or folder. For the folder you are in: .")
     try:
         return _paths(source)
     except OSError as error:

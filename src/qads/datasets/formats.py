@@ -100,7 +100,8 @@ def _flaw(draft: Draft, require_solution: bool) -> str | None:
 def _recognised(fields: Fields, require_solution: bool) -> Sequence[Draft | Reject]:
     shape = _format_with(tuple(fields), require_solution)
     if shape is None:
-        raise UnknownShapeError(f"no recognised columns among {sorted(fields)}; {_nearest_format(fields)}")
+        names = _shown_names(fields)
+        raise UnknownShapeError(f"no recognised columns among {names}; {_nearest_format(tuple(fields))}")
     return shape.read(fields)
 
 
@@ -114,17 +115,30 @@ def _mapped(fields: Fields, columns: Mapping[str, str], require_solution: bool) 
     names = {name: columns.get(name) or name for name in ("problem", "solution")}
     for name, column in names.items():
         if column not in fields and (name == "problem" or require_solution or columns.get(name)):
-            raise UnknownShapeError(f"the column {column!r} mapped to {name!r} is not among {sorted(fields)}")
+            raise UnknownShapeError(f"the column {column!r} mapped to {name!r} is not among {_shown_names(fields)}")
     return [Draft(fields[names["problem"]], fields.get(names["solution"]), used=tuple(names.values()))]
 
 
-def _nearest_format(fields: Fields) -> str:
+def _shown_names(fields: Fields) -> str:
+    """The columns as a message names them: whoever wrote the file made them as long and as many as he liked."""
+    shown = [name if len(name) <= _LONG_NAME else f"{name[:_LONG_NAME]}…" for name in sorted(fields)[:_MANY_NAMES]]
+    return f"{shown}" + (f" and {len(fields) - _MANY_NAMES} more" if len(fields) > _MANY_NAMES else "")
+
+
+_LONG_NAME, _MANY_NAMES = 60, 30
+"""Characters of a name, and names, beyond which a message does not go."""
+
+
+@lru_cache(maxsize=1024)  # Where one row is of no known shape, most are, and of the same one.
+def _nearest_format(columns: tuple[str, ...]) -> str:
+    names = [name for name in columns if len(name) <= _LONG_NAME][:_MANY_NAMES]
+
     def closeness(candidate: Format) -> float:
-        return sum(max((difflib.SequenceMatcher(None, need, name).ratio() for name in fields), default=0.0)
+        return sum(max((difflib.SequenceMatcher(None, need, name).ratio() for name in names), default=0.0)
                    for need in candidate.needs) / len(candidate.needs)  # fmt: skip
 
     best = max(FORMATS, key=closeness)
-    missing = [name for name in best.needs if name not in fields]
+    missing = [name for name in best.needs if name not in columns]
     return (
         f"the nearest format is {best.name} ({', '.join(best.needs)}), which lacks {', '.join(missing)}. "
         "Map your columns: --column problem=NAME --column solution=NAME"

@@ -196,7 +196,7 @@ def _read_delimited(stream: Iterable[bytes], location: str, *, delimiter: str) -
     try:
         header = next(reader, [])
         if len(set(header)) < len(header):
-            raise PoolError(f"{location}:1: the header names a column twice: {', '.join(header)}.")
+            raise PoolError(f"{location}:1: the header names a column twice: {_shown(', '.join(header))}.")
         for cells in reader:
             where, line = f"{location}:{line + 1}", reader.line_num
             if not cells:
@@ -210,6 +210,10 @@ def _read_delimited(stream: Iterable[bytes], location: str, *, delimiter: str) -
     except csv.Error as error:
         name = "CSV" if delimiter == "," else "TSV"
         raise PoolError(f"{location}:{line + 1}: the row that begins here is not valid {name}: {error}.") from error
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 500 else f"{text[:500]}…"
 
 
 def _decoded_lines(stream: Iterable[bytes], location: str) -> Iterator[str]:

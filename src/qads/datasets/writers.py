@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from qads.datasets.formats import FIELDS, FORMATS
 from qads.errors import InputError
 from qads.pool import Pool, Row, to_json
+from qads.storage import storing
 
 __all__ = ["WRITERS", "atomic_path", "write_pool"]
 
@@ -29,24 +30,30 @@ def atomic_path(path: Path) -> Generator[Path]:
     """A temporary name beside `path` that becomes `path` only when the block ends without an error.
 
     The file is flushed to disk before it is renamed, so after a crash there is the whole file or none.
+
+    Raises:
+        StorageError: the system does not let it be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with storing(path, temporary):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # It has been renamed, or its folder is gone.
+            temporary.unlink()
 
 
 def write_pool(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -65,12 +65,16 @@ class Harness:
         stops: texts before which a generation ends, beside the end of the text.
         max_new_tokens: tokens that it may write.
         max_tokens_per_batch: tokens, with those to be written, in one batch; a longer prompt goes alone.
+        written: called after every batch with how many of the prompts at hand were gone on from.
     """
 
-    def __init__(self, lm: CausalLM, *, stops: Sequence[str], max_new_tokens: int, max_tokens_per_batch: int) -> None:
+    def __init__(
+        self, lm: CausalLM, *, stops: Sequence[str], max_new_tokens: int, max_tokens_per_batch: int,
+        written: Callable[[int], None] | None = None,
+    ) -> None:  # fmt: skip
         self._stops, self._max_new_tokens, self._max_tokens = list(stops), max_new_tokens, max_tokens_per_batch
         with _quiet():
-            self._model = _PromptedModel(lm)
+            self._model = _PromptedModel(lm, written)
             self._tasks = TaskManager(include_path=str(TASKS), include_defaults=False)
 
     def __call__(self, prompts: Sequence[tuple[int, ...]]) -> list[Generation]:
@@ -111,7 +115,8 @@ class Harness:
 class _PromptedModel(HFLM):
     """An open model that is given tokens, not texts."""
 
-    def __init__(self, lm: CausalLM) -> None:
+    def __init__(self, lm: CausalLM, written: Callable[[int], None] | None) -> None:
+        self._written = written
         tokenizer, self._ends = _ending_tokenizer(lm)
         super().__init__(
             pretrained=lm.model, tokenizer=tokenizer, max_length=lm.max_length, add_bos_token=False, batch_size=1
@@ -149,6 +154,8 @@ class _PromptedModel(HFLM):
         written = super()._model_generate(context, max_length, stop, **options)
         for name, row in zip(self._batch, written[:, context.shape[1] :].tolist(), strict=True):
             self._ended[name] = self._end_of(row, stop)
+        if self._written is not None:
+            self._written(len(self._ended))
         return written
 
     def _end_of(self, tokens: list[int], stops: list[str]) -> tuple[int, bool]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,7 +15,10 @@ from qads.errors import InputError
 from qads.kernels.hashed import hashed
 from qads.pool import Pool, Progress, Row
 
-__all__ = ["Item", "Items", "read_items"]
+__all__ = ["Item", "Items", "listed_reasons", "read_items"]
+
+_LISTED = 3
+"""Reasons that a sentence has room for."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class Items:
     """The items of some sets, in order."""
 
     items: tuple[Item, ...]
-    rejected: int = 0
-    """Rows of the files without a problem."""
+    rejected: dict[str, int] = field(default_factory=dict[str, int])
+    """Why rows of the files are no items -> how many."""
     left_out: dict[str, int] = field(default_factory=dict[str, int])
     """Set -> rows beyond the limit."""
 
@@ -86,10 +90,26 @@ def read_items(
     """
     pool = load_evaluation(sets, progress=progress)
     if not len(pool):
-        raise InputError(f"evaluate: {', '.join(sets)} hold no row with a problem ({len(pool.rejected)} without one).")
+        why = listed_reasons(_reasons(pool)) or "no rows at all"
+        raise InputError(f"evaluate: {', '.join(sets)} hold no row that is an item: {why}.")
     kept, left_out = _drawn(pool, limit, seed)
     items = tuple(Item(row.source, row) for row in pool.take(kept))
-    return Items(items, len(pool.rejected), left_out)
+    return Items(items, _reasons(pool), left_out)
+
+
+def listed_reasons(reasons: Mapping[str, int]) -> str:
+    """The most frequent reasons with their counts, for a sentence.
+
+    >>> listed_reasons({"no problem": 2})
+    '2 × no problem'
+    """
+    first = sorted(reasons.items(), key=lambda item: -item[1])
+    more = [f"{len(first) - _LISTED:,} more reasons"] if len(first) > _LISTED else []
+    return "; ".join([*(f"{n:,} × {reason}" for reason, n in first[:_LISTED]), *more])
+
+
+def _reasons(pool: Pool) -> dict[str, int]:
+    return dict(Counter(row.reason for row in pool.rejected))
 
 
 def _drawn(pool: Pool, limit: int | None, seed: int) -> tuple[list[int], dict[str, int]]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
-from qads.cluster import Crew, Execution, Function, Grid, MemoryShards, ShardStore, map_shards, workers
+from qads.cluster import Crew, Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.datasets import load_pool
 from qads.errors import InputError
 from qads.evaluate.generating import Method, RunPrograms, Solver
@@ -176,7 +176,8 @@ class Evaluation:
         return {
             "items": items.sets,
             "items_beyond_limit": items.left_out,
-            "items_rejected": items.rejected,
+            "items_rejected": sum(items.rejected.values()),
+            "items_rejected_reasons": items.rejected,
             "measured": {measure: dict(Counter(item.set for item in part)) for measure, part in measured.items()},
             "without_answer": dict(Counter(item.set for item in items.items if not item.row.answer)),
             "without_solution": dict(Counter(item.set for item in items.items if not item.has_solution)),
@@ -215,9 +216,9 @@ class _Measuring:
     examples: tuple[Row, ...]
 
     @contextmanager
-    def open(self, execution: Execution) -> Generator[Function]:
+    def open(self, execution: Execution, tell: Tell) -> Generator[Function]:
         """The model, to be opened by what needs it first: a measure with items -> a table of what was found."""
-        opened = _Opened(self, execution)
+        opened = _Opened(self, execution, tell)
         functions: dict[str, Callable[[Sequence[Item]], list[dict[str, Any]]]] = {
             "answer_log_likelihood": lambda items: opened.scorer.solutions(items),
             "choice_likelihood": lambda items: opened.scorer.choices(items),
@@ -232,6 +233,8 @@ class _Opened:
 
     work: _Measuring
     execution: Execution
+    tell: Tell
+    """Hears, while items are answered, how many of the shard at hand have something written."""
 
     @cached_property
     def lm(self) -> CausalLM:
@@ -264,8 +267,9 @@ class _Opened:
                 "tokens, prompt included; give fewer."
             )
         harness = Harness(
-            lm, stops=method.template.stops, max_new_tokens=method.max_new_tokens, max_tokens_per_batch=self._pass_size
-        )
+            lm, stops=method.template.stops, max_new_tokens=method.max_new_tokens, max_tokens_per_batch=self._pass_size,
+            written=self.tell,
+        )  # fmt: skip
         return Solver(
             generate=harness, tokenizer=lm.tokenizer, renderer=method.template.renderer(lm.render_chat), room=room,
             suffixes=method.suffix, examples=self.work.examples, run_programs=self._sandbox(),

@@ -13,7 +13,7 @@ from qads.mixture.composing import Composition, Mixture
 if TYPE_CHECKING:
     from qads.mixture.writing import WrittenFile
 
-__all__ = ["dataset_card"]
+__all__ = ["dataset_card", "hub_license", "plain", "size_category"]
 
 _HUB_LICENSES = frozenset(
     "apache-2.0 mit cc0-1.0 cc-by-4.0 cc-by-3.0 cc-by-2.0 cc-by-sa-4.0 cc-by-sa-3.0 cc-by-nc-4.0 cc-by-nc-3.0 "
@@ -35,11 +35,11 @@ def dataset_card(mixture: Mixture, files: Mapping[str, WrittenFile], schema: pa.
     from huggingface_hub import DatasetCardData  # Takes a while to import.
 
     recipe, largest = mixture.recipe, mixture.largest
-    licenses = sorted({_hub_license(name) for name in _licenses(mixture)})
+    licenses = sorted({hub_license(name) for name in _licenses(mixture)})
     header = DatasetCardData(
         language=list(recipe.language) or None,
         license=licenses[0] if len(licenses) == 1 else licenses,
-        size_categories=[_size_category(len(largest))],
+        size_categories=[size_category(len(largest))],
         task_categories=["text-generation"],
         pretty_name=recipe.name,
         tags=["qads", "sft", *(["trl"] if recipe.format in ("messages", "chat-prompt-completion") else [])],
@@ -56,7 +56,8 @@ def dataset_card(mixture: Mixture, files: Mapping[str, WrittenFile], schema: pa.
     return f"---\n{header.to_yaml(line_break=None)}\n---\n\n{_body(mixture, files)}"
 
 
-def _size_category(rows: int) -> str:
+def size_category(rows: int) -> str:
+    """The hub's name for so many rows."""
     return next((name for limit, name in _SIZES if rows < limit), "10M<n<100M")
 
 
@@ -66,7 +67,7 @@ def _licenses(mixture: Mixture) -> set[str | None]:
     return {found.license for part in parts for found in part.sources.values()}
 
 
-def _hub_license(name: str | None) -> str:
+def hub_license(name: str | None) -> str:
     """The name by which the hub knows a licence."""
     known = (name or "unknown").strip().lower().replace(" ", "-")
     return known if known in _HUB_LICENSES else "other"
@@ -74,7 +75,7 @@ def _hub_license(name: str | None) -> str:
 
 def _body(mixture: Mixture, files: Mapping[str, WrittenFile]) -> str:
     recipe = mixture.recipe
-    lines = [f"# {_plain(recipe.name)}", ""]
+    lines = [f"# {plain(recipe.name)}", ""]
     lines += [
         f"A fine-tuning mixture composed by `qads`: rows in the format `{recipe.format}`, "
         f"{'shuffled' if recipe.shuffle else 'part after part'}, seed {recipe.seed}. `manifest.json` has the recipe, "
@@ -128,10 +129,10 @@ def _tables(composition: Composition, path: str, *, tokens: bool) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else _plain(str(value))
+    return f"{value:,}" if isinstance(value, int) else plain(str(value))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A name of somebody's file as text that Markdown and HTML leave as it is."""
     flat = "".join(c if c.isprintable() else " " for c in text)
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~!$" else c for c in flat).replace("&", "&amp;")

@@ -14,7 +14,7 @@ from qads.amounts import Amount, Tokens, parse_amount
 from qads.datasets.handoff import HandoffFormat
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
-from qads.prompts import ExemplarTemplate, Template
+from qads.prompts import INSTRUCTIONS, ExemplarTemplate, Template
 from qads.settings import read_settings
 
 __all__ = ["Part", "Recipe", "Share", "Take", "load_recipe"]
@@ -67,6 +67,11 @@ def _parse_rows_or_tokens(value: object) -> object:
     if isinstance(amount, float):
         raise ConfigError(f"{value!r} is a fraction; a number of rows (1000) or tokens (2M tokens) is needed.")
     return amount
+
+
+def _instructions(value: object) -> object:
+    """The word for the texts that an evaluation puts after its problems."""
+    return dict(INSTRUCTIONS) if value == "instructions" else value
 
 
 RowsOrTokens = Annotated[int | Tokens | None, BeforeValidator(_parse_rows_or_tokens)]
@@ -171,8 +176,8 @@ class Recipe:
     """Name -> part -> another ``take``: a family of mixtures in one folder, each a configuration of the dataset."""
     same_text: Literal["error", "drop", "keep"] = "error"
     """What a row does that an earlier part has taken already, word for word."""
-    suffix: dict[Kind, str] = field(default_factory=dict[Kind, str])
-    """Kind -> text put after its problems, as ``{pot: " Let's write a program."}`` of MAmmoTH."""
+    suffix: Annotated[dict[Kind, str], BeforeValidator(_instructions)] = field(default_factory=dict[Kind, str])
+    """Kind -> text put after its problems; ``instructions`` for those by which models are asked in an evaluation."""
     format: HandoffFormat = "messages"
     """Shape of a row."""
     file: Literal["jsonl", "parquet"] = "jsonl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -19,8 +20,14 @@ from safetensors.torch import save_file
 
 from qads.models.quiet import quiet_loading
 from qads.models.sources import file_digest
+from qads.storage import storing
 
 __all__ = ["converted_gguf", "converted_gguf_tokenizer"]
+
+logger = logging.getLogger(__name__)
+
+_WHOLE = "whole.json"
+"""SHA-256 of every file of a copy."""
 
 
 def converted_gguf(path: Path) -> str:
@@ -35,31 +42,55 @@ def converted_gguf(path: Path) -> str:
 def converted_gguf_tokenizer(path: Path) -> str:
     """A copy of a GGUF model's tokenizer and configuration; the whole copy where there is one already."""
     whole = _copy_of(path)
-    if whole.exists():
+    if _is_whole(whole):
         return str(whole)
     return str(_made_once(whole.with_name(f"{whole.name}-tokenizer"), lambda folder: _convert_tokenizer(path, folder)))
 
 
 def _copy_of(path: Path) -> Path:
     cache = Path(os.environ.get("QADS_CACHE") or platformdirs.user_cache_dir("qads")) / "models"
-    return cache / f"{path.stem}-{file_digest(path).hex()[:16]}-v1"
+    return cache / f"{path.stem}-{file_digest(path).hex()[:16]}-v2"
 
 
 def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """The folder, made under another name and then renamed where it is not there yet."""
-    if folder.exists():
+    """The folder, made under another name and then renamed where it is not there yet, or not whole any more."""
+    if _is_whole(folder):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if folder.exists():
+    with storing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{folder}.lock")
+        lock.acquire()
+    try:
+        if _is_whole(folder):
             return folder
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        with storing(folder):
+            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            make(temporary)
-            temporary.rename(folder)
+            with storing(folder, temporary):
+                make(temporary)
+                (temporary / _WHOLE).write_text(json.dumps(_digests(temporary), indent=2) + "\n", encoding="utf-8")
+                if folder.exists():
+                    logger.warning("%s is damaged or of an earlier version, and is made again", folder)
+                    shutil.rmtree(folder)
+                temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        lock.release()
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the files of a copy are what they were when it was made."""
+    try:
+        stated = json.loads((folder / _WHOLE).read_text(encoding="utf-8"))
+        return stated == _digests(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: file_digest(path).hex() for path in sorted(folder.iterdir()) if path.name != _WHOLE}
 
 
 def _convert_gguf(path: Path, folder: Path) -> None:

@@ -278,11 +278,16 @@ def _files_under(folder: Path) -> list[Path]:
 
 
 def file_digest(path: Path) -> bytes:
-    """SHA-256 of a file, computed once as long as its size and time stay the same."""
-    return _file_digest(str(path), path.stat().st_size, path.stat().st_mtime_ns)
+    """SHA-256 of a file, computed once in a process as long as the file stays the same.
+
+    That it does is told by its number, size and both times; the time of change is the system's, and whoever writes to
+    the file cannot set it. Nothing that outlives the process rests on times.
+    """
+    found = path.stat()
+    return _file_digest(str(path), (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 
 
 @lru_cache(maxsize=256)
-def _file_digest(path: str, size: int, modified: int) -> bytes:
+def _file_digest(path: str, same: tuple[int, ...]) -> bytes:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()

@@ -29,7 +29,7 @@ import pyarrow as pa
 from jaxtyping import Float
 from pydantic import Field
 
-from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, map_shards, workers
+from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.errors import InputError, TooLongError
 from qads.kernels.target import TokenTarget
 from qads.models import Dtype, header_ids, token_target
@@ -120,7 +120,7 @@ class AnswerLikelihoods:
         return np.column_stack([found[name].to_numpy() for name in ("given_problem", "alone")]).astype(np.float64)
 
     @contextmanager
-    def open(self, execution: Execution) -> Generator[Function]:
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """The model, open: rows -> a table of likelihoods."""
         with self.engine.open(self.model, revision=self.revision, dtype=self.dtype, execution=execution) as engine:
             yield _Scorer.prepare(self, engine).score

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
-from qads.cluster import Crew, Execution, Function, Grid, ShardStore, map_shards
+from qads.cluster import Crew, Execution, Function, Grid, ShardStore, Tell, map_shards
 from qads.kernels.cost import Cost
 from qads.kernels.target import TokenTarget
 from qads.models import Dtype
@@ -63,7 +63,7 @@ class Scoring:
     targets: tuple[TokenTarget | None, ...]
 
     @contextmanager
-    def open(self, execution: Execution) -> Generator[Function]:
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """The engine, open: a part -> a table of scores."""
         with self.engine.open(self.model, revision=self.revision, dtype=self.dtype, execution=execution) as engine:
             yield partial(_score, engine, self.targets)
@@ -77,7 +77,7 @@ class Rehearsing:
     targets: tuple[TokenTarget | None, ...]
 
     @contextmanager
-    def open(self, execution: Execution) -> Generator[Function]:
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """A part -> a table of nothing, with its cost."""
         yield partial(_score, self.engine, self.targets)
 

@@ -10,6 +10,7 @@ from qads.report.explanations import Explanation, explain_rows, rows_by_id, rows
 from qads.report.facts import report_settings
 from qads.report.fidelity import OUT_OF_FOLD, STATISTICS, read_fidelity, render_fidelity, write_fidelity
 from qads.report.page import write_report
+from qads.report.runs_page import RunsReport, runs_as_json, write_runs_report
 from qads.report.scored import open_scored_run, read_scores
 from qads.report.tables import analysis_as_json, analysis_as_table
 
@@ -20,6 +21,7 @@ __all__ = [
     "STATISTICS",
     "Explanation",
     "FinishedRun",
+    "RunsReport",
     "analysis_as_json",
     "analysis_as_table",
     "analysis_findings",
@@ -36,8 +38,10 @@ __all__ = [
     "report_settings",
     "rows_by_id",
     "rows_not_picked",
+    "runs_as_json",
     "write_analysis",
     "write_experiment",
     "write_fidelity",
     "write_report",
+    "write_runs_report",
 ]

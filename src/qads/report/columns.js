@@ -14,27 +14,28 @@ const array = (Type, text) => {
 
 const places = ([text, least, step]) => Float32Array.from(array(Uint16Array, text), (v) => least + step * v);
 
-/** Every shown row as columns; `at` gives the row of a step. */
-const readColumns = async () => {
-  const c = await decoded("columns");
-  const columns = {
+/** What one run made of the rows; `at` gives the row of a step, −1 for a pick that is not shown. */
+const readChoice = (c) => {
+  const choice = {
     ...c,
-    x: places(c.x),
-    y: places(c.y),
-    source: array(Uint16Array, c.source),
-    kind: array(Uint8Array, c.kind),
     quality: array(Float32Array, c.quality),
     origin: array(Uint8Array, c.origin),
     step: array(Int32Array, c.step),
     gain: array(Float32Array, c.gain),
     distance: array(Float32Array, c.distance),
     near: array(Int32Array, c.near),
-    length: array(Uint32Array, c.length),
     closed: array(Uint8Array, c.closed),
+    at: new Int32Array(c.picks).fill(-1),
   };
-  columns.at = new Int32Array(c.picks);
-  columns.step.forEach((step, i) => step >= 0 && (columns.at[step] = i));
-  return columns;
+  choice.step.forEach((step, i) => step >= 0 && (choice.at[step] = i));
+  return choice;
+};
+
+/** Every shown row as columns, with what a run, or each of several, made of it. */
+const readColumns = async () => {
+  const c = await decoded("columns");
+  const rows = { ...c, x: places(c.x), y: places(c.y), source: array(Uint16Array, c.source), kind: array(Uint8Array, c.kind), length: array(Uint32Array, c.length) };
+  return c.runs ? joined(rows, c.runs.map(readChoice)) : Object.assign(rows, readChoice(c));
 };
 
 /** Texts by row: whole ones, and the beginnings of the others. */

@@ -70,6 +70,13 @@ class FinishedRun:
         return np.load(self.root / "quality" / "quality.npy") if self.has_quality else None
 
     @cached_property
+    def origins(self) -> list[str] | None:
+        """Of every row whether its quality is ``real`` or ``predicted``; None where quality was not measured."""
+        if not self.has_quality:
+            return None
+        return pq.read_table(self.root / "quality" / "quality.parquet", columns=["origin"])["origin"].to_pylist()
+
+    @cached_property
     def real(self) -> RealQuality | None:
         """Real quality of the sample; None where nothing was really scored."""
         if not self.is_scored:

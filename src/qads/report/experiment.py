@@ -118,6 +118,7 @@ def render_experiment(experiment: Experiment, results: Results) -> str:
 def experiment_findings(experiment: Experiment, results: Results) -> list[str]:
     """What is shown and what is not, in sentences."""
     found = [f"{results.n_done} of {results.n_cells} cells are done."] if results.n_done < results.n_cells else []
+    found += [f"{note}." for note in results.notes]
     for setting in results.settings:
         for measured in setting.measured:
             view = _measure_view(experiment, setting, measured)

@@ -27,6 +27,7 @@ def experiment_as_json(experiment: Experiment, results: Results) -> dict[str, An
         "experiment": dataclasses.asdict(experiment),
         "cells": results.n_cells,
         "cells_done": results.n_done,
+        "notes": list(results.notes),
         "results": list(_results(experiment, results)),
         "comparisons": list(_comparisons(results)),
         "seeds": list(_seeds(results)),

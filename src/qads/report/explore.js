@@ -9,7 +9,7 @@ const legend = (list, by, counts) => {
       if (!rows) return [];
       const mark = make("span", { class: "mark", "aria-hidden": "true" });
       mark.style.background = `rgb(${look.color})`;
-      const said = [mark, make("bdi", {}, look.name), make("small", {}, ` ${picks.toLocaleString("en")} of ${rows.toLocaleString("en")} picked`)];
+      const said = [mark, make("bdi", {}, look.name), make("small", {}, by === "chosen" ? ` ${rows.toLocaleString("en")} rows` : ` ${picks.toLocaleString("en")} of ${rows.toLocaleString("en")} picked`)];
       if (!isFilter || look.value === undefined) return [make("span", {}, ...said)];
       const button = make("button", { type: "button" }, ...said);
       button.addEventListener("click", () => samples.choose(by, look.value));
@@ -32,7 +32,7 @@ const start = async () => {
   const texts = await readTexts();
   for (const element of document.querySelectorAll(".live")) element.hidden = false;
   plane = new Plane(columns, texts, { chosen: showSample, lassoed: (rows) => samples.within(rows), legend });
-  samples = new Samples(columns, texts, (mask) => plane.fade(mask));
+  samples = new (columns.runs ? RunSamples : Samples)(columns, texts, (mask) => plane.fade(mask));
   samples.onOpen = (row) => plane.show(row);
   samples.onOther = (row) => {
     showSample(row);

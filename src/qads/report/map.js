@@ -19,6 +19,7 @@ const runDeck = () => {
 /** The categories that points are coloured by: how each looks, and which one a row is of. */
 const categories = (columns, by) => {
   const rest = rgb(themed("--faint"));
+  if (by === "chosen") return choosers(columns, rest);
   if (by === "source" || by === "kind") {
     const names = by === "source" ? columns.sources : columns.kinds, values = by === "source" ? columns.source : columns.kind;
     const counts = new Uint32Array(names.length);
@@ -69,6 +70,13 @@ class Points {
     return { length: this.rows.length, attributes: { getPosition: { value: position, size: 2 }, getFillColor: { value: color, size: 4, normalized: true }, getRadius: { value: radius, size: 1 } } };
   }
 }
+
+/** What a row is, in a line. */
+const stateWords = (row, c) => {
+  if (c.runs) return chosenWords(c.chosen[row], c);
+  const state = c.step[row] >= 0 ? `picked at step ${(c.step[row] + 1).toLocaleString("en")}` : "not picked";
+  return c.quality === null ? state : `${state}, quality ${number(c.quality[row], c.digits)}`;
+};
 
 class Plane {
   constructor(columns, texts, { chosen, lassoed, legend }) {
@@ -282,9 +290,8 @@ class Plane {
   hover(event, row) {
     this.note.hidden = row === undefined;
     if (row === undefined) return;
-    const { columns: c } = this, state = c.step[row] >= 0 ? `picked at step ${(c.step[row] + 1).toLocaleString("en")}` : "not picked";
-    const quality = c.quality === null ? "" : `, quality ${number(c.quality[row], c.digits)}`;
-    this.note.replaceChildren(make("b", {}, make("bdi", {}, c.sources[c.source[row]])), ` ${state}${quality}`, make("span", { dir: "auto" }, this.texts.beginning(row)));
+    const { columns: c } = this;
+    this.note.replaceChildren(make("b", {}, make("bdi", {}, c.sources[c.source[row]])), ` ${stateWords(row, c)}`, make("span", { dir: "auto" }, this.texts.beginning(row)));
     const { left, top } = this.box.getBoundingClientRect(), { clientX, clientY } = event;
     const x = Math.min(clientX - left + 14, this.box.clientWidth - this.note.offsetWidth - 4);
     const isLow = clientY - top + 18 + this.note.offsetHeight > this.box.clientHeight;

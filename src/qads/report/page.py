@@ -28,12 +28,12 @@ from qads.report.facts import RunFacts, read_facts
 from qads.report.numbers import digits_for, number
 from qads.report.passages import Passage, visible
 
-__all__ = ["digits_for", "number", "render", "render_page", "write_report"]
+__all__ = ["digits_for", "number", "page_scripts", "render", "render_page", "write_report"]
 
 _WEAK_CORRELATION = 0.2
 """Below it the prediction explains less than 4% of the variance."""
 _HEAT_STEPS = 6
-_SCRIPTS = ("columns.js", "sample.js", "table.js", "map.js", "explore.js")
+_SCRIPTS = ("columns.js", "sample.js", "table.js", "runs.js", "map.js", "explore.js")
 """Our script, in this order: they are one."""
 
 
@@ -64,17 +64,21 @@ def write_report(directory: Path, *, label_key: str | None = None, settings: Rep
 def render(facts: RunFacts) -> str:
     """The page."""
     agreement = facts.agreement
-    scripts = None if facts.samples is None else _scripts()
     return render_page(
         "page.html",
-        scripts=scripts,
-        script_hashes=[] if scripts is None else [_digest(text) for text in scripts.values()],
+        **page_scripts(facts.samples is not None),
         facts=facts,
         weak=agreement is not None and is_weak(agreement["within_source"]),
         quality_digits=digits_for([s.quartiles[4] for s in facts.sources if s.quartiles]),
         gain_digits=digits_for([pick.gain for pick in facts.first_picks if pick.gain is not None]),
         most_picked=max(max(s.pick_share, s.share) for s in facts.sources),
     )
+
+
+def page_scripts(wanted: bool) -> dict[str, Any]:
+    """The scripts of a page with a map and their hashes, by the names that templates know; without a map none."""
+    scripts = _scripts() if wanted else None
+    return {"scripts": scripts, "script_hashes": [] if scripts is None else [*map(_digest, scripts.values())]}
 
 
 def _scripts() -> Mapping[str, Markup]:

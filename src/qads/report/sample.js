@@ -66,28 +66,38 @@ const qualityWords = (row, columns) => {
 /** Why it was picked, or what stands for it. */
 const reason = (row, columns, open) => {
   const step = columns.step[row], near = columns.near[row], distance = number(columns.distance[row]);
-  const other = near >= 0 ? columns.at[near] : null;
+  const other = near >= 0 && columns.at[near] >= 0 ? columns.at[near] : null;
+  const isElsewhere = near >= 0 && other === null;
   const said = make("p", { class: "reason" });
   if (step >= 0) {
     const gain = columns.gain === null || Number.isNaN(columns.gain[row]) ? "" : ` with a gain of ${number(columns.gain[row], columns.gain_digits)}`;
     said.append(make("b", {}, `Picked at step ${(step + 1).toLocaleString("en")}`), gain);
     if (other !== null) said.append(`, ${distance} away from the nearest earlier pick, `, named(other, columns, open), ` (step ${(near + 1).toLocaleString("en")}).`);
+    else if (isElsewhere) said.append(`, ${distance} away from the nearest earlier pick, which not every pool holds.`);
     else if (columns.given[row]) said.append(`, ${distance} away from `, make("bdi", {}, columns.given[row]), ", which is trained on already.");
     else said.append(step === 0 ? ": the first, with nothing to be near to." : ".");
   } else {
     const why = columns.reasons[columns.closed[row]];
     said.append(make("b", {}, "Not picked"), why ? `: ${why}.` : ".");
     if (other !== null) said.append(` ${why ? "The pick nearest to it is" : "It is covered by"} `, named(other, columns, open), ` (step ${(near + 1).toLocaleString("en")}), ${distance} away.`);
+    else if (isElsewhere) said.append(` The pick nearest to it, ${distance} away, is a row that not every pool holds.`);
   }
   said.append(qualityWords(row, columns));
   return said;
 };
 
+/** The row to show beside a row, and what it is to it; null where there is none. */
+const besideRow = (row, columns) => {
+  const other = columns.near[row] >= 0 ? columns.at[columns.near[row]] : -1;
+  return other < 0 ? null : [columns.step[row] >= 0 ? "The nearest earlier pick" : "The pick nearest to it", other];
+};
+
 /** The whole view of a row; `open` shows another one. */
 const sampleView = (row, columns, texts, open) => {
-  const near = columns.near[row], other = near >= 0 ? columns.at[near] : null;
+  const other = columns.runs ? besideOfRuns(row, columns) : besideRow(row, columns);
   const head = (which) => make("p", { class: "who" }, make("b", {}, make("bdi", {}, columns.sources[columns.source[which]])), " ", make("span", { class: "kind" }, columns.kinds[columns.kind[which]]), " ", make("code", {}, make("bdi", {}, columns.ids[which])));
   const column = (title, which) => make("div", {}, make("h4", {}, title), head(which), ...textsOf(which, columns, texts));
-  const beside = other === null ? null : column(columns.step[row] >= 0 ? "The nearest earlier pick" : "The pick nearest to it", other);
-  return make("div", { class: "sample" }, reason(row, columns, open), make("div", { class: "sides" }, column("This sample", row), beside));
+  const beside = other === null ? null : column(...other);
+  const reasons = columns.runs ? reasonsOfRuns(row, columns, open) : [reason(row, columns, open)];
+  return make("div", { class: "sample" }, ...reasons, make("div", { class: "sides" }, column("This sample", row), beside));
 };

@@ -23,7 +23,16 @@ from qads.report.segments import Segment, segments
 from qads.report.still import StillMap, still_map
 from qads.run import Plane, ensure_projection
 
-__all__ = ["SampleFacts", "read_samples"]
+__all__ = [
+    "SampleFacts",
+    "Texts",
+    "choice_columns",
+    "closed_rows",
+    "read_samples",
+    "sample_columns",
+    "steps_of",
+    "with_rows",
+]
 
 _BEGINNING = 90
 """Characters of a problem of which the whole is not in the page."""
@@ -69,10 +78,10 @@ def read_samples(run: FinishedRun, settings: ReportConfig) -> SampleFacts | None
     """
     if settings.projection is None:
         return None
-    plane, n_placed = _with_picks(run, ensure_projection(run.root, settings.projection))
-    texts = _Texts(run.pool, plane.rows, _rows_with_texts(run, plane.rows, settings.texts), settings.characters)
+    plane, n_placed = with_rows(run, ensure_projection(run.root, settings.projection), run.picks)
+    texts = Texts(run.pool, plane.rows, _rows_with_texts(run, plane.rows, settings.texts), settings.characters)
     written = packed(texts.as_json())
-    steps = _steps(run)[plane.rows]
+    steps = steps_of(run)[plane.rows]
     return SampleFacts(
         n_shown=len(plane.rows),
         n_left_out=len(run.pool) - len(plane.rows),
@@ -84,14 +93,14 @@ def read_samples(run: FinishedRun, settings: ReportConfig) -> SampleFacts | None
         n_untyped=texts.n_untyped,
         has_gain=any(gain is not None for gain in run.reasons["gain"]),
         still=still_map(plane.places, steps >= 0),
-        columns=packed(_columns(run, plane, steps)),
+        columns=packed({**sample_columns(run.pool, plane), **choice_columns(run, plane.rows, steps)}),
         texts=written,
     )
 
 
-def _with_picks(run: FinishedRun, plane: Plane) -> tuple[Plane, int]:
-    """The plane with every pick on it; those that were not drawn stand where the drawn row nearest to them does."""
-    out = np.setdiff1d(run.picks, plane.rows)
+def with_rows(run: FinishedRun, plane: Plane, wanted: Int[np.ndarray, " w"]) -> tuple[Plane, int]:
+    """The plane with these rows on it too; those that were not drawn stand where the drawn row nearest to them does."""
+    out = np.setdiff1d(wanted, plane.rows)
     if len(out) == 0:
         return plane, 0
     drawn = np.asarray(run.embeddings[plane.rows], np.float32)
@@ -119,34 +128,46 @@ def _rows_with_texts(run: FinishedRun, shown: Int[np.ndarray, " m"], n: int) -> 
     return np.concatenate([picks[:n], best, drawn])
 
 
-def _steps(run: FinishedRun) -> Int[np.ndarray, " n"]:
+def steps_of(run: FinishedRun) -> Int[np.ndarray, " n"]:
     """The step of every row's pick; −1 for a row that was not picked."""
     steps = np.full(len(run.pool), -1, np.int32)
     steps[run.picks] = np.arange(len(run.picks), dtype=np.int32)
     return steps
 
 
-def _columns(run: FinishedRun, plane: Plane, steps: Int[np.ndarray, " m"]) -> Mapping[str, Any]:
-    """What the scripts read; arrays of the rows shown, in base64."""
-    rows, table = plane.rows, run.pool.table.take(pa.array(plane.rows))
+def sample_columns(pool: Pool, plane: Plane) -> Mapping[str, Any]:
+    """What a page's scripts read of rows, whoever chose them; arrays in base64."""
+    table = pool.table.take(pa.array(plane.rows))
     sources, kinds = (table[name].combine_chunks().dictionary_encode() for name in ("source", "kind"))
     letters = sum(pc.call_function("utf8_length", [table[name]]).to_numpy() for name in ("problem", "solution"))
-    closed, reasons = _closed(run)
     return {
-        "n": len(rows),
-        "picks": len(run.picks),
+        "n": len(plane.rows),
         "ids": _names(table["id"].to_pylist()),
         "sources": _names(sources.dictionary.to_pylist()),
         "kinds": kinds.dictionary.to_pylist(),
         "source": as_base64(sources.indices.to_numpy().astype(np.uint16)),
         "kind": as_base64(kinds.indices.to_numpy().astype(np.uint8)),
         **{axis: _place(plane.places[:, i]) for i, axis in enumerate("xy")},
+        "length": as_base64(np.asarray(letters, np.uint32)),
+    }
+
+
+def choice_columns(run: FinishedRun, rows: Int[np.ndarray, " m"], steps: Int[np.ndarray, " m"]) -> Mapping[str, Any]:
+    """What a run made of rows: their quality, steps, reasons.
+
+    Args:
+        run: that chose.
+        rows: positions in its pool.
+        steps: of their picks; −1 for a row that was not picked.
+    """
+    closed, reasons = closed_rows(run)
+    return {
+        "picks": len(run.picks),
         "quality": None if run.quality is None else as_base64(run.quality[rows].astype(np.float32)),
         "digits": 3 if run.quality is None else digits_for(run.quality[np.isfinite(run.quality)].tolist()),
         "origin": _origin(run, rows),
         "step": as_base64(steps),
         **_reasons(run, rows, steps),
-        "length": as_base64(np.asarray(letters, np.uint32)),
         "closed": as_base64(closed[rows]),
         "reasons": reasons,
     }
@@ -177,14 +198,13 @@ def _place(values: Float[np.ndarray, " m"]) -> list[Any]:
 
 
 def _origin(run: FinishedRun, rows: Int[np.ndarray, " m"]) -> str | None:
-    if not run.has_quality:
+    if (origins := run.origins) is None:
         return None
-    column = pq.read_table(run.root / "quality" / "quality.parquet", columns=["origin"])["origin"].to_pylist()
     code = {"real": 1, "predicted": 2}
-    return as_base64(np.array([code.get(column[row], 0) for row in rows.tolist()], np.uint8))
+    return as_base64(np.array([code.get(origins[row], 0) for row in rows.tolist()], np.uint8))
 
 
-def _closed(run: FinishedRun) -> tuple[np.ndarray, list[str]]:
+def closed_rows(run: FinishedRun) -> tuple[np.ndarray, list[str]]:
     """For every row the number of the reason why it was not up for selection; 0 for none."""
     closed, reasons = np.zeros(len(run.pool), np.uint8), [""]
     path = run.root / "select" / "closed.parquet"
@@ -207,7 +227,7 @@ def _names(names: Iterable[str]) -> list[str]:
     return [visible(name if len(name) <= _NAME else name[:_NAME] + "…") for name in names]
 
 
-class _Texts:
+class Texts:
     """Texts of rows, with the formulas of all of them in one list."""
 
     def __init__(self, pool: Pool, shown: Int[np.ndarray, " m"], whole: Int[np.ndarray, " t"], characters: int) -> None:

@@ -6,6 +6,7 @@ from qads.run.coverage import ensure_coverage, read_coverage
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file, read_json
 from qads.run.estimate import StageEstimate, estimate_evaluation, estimate_run
 from qads.run.evaluating import Evaluated, evaluate_model, summary_json
+from qads.run.kinds import Kind, TaskStatus, kinds_in, read_task_status
 from qads.run.observing import Observer, SilentObserver
 from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
 from qads.run.projection import Plane, ensure_projection, has_projection
@@ -19,6 +20,7 @@ __all__ = [
     "OCCASIONAL",
     "STAGES",
     "Evaluated",
+    "Kind",
     "Manifest",
     "Observer",
     "Plane",
@@ -30,6 +32,7 @@ __all__ = [
     "StageEstimate",
     "StagePlan",
     "StageStatus",
+    "TaskStatus",
     "Validation",
     "count_tokens",
     "ensure_coverage",
@@ -39,11 +42,13 @@ __all__ = [
     "estimate_training",
     "evaluate_model",
     "has_projection",
+    "kinds_in",
     "labelled_file",
     "pool_file",
     "read_coverage",
     "read_json",
     "read_status",
+    "read_task_status",
     "run_pipeline",
     "share_stages",
     "stages_of_run",

@@ -38,6 +38,7 @@ def complete(
     name = name or stage.plan.name
     if (manifest := stage.manifest()) is not None:
         stage.check_files()
+        stage.mend_plan()
         stage.remove_shards()
         observer.stage_finished(name, manifest, reused=True)
         return manifest

@@ -30,13 +30,13 @@ def ensure_coverage(root: Path, progress: Progress | None = None) -> Coverage:
 
     Raises:
         RunError: the run has no finished selection, or files that are no run's lie in the folder ``coverage``.
-        CorruptError: a file is not what its manifest says.
     """
-    if (found := read_coverage(root)) is not None:
-        return found
     stage = _stage(root)
+    if (found := read_coverage(root)) is not None:
+        stage.mend_plan()
+        return found
     stage.check_owner()
-    stage.remove()  # What was made from another selection.
+    stage.remove()  # What was made from another selection, or is damaged.
     started = time.monotonic()
     stage.begin()
     found = _compute(root, stage.plan, progress)
@@ -64,16 +64,14 @@ def ensure_coverage(root: Path, progress: Progress | None = None) -> Coverage:
 
 
 def read_coverage(root: Path) -> Coverage | None:
-    """The coverage that the run directory holds; None where it holds none of the selection that is there now.
+    """The coverage that the run directory holds; None where it holds none, undamaged, of the selection that is there.
 
     Raises:
         RunError: the run has no finished selection.
-        CorruptError: a file is not what its manifest says.
     """
     stage = _stage(root)
-    if (stage.manifest() or {}).get("fingerprint") != stage.plan.fingerprint:
+    if not stage.is_whole():
         return None
-    stage.check_files()
     rows: Any = pq.read_table(stage.path / "coverage.parquet")
     curves: Any = pq.read_table(stage.path / "curves.parquet")
     given = {name: None if curves[name].null_count else curves[name].to_numpy() for name in ("mean_quality", "tokens")}

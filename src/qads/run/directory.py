@@ -12,22 +12,22 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import os
 import shutil
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import filelock
-
 from qads.datasets import atomic_path
-from qads.errors import CorruptError, DriftError, LockedError, RunError
+from qads.errors import CorruptError, DriftError, RunError
+from qads.run.lock import DirectoryLock
 from qads.run.shards import DiskShards, file_sha256
+from qads.storage import storing
 
 __all__ = [
+    "TOLD",
     "Manifest",
     "RunDirectory",
     "StageDirectory",
@@ -45,8 +45,12 @@ _FORMAT = 1
 _PACKAGES = ("numpy", "numba", "pyarrow", "scikit-learn", "sentence-transformers", "torch", "transformers")
 _TRAINER = ("accelerate", "peft", "trl")
 """What the stage `train` needs beside them."""
-_BOOKKEEPING = {".lock", ".owner", "config.json", "experiment.json", "input"}
+TOLD = ".progress"
+"""File that says how far the process that is, or was, in the directory is with what it does."""
+_BOOKKEEPING = {".lock", ".owner", TOLD, f"{TOLD}.new", "config.json", "experiment.json", "input"}
 """What is in a run directory before a stage has left anything."""
+_SEAL = "seal"
+"""Key of the SHA-256 of all other values of a plan or manifest."""
 Manifest = dict[str, Any]
 
 
@@ -72,6 +76,10 @@ class StagePlan:
         how = {"execution": dict(self.execution)} if self.execution else {}
         return {"fingerprint": self.fingerprint, **self._content(), **how}
 
+    def differences(self, other: StagePlan) -> Iterator[str]:
+        """Lines that say in what another plan differs, this one being what was."""
+        return _differences(self.as_json(), other.as_json())
+
     def _content(self) -> dict[str, Any]:
         return {
             "format": _FORMAT,
@@ -93,17 +101,8 @@ class RunDirectory:
 
     @property
     def owner(self) -> str | None:
-        """Process that uses the directory now, as far as can be told without locking it."""
-        try:
-            pid = int((self.root / ".owner").read_text())
-            if pid < 1:  # A number that kill takes for more than one process.
-                return None
-            os.kill(pid, 0)
-        except PermissionError:
-            return "of another user"
-        except (OSError, ValueError, OverflowError):
-            return None
-        return str(pid)
+        """Process that uses the directory now; None where none does."""
+        return DirectoryLock(self.root).owner
 
     @contextmanager
     def lock(self) -> Generator[None]:
@@ -116,31 +115,18 @@ class RunDirectory:
             RunError: the directory cannot be made or written to.
         """
         made = not self.root.exists()
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.root / ".lock", timeout=0)
-            lock.acquire()
-        except filelock.Timeout:
-            raise LockedError(
-                f"{self.root}: another run is using this directory (process {self.owner or 'unknown'}). "
-                "Wait for it, or give another one."
-            ) from None
-        except OSError as error:
-            raise RunError(
-                f"{self.root}: cannot be used as a run directory: {error.strerror}. Give another one."
-            ) from error
-        try:
-            (self.root / ".owner").write_text(f"{os.getpid()}\n")
-            _remove_partial(self.root.glob(".config.json.*.partial"))
-            _remove_partial((self.root / "input").glob(".stdin.*.partial"))
-            yield
-        except BaseException:
-            if made and {path.name for path in self.root.iterdir()} <= _BOOKKEEPING:
-                shutil.rmtree(self.root)
-            raise
-        finally:
-            (self.root / ".owner").unlink(missing_ok=True)
-            lock.release()
+        with DirectoryLock(self.root).held():
+            try:
+                _remove_partial(self.root.glob(".config.json.*.partial"))
+                _remove_partial((self.root / "input").glob(".stdin.*.partial"))
+                yield
+                (self.root / TOLD).unlink(missing_ok=True)
+            except BaseException:
+                if made and self.root.is_dir():
+                    left = (path.relative_to(self.root) for path in self.root.rglob("*") if not path.is_dir())
+                    if {path.parts[0] for path in left} <= _BOOKKEEPING:
+                        shutil.rmtree(self.root)
+                raise
 
 
 @dataclass(frozen=True)
@@ -166,8 +152,8 @@ class StageDirectory:
         """
         if not self._is_ours() and any(self._strangers()):
             raise RunError(
-                f"{self.path}: holds files, but no plan.json or manifest.json of a run's stage {self.plan.name!r}, so "
-                "it is not touched. Give another run directory, or move the folder away."
+                f"{self.path}: holds files, but no plan.json or manifest.json of a run's stage {self.plan.name!r} that "
+                "is whole, so it is not touched. Give another run directory, or move the folder away."
             )
 
     def check_drift(self) -> None:
@@ -203,14 +189,36 @@ class StageDirectory:
                     f"changed or damaged after it was written. Compute it again: --redo {self.plan.name}"
                 )
 
+    def is_whole(self) -> bool:
+        """Whether the stage is complete, of this plan and undamaged; for those that are made again where not."""
+        try:
+            if (self.manifest() or {}).get("fingerprint") != self.plan.fingerprint:
+                return False
+            self.check_files()
+        except CorruptError:
+            logger.warning("%s is damaged and will be made again", self.path)
+            return False
+        return True
+
+    def mend_plan(self) -> None:
+        """Write the plan of a complete stage anew where it is damaged or gone: its manifest holds the same."""
+        manifest = self.manifest() or {}
+        plan = {name: manifest[name] for name in self.plan.as_json() | {"execution": {}} if name in manifest}
+        with suppress(CorruptError):
+            if read_json(self.path / "plan.json") == json.loads(_canonical(plan)):
+                return
+        write_json(self.path / "plan.json", plan, sealed=True)
+
     def begin(self) -> None:
         """Make ready for work; shards of the same plan stay.
 
         Raises:
             RunError: the folder is not ours.
+            StorageError: it cannot be made.
         """
         self.check_owner()
-        self.path.mkdir(parents=True, exist_ok=True)
+        with storing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         _remove_partial(self.path.rglob(".*.partial"))
         before = read_json(self.path / "plan.json") or {}
         if before.get("fingerprint") != self.plan.fingerprint:
@@ -221,10 +229,19 @@ class StageDirectory:
                 "%s goes on from shards that were made with %s, now with %s; in bfloat16 this moves single results",
                 self.path, _short(before.get("execution")), _short(dict(self.plan.execution)),
             )  # fmt: skip
-        write_json(self.path / "plan.json", self.plan.as_json())
+        write_json(self.path / "plan.json", self.plan.as_json(), sealed=True)
 
     def finish(self, *, seconds: float, facts: Mapping[str, Any]) -> Manifest:
-        """Write the manifest: from now on the stage is complete, and its shards are needed no more."""
+        """Write the manifest: from now on the stage is complete, and its shards are needed no more.
+
+        Raises:
+            RunError: the folder is not the one that was begun.
+        """
+        if (read_json(self.path / "plan.json") or {}).get("fingerprint") != self.plan.fingerprint:
+            raise RunError(
+                f"{self.path}: was moved, removed or begun anew by somebody else while its stage was computed, so that "
+                "what is there now is not used. Remove what is left of it, and start the same command again."
+            )
         manifest = self.plan.as_json() | {
             "code": _version("qads"),
             "packages": {
@@ -237,7 +254,7 @@ class StageDirectory:
                 for path in self._files()
             },
         }
-        write_json(self.path / "manifest.json", manifest)
+        write_json(self.path / "manifest.json", manifest, sealed=True)
         self.remove_shards()
         return manifest
 
@@ -310,30 +327,42 @@ def labelled_file(root: Path) -> Path:
     return chosen if chosen.exists() else root / "anchors" / "candidates.npy"
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON, whole or not at all."""
+def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, sealed: bool = False) -> None:
+    """Write JSON, whole or not at all; with a seal, a change of any value is found when it is read."""
+    if sealed:
+        value = {**cast(Mapping[str, Any], value), _SEAL: _seal(value)}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None where there is no file.
+    """The JSON object in a file, without its seal; None where there is no file.
 
     Raises:
-        CorruptError: the file holds something else.
+        CorruptError: the file holds something else, or other values than were sealed.
         RunError: it cannot be read.
     """
+    redo = f" Compute it again: --redo {path.parent.name}" if path.name in ("plan.json", "manifest.json") else ""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # No JSON, or no UTF-8.
-        raise CorruptError(f"{path}: not valid JSON ({error}); the file was changed or damaged.") from error
+    except (ValueError, RecursionError) as error:  # No JSON, no UTF-8, or absurdly nested.
+        raise CorruptError(f"{path}: not valid JSON ({error}); the file was changed or damaged.{redo}") from error
     if not isinstance(found, dict):
-        raise CorruptError(f"{path}: holds no JSON object; the file was changed or damaged.")
-    return cast(dict[str, Any], found)
+        raise CorruptError(f"{path}: holds no JSON object; the file was changed or damaged.{redo}")
+    told = cast(dict[str, Any], found)
+    seal = told.pop(_SEAL, None)  # What an earlier version has written has none.
+    if seal is not None and seal != _seal(told):
+        raise CorruptError(f"{path}: has other values than it was written with; it was changed or damaged.{redo}")
+    return told
+
+
+def _seal(value: object) -> str:
+    """SHA-256 of values as they come back from JSON."""
+    return hashlib.sha256(_canonical(json.loads(json.dumps(value, default=str))).encode()).hexdigest()
 
 
 @cache

@@ -20,8 +20,10 @@ from qads.pool import Progress
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext, write_table
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, write_json
+from qads.run.kinds import refuse_other_kinds
 from qads.run.measured import evaluated_model, evaluates_trained, evaluation_plan, named_model
 from qads.run.observing import Observer
+from qads.run.telling import Told
 
 __all__ = ["Evaluated", "evaluate_model", "measure_model", "run_evaluate", "summary_json"]
 
@@ -62,7 +64,7 @@ def evaluate_model(
     Raises:
         DriftError: the directory holds another evaluation.
         LockedError: another process is in it.
-        RunError: it lies in the model's own folder.
+        RunError: it lies in the model's own folder, or is of something else.
         InputError: no model is named, or something cannot be used.
     """
     model = named_model(method)
@@ -71,13 +73,15 @@ def evaluate_model(
     run = RunDirectory(out)
     stage = run.stage(evaluation_plan(method, model, execution))
     with run.lock():
+        refuse_other_kinds(out, "evaluation")
         stage.check_owner()
         if redo:
             stage.remove()
         stage.check_drift()
         manifest = complete(
-            stage, lambda: measure_model(method, model, stage, execution, observer.progress), observer=observer
-        )
+            stage, lambda: measure_model(method, model, stage, execution, Told(out, observer.progress)),
+            observer=observer,
+        )  # fmt: skip
     return Evaluated(stage.path, read_result(stage.path), manifest)
 
 

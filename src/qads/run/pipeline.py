@@ -12,13 +12,15 @@ from pathlib import Path
 from qads.cluster import connected
 from qads.config import RunConfig
 from qads.datasets import refuse_own_output
-from qads.errors import ConfigError, CorruptError, RunError
+from qads.errors import ConfigError, CorruptError, QadsError, RunError
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
+from qads.run.kinds import refuse_other_kinds
 from qads.run.limits import check_limits
 from qads.run.observing import Observer, SilentObserver
 from qads.run.plan import (
+    check_unmoved,
     local_sources,
     plan_stages,
     spool_stdin,
@@ -92,6 +94,7 @@ def run_pipeline(
     if config.evaluate is not None and "evaluate" in wanted:
         config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
     with run.lock(), contextlib.ExitStack() as stack:
+        refuse_other_kinds(run.root, "run")
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
         context.reused = read_reused(reuse, run.root, config)
@@ -156,4 +159,13 @@ def _prepare(
 
 
 def _facts(name: str, context: StageContext, stage: StageDirectory) -> Facts:
-    return STAGE_FUNCTIONS[name](context, stage) | {"seed": context.config.seed}
+    """What a stage says, computed from what was planned and nothing else: hours may lie between plan and reading."""
+    sources = {"pool": context.sources, "anchors": context.anchor_sources}.get(name, ())
+    check_unmoved(context.config, stage.plan, sources)
+    facts = STAGE_FUNCTIONS[name](context, stage) | {"seed": context.config.seed}
+    try:
+        check_unmoved(context.config, stage.plan, sources)
+    except QadsError:
+        stage.remove()  # Which of its shards were made from what, nobody knows.
+        raise
+    return facts

@@ -13,15 +13,16 @@ from qads.config import ConstraintsConfig, QualityConfig, RunConfig, SavedScorer
 from qads.datasets import atomic_path, expand_sources, source_identity
 from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
-from qads.errors import DriftError, InputError, PoolError
+from qads.errors import CorruptError, DriftError, InputError, PoolError
 from qads.models import find_tokenizer, resolve_device
 from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence, RetrievalScorer
-from qads.run.directory import StagePlan
+from qads.run.directory import StagePlan, read_json
 from qads.run.limits import ROLES
 from qads.run.measured import evaluated_model, evaluates_trained, evaluation_plan
 from qads.run.shards import file_sha256
 
 __all__ = [
+    "check_unmoved",
     "local_sources",
     "method_identity",
     "plan_stages",
@@ -154,27 +155,51 @@ def plan_stages(
     """
     plans: dict[str, StagePlan] = {}
     for name, reads in stage_reads(config).items():
-        # What the files hold is an input, where they are is not; their names, in order, become those of sources.
-        contents = _contents({"pool": sources, "anchors": anchor_sources}.get(name, ()))
         inputs = {stage: plans[stage].fingerprint for stage in reads}
-        if name == "clean" and config.clean is not None:
-            against = evaluation_contents(config.clean.against)
-            inputs |= {f"against {set_}": content for set_, content in against.items()}
-        inputs |= {f"file {source}": content for source, content in contents.items()}
-        if name == "quality" and config.quality and isinstance(saved := config.quality.scorer, SavedScorer):
-            inputs |= {f"scorer {file}": sha256 for file, sha256 in _scorer_files(saved).items()}
-        for role in _NAMED_BY.get(name, ()):
-            named = _contents(getattr(config.constraints, role))
-            inputs |= {f"{role} {source}": content for source, content in named.items()}
-        if name == "evaluate" and config.evaluate is not None:
-            plans[name] = evaluation_plan(
-                config.evaluate, evaluated_model(config), config.execution, trained=inputs.get("train")
-            )
-        else:
-            plans[name] = StagePlan(name, _settings(config, name, list(contents)), inputs, _execution(config, name))
+        plans[name] = _plan_stage(config, name, inputs, {"pool": sources, "anchors": anchor_sources}.get(name, ()))
         if name == until:
             break
     return plans
+
+
+def check_unmoved(config: RunConfig, plan: StagePlan, sources: tuple[str, ...]) -> None:
+    """Refuse to compute, or to finish, a stage when its models and files are not what they were when it was planned.
+
+    Args:
+        config: of the run.
+        plan: of the stage.
+        sources: the files of its own that it reads, if it is one of those that do.
+
+    Raises:
+        DriftError: names what has changed since.
+    """
+    inputs = {name: plan.inputs[name] for name in stage_reads(config)[plan.name]}
+    changed = list(plan.differences(_plan_stage(config, plan.name, inputs, sources)))
+    if changed:
+        raise DriftError(
+            f"stage {plan.name!r}: what it reads was changed while the run was on, so nothing is made of it:\n"
+            + "\n".join(f"  {line}" for line in changed[:12])
+            + "\nPut it back, or let it be as it is now, and start the same command again."
+        )
+
+
+def _plan_stage(config: RunConfig, name: str, inputs: dict[str, str], sources: tuple[str, ...]) -> StagePlan:
+    """The plan of one stage; `inputs` has the fingerprints of the stages that it reads."""
+    # What the files hold is an input, where they are is not; their names, in order, become those of sources.
+    contents = _contents(sources)
+    if name == "clean" and config.clean is not None:
+        against = evaluation_contents(config.clean.against)
+        inputs |= {f"against {set_}": content for set_, content in against.items()}
+    inputs |= {f"file {source}": content for source, content in contents.items()}
+    if name == "quality" and config.quality and isinstance(saved := config.quality.scorer, SavedScorer):
+        inputs |= {f"scorer {file}": sha256 for file, sha256 in _scorer_files(saved).items()}
+    for role in _NAMED_BY.get(name, ()):
+        named = _contents(getattr(config.constraints, role))
+        inputs |= {f"{role} {source}": content for source, content in named.items()}
+    if name == "evaluate" and config.evaluate is not None:
+        trained = inputs.get("train")
+        return evaluation_plan(config.evaluate, evaluated_model(config), config.execution, trained=trained)
+    return StagePlan(name, _settings(config, name, list(contents)), inputs, _execution(config, name))
 
 
 def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any]:
@@ -278,7 +303,15 @@ def _scorer_files(saved: SavedScorer) -> dict[str, str]:
         )
     files = [folder / name for name in ("scorer.json", "scorer.safetensors")]
     files += sorted(path for path in (folder / "adapter").glob("*") if path.is_file())
-    return {str(path.relative_to(folder)): file_sha256(path) for path in files if path.is_file()}
+    found = {str(path.relative_to(folder)): file_sha256(path) for path in files if path.is_file()}
+    stated = (read_json(folder / "manifest.json") or {}).get("files", {})  # Of a scorer that was copied there is none.
+    for name, facts in stated.items():
+        if name in found and found[name] != facts["sha256"]:
+            raise CorruptError(
+                f"{folder / name}: has SHA-256 {found[name]}, but the manifest beside it says {facts['sha256']}; the "
+                "file was changed or damaged, so that nothing is predicted with it. Fit the scorer again."
+            )
+    return found
 
 
 def method_identity(method: Embedder | OneShotInfluence | AnswerLikelihoods, config: RunConfig) -> dict[str, Any]:

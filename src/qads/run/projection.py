@@ -37,14 +37,13 @@ def ensure_projection(root: Path, method: TSNEProjection) -> Plane:
 
     Raises:
         RunError: the run has no embeddings, or files that are no run's lie in the folder ``projection``.
-        CorruptError: a file is not what its manifest says.
     """
     stage = _stage(root, method)
-    if _is_there(stage):
-        stage.check_files()
+    if stage.is_whole():
+        stage.mend_plan()
         return _read(stage)
     stage.check_owner()
-    stage.remove()  # What was made from other embeddings, or in another way.
+    stage.remove()  # What was made from other embeddings or in another way, or is damaged.
     started = time.monotonic()
     stage.begin()
     embeddings = np.load(root / "embed" / "embeddings.npy", mmap_mode="r")
@@ -59,11 +58,7 @@ def ensure_projection(root: Path, method: TSNEProjection) -> Plane:
 
 def has_projection(root: Path, method: TSNEProjection) -> bool:
     """Whether the run directory holds the map that this method would make."""
-    return _is_there(_stage(root, method))
-
-
-def _is_there(stage: StageDirectory) -> bool:
-    return (stage.manifest() or {}).get("fingerprint") == stage.plan.fingerprint
+    return _stage(root, method).is_whole()
 
 
 def _read(stage: StageDirectory) -> Plane:

@@ -12,13 +12,14 @@ from jaxtyping import Float, Int
 
 from qads.cluster import ClusterGreedy
 from qads.config import RunConfig
-from qads.datasets import write_pool
+from qads.datasets import atomic_path, write_pool
 from qads.embed import Embeddings
 from qads.errors import InputError
 from qads.models import open_tokenizer, training_tokens
 from qads.pool import Pool, Progress, Selection
 from qads.quality import OneShotInfluence
 from qads.run.budgets import budget_prefixes, largest_budget
+from qads.run.card import selection_card
 from qads.run.closed import closed_rows
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory
@@ -207,7 +208,7 @@ def _nearest_ids(context: StageContext, chosen: Selection, names: list[str]) -> 
 
 
 def run_mixture(context: StageContext, stage: StageDirectory) -> Facts:
-    """The selected rows with their reasons -> the file for the trainer; of several budgets one for each smaller one."""
+    """The selected rows with their reasons -> a file for the trainer, one for each smaller budget, and their card."""
     table = pq.read_table(context.stages["select"].path / "selection.parquet")
     reasons = table.drop_columns(["row", "id"]).to_pylist()
     rows, shape = table["row"].to_numpy(), context.config.output.format
@@ -216,6 +217,8 @@ def run_mixture(context: StageContext, stage: StageDirectory) -> Facts:
     files = {f"train.{ending}": largest["rows"]} | {f"train-{b['name']}.{ending}": b["rows"] for b in smaller}
     for name, n in files.items():
         write_pool(context.pool.take(rows[:n]), stage.path / name, format=shape, extra=reasons[:n])
+    with atomic_path(stage.path / "README.md") as temporary:
+        temporary.write_text(selection_card(context, context.pool.take(rows), files), encoding="utf-8", newline="\n")
     return {"rows": len(rows), "train_file": f"train.{ending}", "train_files": files}
 
 

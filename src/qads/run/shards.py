@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from qads.datasets import atomic_path
+from qads.storage import storing
 
 __all__ = ["DiskShards", "file_sha256"]
 
@@ -49,8 +51,16 @@ class DiskShards:
                 digest.write_text(file_sha256(temporary))
 
     def array(self, shape: tuple[int, int]) -> Float[np.ndarray, "n d"]:
-        """A float32 array on disk, `joined.npy.partial`, for the caller to rename."""
-        return np.lib.format.open_memmap(self.path / "joined.npy.partial", mode="w+", dtype=np.float32, shape=shape)
+        """A float32 array on disk, `joined.npy.partial`, for the caller to rename.
+
+        Raises:
+            StorageError: the disk has no room for it.
+        """
+        file = self.path / "joined.npy.partial"
+        with storing(file):
+            array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+            _reserve(file)
+        return array
 
     def count(self) -> int:
         """How many shards are finished."""
@@ -58,6 +68,17 @@ class DiskShards:
 
     def _file(self, index: int) -> Path:
         return self.path / "shards" / f"{index:05d}.parquet"
+
+
+def _reserve(file: Path) -> None:
+    """Take the room that a file will fill, now: a disk that is full later ends a process that writes through memory."""
+    if hasattr(os, "posix_fallocate"):  # Not on macOS.
+        try:
+            with file.open("r+b") as opened:
+                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+        except OSError:
+            file.unlink()
+            raise
 
 
 def file_sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qads.errors import RunError
+from qads.errors import CorruptError, RunError
 from qads.run.directory import RunDirectory, StageDirectory, StagePlan, read_json
 from qads.run.pipeline import OCCASIONAL, STAGES
 
@@ -20,7 +20,7 @@ class StageStatus:
 
     name: str
     state: str
-    """``done``, ``partial``, or ``to do``."""
+    """``done``, ``partial``, ``to do``; or ``damaged``: its manifest is, or a file is gone or has another size."""
     rows: int | None
     seconds: float | None
     shards: int
@@ -77,10 +77,21 @@ def stages_of_run(root: Path, config: Mapping[str, Any]) -> list[str]:
 
 
 def _stage_status(path: Path) -> StageStatus:
-    manifest: dict[str, Any] | None = read_json(path / "manifest.json")
+    try:
+        manifest: dict[str, Any] | None = read_json(path / "manifest.json")
+    except CorruptError:
+        return StageStatus(path.name, "damaged", None, None, 0)
     if manifest is not None:
-        return StageStatus(path.name, "done", manifest.get("rows"), manifest.get("seconds"), 0)
+        state = "done" if _has_all_files(path, manifest) else "damaged"
+        return StageStatus(path.name, state, manifest.get("rows"), manifest.get("seconds"), 0)
     if path.name == "report" and (path / "report.html").exists():
         return StageStatus(path.name, "done", None, None, 0)
     parts = StageDirectory(path, StagePlan(path.name, {})).n_parts
     return StageStatus(path.name, "partial" if path.exists() else "to do", None, None, parts)
+
+
+def _has_all_files(path: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether every file is there and as long as it was; their bytes are compared by whoever uses them."""
+    stated: Mapping[str, Any] = manifest.get("files") or {}
+    files = {path / name: facts["bytes"] for name, facts in stated.items()}
+    return all(file.is_file() and file.stat().st_size == n_bytes for file, n_bytes in files.items())

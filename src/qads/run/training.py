@@ -11,11 +11,12 @@ from typing import Any
 
 from qads.config import TrainConfig
 from qads.datasets import refuse_own_output
-from qads.errors import RunError
 from qads.kernels.peak import matmul_peak
 from qads.models import refuse_inside_model, resolve_device, resolve_dtype
 from qads.run.context import Facts, StageContext
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
+from qads.run.kinds import refuse_other_kinds
+from qads.run.telling import Told
 from qads.run.training_rows import TrainingFiles, find_training_files
 from qads.train import FineTuning, StepLog, TrainingPlan
 
@@ -58,19 +59,18 @@ def train_files(
     Raises:
         DriftError: the directory holds a training with other settings or on other rows.
         LockedError: another process trains there.
-        RunError: the directory is one of a run or lies in the model's, or a folder in it is not ours.
+        RunError: the directory is of something else or lies in the model's, or a folder in it is not ours.
         InputError: the settings cannot be carried out.
     """
     config.train.check(config.execution)
     refuse_inside_model(config.train.model, out)
     files, method, plan = _planned(config)
     refuse_own_output(files.locations, [], folders=[out / "train"])
-    if (read_json(out / "config.json") or {}).get("pool"):
-        raise RunError(f"{out}: is a run directory; its stage train is made by qads run. Give another directory.")
     run = RunDirectory(out)
     stage, is_first = run.stage(plan), os.environ.get("RANK", "0") == "0"
     with run.lock() if is_first else nullcontext():  # Of processes that a launcher has started, one writes.
         if is_first:
+            refuse_other_kinds(out, "training")
             _make_ready(stage, redo=redo)
         _wait_for_others(config)
         if (manifest := stage.manifest()) is not None:
@@ -79,11 +79,15 @@ def train_files(
         coming = method.plan(rows, execution=config.execution)
         if started is not None:
             started(len(rows), coming.n_steps)
-        began = time.monotonic()
-        trained = method(
-            rows, stage.path, execution=config.execution,
-            on_step=None if on_step is None else lambda step: on_step(step, coming),
-        )  # fmt: skip
+        began, told = time.monotonic(), Told(out)
+
+        def heard(step: StepLog) -> None:
+            if is_first:
+                told(step.step, coming.n_steps)
+            if on_step is not None:
+                on_step(step, coming)
+
+        trained = method(rows, stage.path, execution=config.execution, on_step=heard)
         facts = trained.facts | {
             "train_files": files.identities, "rejected": len(rows.rejected), "seed": method.seed,
         }  # fmt: skip
@@ -120,7 +124,8 @@ def estimate_training(config: TrainConfig) -> dict[str, Any]:
     rows = files.load(columns=config.columns, on_bad_row=config.on_bad_row)
     plan = method.plan(rows, execution=config.execution)
     return {
-        "rows": len(rows), "rows_trained": plan.n_rows, "affected_rows": len(plan.texts.affected),
+        "rows": len(rows), "rows_trained": plan.n_rows, "rows_unseen": len(plan.texts.texts) - len(plan.times),
+        "affected_rows": len(plan.texts.affected),
         "tokens": plan.n_tokens, "answer_tokens": plan.n_answer_tokens, "steps": plan.n_steps, "flops": plan.flops,
         "seconds": training_seconds(plan.flops, method, config.execution.device),
     }  # fmt: skip

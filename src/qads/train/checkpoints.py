@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qads.errors import RunError
+from qads.errors import RunError, StorageError
 from qads.models.sources import file_digest
+from qads.storage import storing
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
@@ -83,16 +84,22 @@ class Checkpoints:
         final = self.folder / f"step-{step:08d}"
         partial = final.with_name(f".{final.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, content in tensors.items():
-            save_file({key: tensor.contiguous() for key, tensor in content.items()}, partial / f"{name}.safetensors")
-        (partial / "scheduler.json").write_text(json.dumps(scheduler), encoding="utf-8")
-        (partial / _STATE).write_text(trainer, encoding="utf-8")
-        files = {path.name: file_digest(path).hex() for path in sorted(partial.iterdir())}
-        whole = {"identity": self.identity, "step": step, "seconds": seconds, "files": files}
-        (partial / _WHOLE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-        for path in (*partial.iterdir(), partial):
-            _flush(path)
+        try:
+            with storing(final, partial):
+                partial.mkdir(parents=True)
+                for name, content in tensors.items():
+                    contiguous = {key: tensor.contiguous() for key, tensor in content.items()}
+                    save_file(contiguous, partial / f"{name}.safetensors")
+                (partial / "scheduler.json").write_text(json.dumps(scheduler), encoding="utf-8")
+                (partial / _STATE).write_text(trainer, encoding="utf-8")
+                files = {path.name: file_digest(path).hex() for path in sorted(partial.iterdir())}
+                whole = {"identity": self.identity, "step": step, "seconds": seconds, "files": files}
+                (partial / _WHOLE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+                for path in (*partial.iterdir(), partial):
+                    _flush(path)
+        except StorageError:
+            shutil.rmtree(partial, ignore_errors=True)  # It takes room, and is of no use.
+            raise
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         _flush(self.folder)

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from datasets import Dataset
 from qads.errors import ModelError
 from qads.models import CausalLM, TrainingText
 from qads.pool import Progress
+from qads.stopping import Stopped, deferred
+from qads.storage import storing
 from qads.train.accounts import Done, OnStep, StepLog, TrainingPlan
 from qads.train.checkpoints import Checkpoint, Checkpoints
 from qads.train.isolation import check_packing
@@ -70,7 +72,8 @@ def run_training(training: Training) -> tuple[Loop, Done]:
     loop.accelerator.wait_for_everyone()
     last = training.checkpoints.last()
     loop.begin(last)
-    loop.train(resume_from_checkpoint=None if last is None else str(last.folder))
+    with deferred() as loop.asked_to_stop:
+        loop.train(resume_from_checkpoint=None if last is None else str(last.folder))
     loop.accelerator.wait_for_everyone()
     return loop, Done(loop.losses, loop.seconds)
 
@@ -85,6 +88,8 @@ class Loop(SFTTrainer):
     def __init__(self, training: Training) -> None:
         method, lm = training.method, training.lm
         self.training = training
+        self.asked_to_stop: Callable[[], bool] = lambda: False
+        """Whether the process is to end, with a checkpoint of what was learnt so far."""
         self._last: Checkpoint | None = None
         self._started = self._saved = time.monotonic()
         arguments = _arguments(training)
@@ -255,7 +260,8 @@ class _Watch(TrainerCallback):
         if state.is_world_process_zero:
             self._training.out.mkdir(parents=True, exist_ok=True)
             lines = "".join(_line(step) for step in self._loop.losses)
-            (self._training.out / "losses.jsonl").write_text(lines, encoding="utf-8")
+            with storing(self._training.out / "losses.jsonl"):
+                (self._training.out / "losses.jsonl").write_text(lines, encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """A step has ended."""
@@ -269,7 +275,8 @@ class _Watch(TrainerCallback):
             )
         if not state.is_world_process_zero:
             return
-        with (self._training.out / "losses.jsonl").open("a", encoding="utf-8") as file:
+        losses = self._training.out / "losses.jsonl"
+        with storing(losses), losses.open("a", encoding="utf-8") as file:
             file.write(_line(step))
         if self._training.on_step is not None:
             self._training.on_step(step)
@@ -278,7 +285,15 @@ class _Watch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Whether a checkpoint is due; where weights are split over processes none is kept."""
-        control.should_save = self._loop.is_due() and not self._loop.is_sharded
+        asked = self._loop.asked_to_stop()
+        if asked and self._loop.is_sharded:
+            raise Stopped
+        control.should_save = (asked or self._loop.is_due()) and not self._loop.is_sharded
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """With the checkpoint on the disk, the process may end."""
+        if self._loop.asked_to_stop():
+            raise Stopped
 
 
 class _Steps(torch.utils.data.Dataset[list[list[TrainingText]]]):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from qads.cluster import Execution
 from qads.datasets import atomic_path
+from qads.errors import StorageError
 from qads.models import (
     ADAPTER,
     ADAPTER_BASE,
@@ -25,6 +26,7 @@ from qads.models import (
     with_adapter,
 )
 from qads.pool import to_json
+from qads.storage import storing
 
 if TYPE_CHECKING:
     from qads.train.loop import Loop, Training
@@ -104,9 +106,13 @@ def _whole(folder: Path) -> Generator[Path]:
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with quiet_loading():
-        yield partial
+    try:
+        with storing(folder, partial), quiet_loading():
+            partial.mkdir(parents=True)
+            yield partial
+    except StorageError:
+        shutil.rmtree(partial, ignore_errors=True)  # It takes room, and is of no use.
+        raise
     for path in partial.iterdir():
         if path.suffix not in KEPT:
             path.unlink()

@@ -16,7 +16,8 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load_file, save_file
 
-from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, map_shards, workers
+from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
+from qads.datasets import atomic_path
 from qads.errors import AlignmentError, CorruptError, InputError
 from qads.kernels.cost import Cost
 from qads.pool import Pool, Progress, to_json
@@ -306,8 +307,10 @@ class FittedScorer(ABC):
             "kind": self.kind, "labels": self.n_labels, "made_for": dataclasses.asdict(self.made_for),
             "calibration": self.calibration.to_json(), **numbers,
         }  # fmt: skip
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path / "scorer.safetensors")
-        (path / "scorer.json").write_text(to_json(whole) + "\n", encoding="utf-8")
+        with atomic_path(path / "scorer.safetensors") as temporary:
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+        with atomic_path(path / "scorer.json") as temporary:
+            temporary.write_text(to_json(whole) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,7 +330,7 @@ class _Predicting:
     scorer: FittedScorer
 
     @contextmanager
-    def open(self, execution: Execution) -> Generator[Function]:
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """The scorer, its model open: a part -> a table of predictions."""
         predict = self.scorer.opened(execution)
         yield lambda part: _shard(predict(part.rows, part.embeddings), part.start)

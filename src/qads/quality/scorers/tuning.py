@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qads.datasets import atomic_path
 from qads.errors import CorruptError
 from qads.models import ADAPTER, KEPT, CausalLM, Lora, seeded, stable_bytes
 from qads.pool import Progress
@@ -129,7 +130,8 @@ def write_files(folder: Path, lora: Lora | None, files: Mapping[str, bytes]) -> 
         if stale.suffix in KEPT and stale.name not in files:
             stale.unlink()
     for name, content in files.items():
-        (where / name).write_bytes(content)
+        with atomic_path(where / name) as temporary:
+            temporary.write_bytes(content)
     return where
 
 

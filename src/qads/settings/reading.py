@@ -1,24 +1,27 @@
-"""YAML -> a dataclass of settings, and what is said about a mistake in it."""
+"""Plain values -> a dataclass of settings, and what is said about a mistake in them."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from qads.errors import ConfigError
+from qads.settings.documents import check_extent, parse_yaml
 
 __all__ = ["read_settings"]
 
 Root = TypeVar("Root")
+
+_MOST_MISTAKES = 20
+"""How many are told at once."""
 
 
 def read_settings(root: type[Root], source: Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Root:
@@ -32,50 +35,55 @@ def read_settings(root: type[Root], source: Path | Mapping[str, Any], overrides:
     Raises:
         ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
     """
-    try:
-        raw = _copied(_read_yaml(source, root) if isinstance(source, Path) else source)
-    except RecursionError:
-        raise ConfigError(f"{source}: is nested without end; an alias holds itself.") from None
+    where = f"{source}: " if isinstance(source, Path) else ""
+    given = _read_yaml(source, root) if isinstance(source, Path) else source
+    check_extent(given, _values_in, where)
+    raw = _copied(given)
     for override in overrides:
         _override(raw, override)
+    check_extent(raw, _values_in, where)
+    _check_texts(raw, where)
     _prepare_section(root, raw)
     try:
         return _adapter(root).validate_python(raw)
     except ValidationError as error:
-        lines = [_explain(root, raw, found) for found in error.errors()]
-        where = f"{source}: " if isinstance(source, Path) else ""
+        mistakes = error.errors()
+        lines = [_explain(root, raw, found) for found in mistakes[:_MOST_MISTAKES]]
+        if len(mistakes) > _MOST_MISTAKES:
+            lines.append(f"… and {len(mistakes) - _MOST_MISTAKES} more mistakes.")
         raise ConfigError((where if len(lines) == 1 else where and f"{where}\n") + "\n".join(lines)) from None
+
+
+def _values_in(value: object) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return cast(Mapping[Any, Any], value).values()
+    return cast(Sequence[Any], value) if isinstance(value, list | tuple) else ()
+
+
+def _check_texts(value: object, where: str, path: str = "") -> None:
+    """Refuse characters that no file name, prompt or manifest can have.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    if isinstance(value, str) and (found := _NO_TEXT.search(value)):
+        raise ConfigError(f"{where}{path}: the text holds {found[0]!a}, which no text here can have; take it out.")
+    if isinstance(value, Mapping):
+        for key, inner in cast(Mapping[str, Any], value).items():
+            _check_texts(key, where, f"{path} (a key)".strip())
+            _check_texts(inner, where, f"{path}.{key}" if path else key)
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(cast(Sequence[Any], value)):
+            _check_texts(inner, where, f"{path}.{number}")
+
+
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+"""NUL, and halves of a surrogate pair."""
 
 
 @cache
 def _adapter(root: type[Root]) -> TypeAdapter[Root]:
     return TypeAdapter(root)
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, of which YAML would take the last without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        found: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in found:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands here a second time", key.start_mark
-                )
-            found.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str, where: str) -> object:
-    try:
-        return yaml.load(text, _Loader)  # _Loader is a SafeLoader.
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = ", ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(f"{where}{place}: not valid YAML: {what}.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: such as the date 2024-99-99.
-        raise ConfigError(f"{where}: not valid YAML: {str(error).splitlines()[0]}.") from None
 
 
 def _read_yaml(path: Path, root: type) -> Mapping[str, Any]:
@@ -85,7 +93,7 @@ def _read_yaml(path: Path, root: type) -> Mapping[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}).") from error
-    raw = _parse_yaml(text, str(path))
+    raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         found = "nothing" if raw is None else f"a {type(raw).__name__}"
         keys = ", ".join(_names(root))
@@ -111,7 +119,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(section.get(name), dict):
             section[name] = {}
         section = section[name]
-    section |= _copied({last: _parse_yaml(text, f"--set {override}")})
+    section |= _copied({last: parse_yaml(text, f"--set {override}")})
 
 
 def _names(cls: type) -> list[str]:

@@ -1,0 +1,97 @@
+"""What the system refuses to write, told so that it can be mended."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qads.errors import StorageError
+
+__all__ = ["storing"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ESTALE}
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
+"""How safetensors tells the system's error."""
+_OF_NUMPY = re.compile(r"\d+ requested and \d+ written")
+"""How NumPy tells that less was written than it wanted."""
+
+
+@contextmanager
+def storing(path: Path, *also: Path) -> Generator[None]:
+    """While the block writes `path`: what the system refuses becomes an error that says where and what to do.
+
+    Args:
+        path: the file or folder that is written.
+        also: other names under which it is, until it is whole.
+
+    Raises:
+        StorageError: the disk is full, may not be written to, or is gone.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        number = _number(error)
+        if number in _FULL:
+            raise _refused(path, number, f"{_free(path)} Make room there, or give another place") from error
+        named = getattr(error, "filename", None)
+        is_here = named is None or Path(os.fsdecode(named)) in {path, *also, *path.parents}
+        if number in _REFUSED and isinstance(error, OSError) and is_here:
+            raise _refused(path, number, _hint(path, number)) from error
+        raise
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of an error, whichever library tells it."""
+    if isinstance(error, OSError):
+        return errno.ENOSPC if error.errno is None and _OF_NUMPY.search(str(error)) else error.errno
+    told = _OF_RUST.search(str(error))
+    return int(told[1]) if told else None
+
+
+def _refused(path: Path, number: int, hint: str) -> StorageError:
+    return StorageError(
+        number,
+        f"{path}: cannot be written: {os.strerror(number)}. {hint}, then start the same command again: what is "
+        "finished is kept, and nothing half-written is used.",
+    )
+
+
+def _hint(path: Path, number: int) -> str:
+    if number in (errno.EACCES, errno.EPERM):
+        folder = _existing(path)
+        return (
+            f"You are user {os.getuid()}, and {folder} belongs to user {folder.stat().st_uid}. Give yourself the right"
+        )
+    if number == errno.EROFS:
+        return "The file system is mounted read-only. Give another place"
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+        return f"The folder is not there (any more); there is {_existing(path)}. Put it back"
+    if number == errno.EISDIR:
+        return "There is a folder of that name. Move it away"
+    return "The disk reports an error of its own. Look at the system's log"
+
+
+def _free(path: Path) -> str:
+    folder = _existing(path)
+    found = shutil.disk_usage(folder)
+    return f"Of {_size(found.total)} on the file system of {folder} {_size(found.free)} are free."
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next((each for each in path.absolute().parents if each.is_dir()), Path("/"))
+
+
+def _size(n_bytes: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes} bytes"
