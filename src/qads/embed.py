@@ -212,7 +212,7 @@ def _embed_pool(
     embedder: Embedder, pool: Pool, execution: Execution, store: ShardStore, progress: Progress | None
 ) -> Embeddings:
     def texts(rows: range) -> list[str]:
-        return [sample_text(row, embedder.text) for row in Pool(pool.table.slice(rows.start, len(rows)))]
+        return [sample_text(row, embedder.text) for row in pool.slice(rows)]
 
     with workers(lambda: embedder, execution) as crew:
         grid = Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)

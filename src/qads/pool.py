@@ -153,6 +153,10 @@ class Pool:
         """The rows at `indices`, in that order, as a pool of their own."""
         return Pool(self.table.take(pa.array(np.asarray(indices, dtype=np.int64))))
 
+    def slice(self, rows: range) -> Pool:
+        """Neighbouring rows as a pool of their own; nothing is copied."""
+        return Pool(self.table.slice(rows.start, len(rows)))
+
     def strings(self, column: str) -> list[str]:
         """One column without nulls as a list of strings."""
         return self.table[column].to_pylist()

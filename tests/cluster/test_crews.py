@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from cluster.jobs import Squares
 from qads.cluster import Execution, Grid, MemoryShards, map_shards, workers
+from qads.cluster.session import packed, unpacked
 from qads.errors import ClusterError, InputError, TooLongError
 
 TWO = Execution(workers=2, device="cpu")
@@ -155,6 +157,15 @@ def test_nobody_is_left_when_the_work_is_done_or_fails(tmp_path: Path) -> None:
         squared(Squares(tmp_path, "refuses", at=3), TWO)
     left = [child.cmdline() for child in psutil.Process().children(recursive=True) if child.status() != "zombie"]
     assert not [line for line in left if "qads.cluster.worker" in line]
+
+
+def test_a_part_of_a_table_is_sent_without_the_rest() -> None:
+    whole = pa.table({"text": [f"row {i}" * 20 for i in range(10_000)]}).replace_schema_metadata({"of": "this"})
+    content = packed(("part", whole.slice(5000, 3)))
+    assert len(content) < 2000 < len(pickle.dumps(whole.slice(5000, 3)))
+    name, part = unpacked(content)
+    assert name == "part"
+    assert part.equals(whole.slice(5000, 3), check_metadata=True)
 
 
 DRIVER = """

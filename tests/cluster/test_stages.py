@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 import qads
 from qads import embed
+from qads.clean import keys
 from qads.cluster import ClusterGreedy, Execution
 from qads.config import load_config
 from qads.evaluate import method as evaluating
@@ -102,6 +103,17 @@ def test_likelihoods_of_processes_are_those_of_this_one(model: Path) -> None:
     method = qads.AnswerLikelihoods(model=str(model))
     alone = method(pool, execution=Execution(device="cpu"))
     np.testing.assert_array_equal(method(pool, execution=Execution(device="cpu", workers=2)), alone)
+
+
+def test_duplicates_that_processes_look_for_are_those_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "ROWS_PER_BATCH", 16)
+    made = rows(30)
+    pool = qads.Pool.from_rows(qads.Row(**row | {"id": f"{row['id']}-{copy}"}) for copy in "ab" for row in made)
+    alone = qads.Deduplication()(pool)
+    two = qads.Deduplication()(pool, execution=Execution(workers=2))
+    assert len(alone.rows) == 30
+    for name in ("rows", "kept", "groups"):
+        np.testing.assert_array_equal(getattr(two, name), getattr(alone, name))
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -27,7 +26,7 @@ import pyarrow as pa
 
 from qads.cluster.crew import Lost, Worker, n_local
 from qads.cluster.execution import Execution
-from qads.cluster.session import Answer, Record, Work, log_records
+from qads.cluster.session import Answer, Record, Work, log_records, packed, unpacked
 
 __all__ = ["LocalWorker", "local_workers", "thread_variables"]
 
@@ -52,7 +51,7 @@ class _Processes:
 
     def __init__(self, work: Work, execution: Execution) -> None:
         self.n_workers = n_local(execution)
-        self._work, self._execution = pickle.dumps(work), execution
+        self._work, self._execution = packed(work), execution
         self._threads = _threads(execution, self.n_workers)
         self._devices = _devices(execution)
         self._on_device: list[LocalWorker] = []
@@ -95,19 +94,19 @@ class LocalWorker:
                 start_new_session=True,  # An interruption at the terminal is the driver's to handle.
             )  # fmt: skip
         self._outbox = SimpleQueue[bytes]()
-        self._outbox.put(pickle.dumps((execution, logging.getLogger("qads").getEffectiveLevel())))
+        self._outbox.put(packed((execution, logging.getLogger("qads").getEffectiveLevel())))
         self._outbox.put(work)
         # On a thread: a process that is just beginning, or hangs, takes nothing.
         threading.Thread(target=_send_all, args=(self.connection, self._outbox), daemon=True).start()
 
     def give(self, part: Any) -> None:
         """Hand over a part."""
-        self._outbox.put(pickle.dumps(part))
+        self._outbox.put(packed(part))
 
     def hear(self) -> pa.Table | int | None:
         """A table, how many rows are done, or a sign of life."""
         try:
-            said = self.connection.recv()
+            said = unpacked(self.connection.recv_bytes())
         except (EOFError, OSError):
             raise Lost(self._obituary()) from None
         if isinstance(said, Record):

@@ -19,7 +19,7 @@ from qads.cluster.connection import cluster, import_ray
 from qads.cluster.crew import Lost, Worker
 from qads.cluster.execution import Execution
 from qads.cluster.processes import thread_variables
-from qads.cluster.session import Answer, Record, RecordSender, Session, Work, answer, log_records
+from qads.cluster.session import Answer, Record, RecordSender, Session, Work, answer, log_records, packed, unpacked
 from qads.errors import InputError
 
 __all__ = ["RayWorker", "ray_workers"]
@@ -31,17 +31,27 @@ _CPUS = 8
 class WorkActor:
     """A session, as it lives in a process of its own."""
 
-    def __init__(self, work: Work, execution: Execution, number: int, level: int) -> None:
-        self._session, self._number, self._records = Session(work, execution, _nobody), number, list[Record]()
+    def __init__(self, work: bytes, execution: Execution, number: int, level: int) -> None:
+        self._work, self._execution, self._number = work, execution, number
+        self._session: Session | None = None
+        self._records: list[Record] = []
         RecordSender(self._records.append, level).install()
 
     def open(self) -> tuple[Answer, list[Record]]:
         """Open the work."""
-        return self._told(answer(self._session.open, self._number))
+        return self._told(answer(self._begin, self._number))
 
-    def run(self, part: Any) -> tuple[Answer, list[Record]]:
+    def run(self, part: bytes) -> tuple[Answer, list[Record]]:
         """Do the work for a part."""
-        return self._told(answer(lambda: self._session(part), self._number))
+        return self._told(answer(lambda: self._done(part), self._number))
+
+    def _done(self, part: bytes) -> pa.Table:
+        assert self._session is not None, "it is opened before"
+        return self._session(unpacked(part))
+
+    def _begin(self) -> None:
+        self._session = Session(unpacked(self._work), self._execution, _nobody)
+        self._session.open()
 
     def _told(self, found: Answer) -> tuple[Answer, list[Record]]:
         """An answer with what was logged on the way to it."""
@@ -101,7 +111,7 @@ class _Actors:
         self._ray = ray = import_ray()
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         room = _Room.find(execution, [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive])
-        self.n_workers, self._work = room.n_workers, ray.put(work)
+        self.n_workers, self._work = room.n_workers, ray.put(packed(work))
         self._execution = execution.here()
         self._class = ray.remote(
             num_cpus=room.cpus,
@@ -139,7 +149,7 @@ class RayWorker:
 
     def give(self, part: Any) -> None:
         """Hand over a part."""
-        call = self._actor.run.remote(part)
+        call = self._actor.run.remote(packed(part))
         if self.call is None:
             self.call = call
         else:

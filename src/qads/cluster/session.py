@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import traceback
@@ -15,7 +16,19 @@ import pyarrow as pa
 from qads.cluster.execution import Execution
 from qads.errors import QadsError
 
-__all__ = ["Answer", "Function", "Record", "RecordSender", "Session", "Tell", "Work", "answer", "log_records"]
+__all__ = [
+    "Answer",
+    "Function",
+    "Record",
+    "RecordSender",
+    "Session",
+    "Tell",
+    "Work",
+    "answer",
+    "log_records",
+    "packed",
+    "unpacked",
+]
 
 Function = Callable[[Any], pa.Table]
 """The part of a shard -> its table."""
@@ -96,13 +109,39 @@ def answer(call: Callable[[], pa.Table | None], number: int) -> Answer:
 def _sendable(error: Exception) -> Exception:
     """The error, or its words where pickle cannot take or make it."""
     try:
-        pickle.loads(pickle.dumps(error))  # Of this process' own making.
+        unpacked(packed(error))
     except Exception:
         told = RuntimeError(f"{type(error).__name__}: {error}")
         for note in getattr(error, "__notes__", ()):
             told.add_note(note)
         return told
     return error
+
+
+def packed(value: Any) -> bytes:
+    """A value for sending; of a table that is a part of another only that part, where pickle alone takes the whole."""
+    buffer = io.BytesIO()
+    _Packer(buffer, protocol=5).dump(value)
+    return buffer.getvalue()
+
+
+def unpacked(content: bytes) -> Any:
+    """What was packed, by a process of this run: nothing else is ever given to this."""
+    return pickle.loads(content)
+
+
+class _Packer(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, pa.Table):
+            return NotImplemented
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, obj.schema) as writer:
+            writer.write_table(obj)
+        return _read_table, (sink.getvalue().to_pybytes(),)
+
+
+def _read_table(content: bytes) -> pa.Table:
+    return pa.ipc.open_stream(content).read_all()
 
 
 class RecordSender(logging.Handler):

@@ -7,14 +7,13 @@ socket is at its end, the driver is gone, and so is this process with all that i
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
-from qads.cluster.session import Answer, Record, RecordSender, Session, answer
+from qads.cluster.session import Answer, Record, RecordSender, Session, answer, packed, unpacked
 
 __all__ = ["main"]
 
@@ -26,21 +25,21 @@ def main(descriptor: int, number: int) -> None:
 
     def send(message: Answer | Record | int) -> None:
         with lock:  # Lanes log, too.
-            connection.send(message)
+            connection.send_bytes(packed(message))
 
-    execution, level = pickle.loads(inbox.get())  # The driver's own, over a socket that nobody else holds.
+    execution, level = unpacked(inbox.get())
     RecordSender(send, level).install()
     work = inbox.get()
     session: list[Session] = []
 
     def begin() -> None:
-        session.append(Session(pickle.loads(work), execution, send))
+        session.append(Session(unpacked(work), execution, send))
         session[0].open()
 
     send(begun := answer(begin, number))
     while begun.error is None:
         part = inbox.get()
-        send(answer(lambda part=part: session[0](pickle.loads(part)), number))
+        send(answer(lambda part=part: session[0](unpacked(part)), number))
     threading.Event().wait()  # The driver ends it.
 
 

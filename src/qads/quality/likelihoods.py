@@ -112,7 +112,7 @@ class AnswerLikelihoods:
         execution, store = execution or Execution(), shards or MemoryShards()
         grid = Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)
         with workers(lambda: self, self.engine.spread(execution)) as crew:
-            n_shards = map_shards(crew, pool.take, grid, store=store, size=pool.n_bytes, progress=progress)
+            n_shards = map_shards(crew, pool.slice, grid, store=store, size=pool.n_bytes, progress=progress)
         found = pa.concat_tables([cast(pa.Table, store.get(index)) for index in range(n_shards)] or [_table([], [])])
         reasons = Counter(reason for reason in found["left_out"].to_pylist() if reason)
         for reason, count in reasons.items():

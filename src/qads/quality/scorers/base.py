@@ -281,7 +281,7 @@ class FittedScorer(ABC):
 
         def part(rows: range) -> _Part:
             vectors = None if embeddings is None else np.array(embeddings[rows.start : rows.stop])
-            return _Part(pool.take(rows), vectors, rows.start)
+            return _Part(pool.slice(rows), vectors, rows.start)
 
         store, grid = shards or MemoryShards(), Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)
         with workers(lambda: _Predicting(self), execution if reader else execution.here()) as crew:
