@@ -20,7 +20,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 
-from qads.cluster.actors import RayShards, cluster
+from qads.cluster.actors import RayShards
+from qads.cluster.connection import cluster
 from qads.kernels.bounds import fast_product
 from qads.kernels.coreset import greedy_coreset
 from qads.kernels.distance import GreedyPicks, nearest_distances

@@ -86,7 +86,7 @@ def test_heavy_libraries_load_at_the_top_of_few_modules():
 
 def test_ray_is_imported_in_one_place_and_when_it_is_used():
     where = {file for file, _, tree in modules() for node in ast.walk(tree) for name in imported(node) if name == "ray"}
-    assert where == {"cluster/actors.py"}
+    assert where == {"cluster/connection.py"}
 
 
 @pytest.mark.parametrize(

@@ -328,7 +328,7 @@ def test_more_shards_than_the_cluster_has_room_for_are_refused(ray_address: str)
 ALONE = """
 import signal
 import ray
-from qads.cluster.actors import cluster
+from qads.cluster.connection import cluster
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 with cluster(None) as n_cpus:

@@ -416,6 +416,7 @@ def test_nothing_in_a_configuration_names_a_place_that_is_written_to():
     }
     assert free == {
         "PoolConfig.sources", "PoolConfig.columns", "AnchorsConfig.sources", "AnchorsConfig.columns", "Execution.device",
+        "Execution.address",
         "SentenceEmbedder.model", "SentenceEmbedder.revision", "LMEmbedder.model", "LMEmbedder.revision",
         "OneShotInfluence.model", "OneShotInfluence.revision", "ExemplarTemplate.question", "ExemplarTemplate.answer",
         "ExemplarTemplate.separator", "ChatTemplate.system", "RunConfig.tokenizer", "ConstraintsConfig.quotas",

@@ -7,7 +7,8 @@ on its rows alone, so a resumed run ends with the same bytes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, cast
@@ -17,7 +18,7 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 
-from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
+from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.errors import AlignmentError, InputError
 from qads.kernels.padded_batches import PaddedBatches, padded
 from qads.models import Dtype, open_causal_lm, open_encoder
@@ -93,49 +94,44 @@ class SentenceEmbedder:
 
         Args:
             pool: the rows.
-            execution: device and batch size.
+            execution: device, batch size, and who computes.
             shards: where finished shards are kept, so that a killed run goes on; memory by default.
             progress: called with (rows done, rows).
 
         Returns:
             float32 vectors [n, d] in the order of the pool.
         """
-        execution = execution or Execution()
+        return _embed_pool(self, pool, execution or Execution(), shards or MemoryShards(), progress)
 
-        def open_model() -> Callable[[list[str]], _Embedded]:
-            encoder = open_encoder(
-                self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
-                trust_remote_code=execution.trust_remote_code,
-            )  # fmt: skip
-            model = encoder.model
-            max_tokens = execution.pass_size(model.device.type) or _ON_CUDA
-            limit = int(model.max_seq_length or 2**31 - 1)
-            batches = PaddedBatches(model, max_tokens=max_tokens, notify=logger.warning)
-            encode = partial(model.encode, convert_to_tensor=True, show_progress_bar=False)
+    @contextmanager
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
+        """The encoder, open: texts -> a table of vectors."""
+        encoder = open_encoder(
+            self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
+            trust_remote_code=execution.trust_remote_code,
+        )  # fmt: skip
+        model = encoder.model
+        max_tokens = execution.pass_size(model.device.type) or _ON_CUDA
+        limit = int(model.max_seq_length or 2**31 - 1)
+        batches = PaddedBatches(model, max_tokens=max_tokens, notify=logger.warning)
+        encode = partial(model.encode, convert_to_tensor=True, show_progress_bar=False)
 
-            def embed_texts(texts: list[str]) -> _Embedded:
-                lengths = [
-                    len(ids)
-                    for ids in cast(
-                        list[list[int]], model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-                    )
-                ]
-                read = [min(length, limit) for length in lengths]
-                vectors: list[Any] = [None] * len(texts)
+        def embed_texts(texts: list[str]) -> pa.Table:
+            tokens = cast(list[list[int]], model.tokenizer(texts, truncation=False, verbose=False)["input_ids"])
+            lengths = [len(ids) for ids in tokens]
+            read = [min(length, limit) for length in lengths]
+            vectors: list[Any] = [None] * len(texts)
 
-                def embed_batch(batch: list[int]) -> None:
-                    found = encode([texts[i] for i in batch], batch_size=len(batch))
-                    for i, vector in zip(batch, found.float().cpu(), strict=True):
-                        vectors[i] = vector
+            def embed_batch(batch: list[int]) -> None:
+                found = encode([texts[i] for i in batch], batch_size=len(batch))
+                for i, vector in zip(batch, found.float().cpu(), strict=True):
+                    vectors[i] = vector
 
-                encode(texts[:1])  # Sets how the tokenizer cuts and pads, which several threads must not do at once.
-                batches(read, embed_batch)
-                unit = torch.nn.functional.normalize(torch.stack(vectors), dim=1)
-                return _Embedded(unit.numpy(), sum(read), sum(n > limit for n in lengths))
+            encode(texts[:1])  # Sets how the tokenizer cuts and pads, which several threads must not do at once.
+            batches(read, embed_batch)
+            return _to_table(vectors, n_tokens=sum(read), n_truncated=sum(n > limit for n in lengths))
 
-            return embed_texts
-
-        return _embed_pool(self, pool, open_model, shards or MemoryShards(), progress)
+        yield embed_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,47 +165,39 @@ class LMEmbedder:
         progress: Progress | None = None,
     ) -> Embeddings:
         """Embed every row of a pool; arguments and result as for `SentenceEmbedder`."""
-        execution = execution or Execution()
+        return _embed_pool(self, pool, execution or Execution(), shards or MemoryShards(), progress)
 
-        def open_model() -> Callable[[list[str]], _Embedded]:
-            lm = open_causal_lm(
-                self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
-                trust_remote_code=execution.trust_remote_code,
-            )  # fmt: skip
-            max_tokens = execution.pass_size(lm.device.type) or _ON_CUDA
-            limit = min(self.max_length, lm.max_length)
+    @contextmanager
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
+        """The model, open: texts -> a table of vectors."""
+        lm = open_causal_lm(
+            self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
+            trust_remote_code=execution.trust_remote_code,
+        )  # fmt: skip
+        max_tokens = execution.pass_size(lm.device.type) or _ON_CUDA
+        limit = min(self.max_length, lm.max_length)
+        batches = PaddedBatches(lm.model, max_tokens=max_tokens, notify=logger.warning)
 
-            batches = PaddedBatches(lm.model, max_tokens=max_tokens, notify=logger.warning)
+        def embed_texts(texts: list[str]) -> pa.Table:
+            tokens = cast(list[list[int]], lm.tokenizer(texts, truncation=False, verbose=False)["input_ids"])
+            kept = [ids[:limit] for ids in tokens]
+            if empty := [i for i, ids in enumerate(kept) if not ids]:
+                raise InputError(f"LMEmbedder: the text {texts[empty[0]]!r} has no token for this model.")
+            vectors: list[Any] = [None] * len(texts)
 
-            def embed_texts(texts: list[str]) -> _Embedded:
-                tokens = cast(list[list[int]], lm.tokenizer(texts, truncation=False, verbose=False)["input_ids"])
-                kept = [ids[:limit] for ids in tokens]
-                if empty := [i for i, ids in enumerate(kept) if not ids]:
-                    raise InputError(f"LMEmbedder: the text {texts[empty[0]]!r} has no token for this model.")
-                vectors: list[Any] = [None] * len(texts)
+            def embed_batch(batch: list[int]) -> None:
+                for i, vector in zip(batch, _mean_states(lm.model, [kept[i] for i in batch]), strict=True):
+                    vectors[i] = vector
 
-                def embed_batch(batch: list[int]) -> None:
-                    for i, vector in zip(batch, _mean_states(lm.model, [kept[i] for i in batch]), strict=True):
-                        vectors[i] = vector
+            batches([len(ids) for ids in kept], embed_batch)
+            n_truncated = sum(len(ids) > limit for ids in tokens)
+            return _to_table(vectors, n_tokens=sum(map(len, kept)), n_truncated=n_truncated)
 
-                batches([len(ids) for ids in kept], embed_batch)
-                unit = torch.nn.functional.normalize(torch.stack(vectors), dim=1)
-                return _Embedded(unit.numpy(), sum(map(len, kept)), sum(len(ids) > limit for ids in tokens))
-
-            return embed_texts
-
-        return _embed_pool(self, pool, open_model, shards or MemoryShards(), progress)
+        yield embed_texts
 
 
 Embedder = SentenceEmbedder | LMEmbedder
 """Every embedder: `embedder(pool) -> Embeddings`."""
-
-
-@dataclass(frozen=True)
-class _Embedded:
-    vectors: Float[np.ndarray, "n d"]
-    n_tokens: int
-    n_truncated: int
 
 
 def _mean_states(model: Any, tokens: list[list[int]]) -> Float[torch.Tensor, "b d"]:
@@ -221,29 +209,23 @@ def _mean_states(model: Any, tokens: list[list[int]]) -> Float[torch.Tensor, "b 
 
 
 def _embed_pool(
-    embedder: SentenceEmbedder | LMEmbedder,
-    pool: Pool,
-    open_model: Callable[[], Callable[[list[str]], _Embedded]],
-    store: ShardStore,
-    progress: Progress | None,
+    embedder: Embedder, pool: Pool, execution: Execution, store: ShardStore, progress: Progress | None
 ) -> Embeddings:
-    opened: list[Callable[[list[str]], _Embedded]] = []  # Opened at the first missing shard, if there is one.
+    def texts(rows: range) -> list[str]:
+        return [sample_text(row, embedder.text) for row in pool.slice(rows)]
 
-    def embed_rows(rows: range) -> pa.Table:
-        if not opened:
-            opened.append(open_model())
-        part = Pool(pool.table.slice(rows.start, len(rows)))
-        return _to_table(opened[0]([sample_text(row, embedder.text) for row in part]))
-
-    n_shards = map_shards(embed_rows, len(pool), rows_per_shard=_ROWS_PER_SHARD, store=store, progress=progress)
+    with workers(lambda: embedder, execution) as crew:
+        grid = Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)
+        n_shards = map_shards(crew, texts, grid, store=store, size=pool.n_bytes, progress=progress)
     return _join(store, n_shards, pool)
 
 
-def _to_table(embedded: _Embedded) -> pa.Table:
-    flat = pa.array(embedded.vectors.reshape(-1), pa.float32())
-    vectors = pa.FixedSizeListArray.from_arrays(flat, embedded.vectors.shape[1])
-    counts = {"n_tokens": str(embedded.n_tokens), "n_truncated": str(embedded.n_truncated)}
-    return pa.table({"vector": vectors}).replace_schema_metadata(counts)
+def _to_table(vectors: list[torch.Tensor], *, n_tokens: int, n_truncated: int) -> pa.Table:
+    """Vectors, scaled to length 1, and what was read."""
+    unit = torch.nn.functional.normalize(torch.stack(vectors), dim=1).numpy()
+    column = pa.FixedSizeListArray.from_arrays(pa.array(unit.reshape(-1), pa.float32()), unit.shape[1])
+    counts = {"n_tokens": str(n_tokens), "n_truncated": str(n_truncated)}
+    return pa.table({"vector": column}).replace_schema_metadata(counts)
 
 
 def _join(store: ShardStore, n_shards: int, pool: Pool) -> Embeddings:

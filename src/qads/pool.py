@@ -153,6 +153,10 @@ class Pool:
         """The rows at `indices`, in that order, as a pool of their own."""
         return Pool(self.table.take(pa.array(np.asarray(indices, dtype=np.int64))))
 
+    def slice(self, rows: range) -> Pool:
+        """Neighbouring rows as a pool of their own; nothing is copied."""
+        return Pool(self.table.slice(rows.start, len(rows)))
+
     def strings(self, column: str) -> list[str]:
         """One column without nulls as a list of strings."""
         return self.table[column].to_pylist()
@@ -167,6 +171,12 @@ class Pool:
         """For every row the position of its source in `sources`."""
         encoded = self.table["source"].combine_chunks().dictionary_encode()  # Codes by first appearance.
         return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+
+    def n_bytes(self, rows: range) -> int:
+        """Bytes of the problems and solutions of neighbouring rows: about how long a model reads them."""
+        part = self.table.slice(rows.start, len(rows))
+        lengths = (pc.call_function("binary_length", [part[name]]) for name in ("problem", "solution"))
+        return sum(pc.call_function("sum", [each]).as_py() or 0 for each in lengths)
 
     def rows_by_source(self) -> dict[str, Int[np.ndarray, " k"]]:
         """For every source the positions of its rows."""

@@ -45,9 +45,20 @@ def test_the_number_of_lanes_changes_no_bit_of_a_score(n_threads: int):
     found = likelihood(prefixes, targets)
     torch.set_num_threads(1)
     alone = likelihood(prefixes, targets)
-    if n_threads <= 3:  # As many streams at least: a lane has one thread.
-        np.testing.assert_array_equal(found, alone)
-    np.testing.assert_allclose(found, alone, atol=1e-6)
+    np.testing.assert_array_equal(found, alone)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_a_pass_has_the_same_threads_however_few_there_are(n_threads: int, n_jobs: int):
+    seen: list[int] = []
+
+    def job() -> Iterator[None]:
+        seen.append(torch.get_num_threads())
+        yield
+
+    run_lanes([job] * n_jobs)
+    assert seen == [1] * n_jobs
+    assert torch.get_num_threads() == n_threads
 
 
 def test_lanes_leave_torch_with_the_threads_it_had(n_threads: int):
@@ -58,8 +69,7 @@ def test_lanes_leave_torch_with_the_threads_it_had(n_threads: int):
         yield
 
     run_lanes([job] * 5)
-    lanes = min(n_threads, 5)
-    assert seen == [n_threads if lanes == 1 else n_threads // lanes] * 5
+    assert seen == [1] * 5
     assert torch.get_num_threads() == n_threads
     fresh: list[int] = []
     thread = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))

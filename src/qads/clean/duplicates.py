@@ -19,6 +19,7 @@ from pydantic import BeforeValidator
 from qads.clean.keys import RowKeys, row_keys
 from qads.clean.near import KeptRows, NearRule
 from qads.clean.settling import REASONS, Reason, Standing, Vectors
+from qads.cluster import Execution
 from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import Rows
 from qads.pool import Pool, Progress
@@ -132,6 +133,7 @@ class Deduplication:
         *,
         embeddings: npt.ArrayLike | Embed | None = None,
         prefer: npt.ArrayLike | None = None,
+        execution: Execution | None = None,
         progress: Progress | None = None,
     ) -> Duplicates:
         """Look through a pool; texts are read batch by batch.
@@ -141,6 +143,7 @@ class Deduplication:
             embeddings: float [n, d], one row a row of the pool, or a function that embeds rows when they are needed;
                 with `semantic` only.
             prefer: one number a row [n], the greatest stays; with ``keep="quality"`` only.
+            execution: who normalises the texts; this process alone unless a number of workers is asked for.
             progress: called with (steps done, steps).
 
         Raises:
@@ -155,7 +158,7 @@ class Deduplication:
         n = len(pool)
         vectors = None if embeddings is None else _vectors(embeddings, n)
         steps = _Steps(progress, n, 1 + (self.near is not None) + (self.semantic is not None))
-        keys = row_keys(pool, steps.next())
+        keys = row_keys(pool, execution=execution, progress=steps.next())
         standing = Standing(keys, self._rank(pool, keys, prefer))
         if self.near is not None:
             rule = NearRule(threshold=self.near, shingle=self.shingle, same_mathematics=self.numbers == "same")

@@ -15,16 +15,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Int, UInt64
 
 from qads.answers import split_options
 from qads.characters import normalized
 from qads.clean.text import exact_key
+from qads.cluster import Execution, Function, Grid, MemoryShards, Tell, map_shards, workers
 from qads.pool import Pool, Progress
 
 __all__ = ["ROWS_PER_BATCH", "RowKeys", "mathematics", "row_keys", "same_solution_key"]
@@ -51,30 +55,63 @@ class RowKeys:
     """Characters of every solution."""
 
 
-def row_keys(pool: Pool, progress: Progress | None = None) -> RowKeys:
+def row_keys(pool: Pool, *, execution: Execution | None = None, progress: Progress | None = None) -> RowKeys:
     """Read every row once.
 
     Args:
         pool: the rows; their table may be mapped from a file.
+        execution: who reads; this process alone unless a number of workers is asked for.
         progress: called with (rows done, rows).
+
+    Raises:
+        ClusterError: workers died again and again.
     """
-    n = len(pool)
-    whole, asked = np.empty((n, 2), np.uint64), np.empty((n, 2), np.uint64)
-    turns, signs = np.empty(n, np.uint64), np.empty(n, np.uint64)
-    lengths, row = np.empty(n, np.int64), 0
+    execution = execution or Execution()
+    found = _Columns(len(pool))
     table = pool.table.select(["context", "problem", "solution", "answer"])
-    for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
-        columns: list[list[Any]] = [column.to_pylist() for column in batch.columns]
-        for context, problem, solution, answer in zip(*columns, strict=True):
-            key = _key(problem)
-            whole[row] = _digest(context, key, same_solution_key(solution))
-            asked[row] = _digest(context, _without_options(problem, answer) or key)
-            turns[row], signs[row] = _digest(context)[0], _digest(_LETTERS.sub("", key))[0]
-            lengths[row] = len(solution)
-            row += 1
-        if progress:
-            progress(row, n)
-    return RowKeys(_numbered(whole), _numbered(asked), turns, signs, lengths)
+    with workers(_Reading, execution if execution.workers != "auto" else execution.here()) as crew:
+        grid = Grid(n_rows=len(pool), rows_per_shard=ROWS_PER_BATCH)
+        map_shards(crew, lambda rows: table.slice(rows.start, len(rows)), grid, store=found, progress=progress)
+    turns, signs, lengths = (column.copy() for column in found.numbers[:, 4:].T)
+    return RowKeys(
+        _numbered(found.numbers[:, :2]), _numbered(found.numbers[:, 2:4]), turns, signs, lengths.astype(np.int64)
+    )
+
+
+class _Columns(MemoryShards):
+    """The keys of all rows, filled batch by batch."""
+
+    def __init__(self, n_rows: int) -> None:
+        super().__init__()
+        self.numbers = np.empty((n_rows, 7), np.uint64)
+
+    def put(self, index: int, table: pa.Table) -> None:
+        """Fill in the keys of a batch."""
+        start = index * ROWS_PER_BATCH
+        for place, column in enumerate(table.columns):
+            self.numbers[start : start + len(table), place] = column.to_numpy()
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Reads rows, wherever that is done."""
+
+    @contextmanager
+    def open(self, _: Execution, __: Tell) -> Generator[Function]:
+        """Rows -> their keys."""
+        yield _read
+
+
+def _read(rows: pa.Table) -> pa.Table:
+    numbers = np.empty((7, len(rows)), np.uint64)
+    columns: list[list[Any]] = [column.to_pylist() for column in rows.columns]
+    for row, (context, problem, solution, answer) in enumerate(zip(*columns, strict=True)):
+        key = _key(problem)
+        numbers[0:2, row] = _digest(context, key, same_solution_key(solution))
+        numbers[2:4, row] = _digest(context, _without_options(problem, answer) or key)
+        numbers[4, row], numbers[5, row] = _digest(context)[0], _digest(_LETTERS.sub("", key))[0]
+        numbers[6, row] = len(solution)
+    return pa.table({str(place): column for place, column in enumerate(numbers)})
 
 
 def mathematics(text: str) -> str:

@@ -32,6 +32,7 @@ from qads.cli.options import (
     ManyValues,
     Model,
     OnBadRow,
+    Ray,
     Redo,
     Reuse,
     RunDir,
@@ -42,7 +43,9 @@ from qads.cli.options import (
     Style,
     UntilRankStable,
     UntilSe,
+    Workers,
     config_from_flags,
+    execution_from_flags,
     scorer_from_flags,
 )
 from qads.cli.report import report
@@ -107,13 +110,16 @@ def run_command(
     dedup: Dedup = None,
     against: Against = None,
     solutions: Solutions = None,
+    workers: Workers = None,
+    ray: Ray = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute every stage of a configuration; what is done already is used as it is."""
     from qads.config import load_config
 
-    config = load_config(config_file, [*settings_from_flags(dedup, against, solutions), *(settings or [])])
+    from_flags = [*settings_from_flags(dedup, against, solutions), *execution_from_flags(workers, ray)]
+    config = load_config(config_file, [*from_flags, *(settings or [])])
     directory = out or Path("runs") / config_file.stem
     terminal = make_terminal(as_json)
     if dry_run:
@@ -127,10 +133,13 @@ def run_command(
 @app.command(epilog="Example:  qads embed data/*.parquet --out runs/mine")
 def embed(
     pool: Sources, out: RunDir, column: Columns = None, on_bad_row: OnBadRow = "error", device: Device = None,
-    settings: Settings = None, redo: Redo = None, as_json: AsJson = False,
+    workers: Workers = None, ray: Ray = None, settings: Settings = None, redo: Redo = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Embed a pool: OUT/embed/embeddings.npy."""
-    config = config_from_flags(pool, "1", column=column, on_bad_row=on_bad_row, device=device, settings=settings)
+    config = config_from_flags(
+        pool, "1", column=column, on_bad_row=on_bad_row, device=device,
+        settings=[*execution_from_flags(workers, ray), *(settings or [])],
+    )  # fmt: skip
     terminal = make_terminal(as_json)
     result = run_stages(config, out, terminal, redo=redo, until="embed")
     terminal.run_finished(result)
@@ -146,15 +155,17 @@ def score(
     scorer: ScorerOption = None, allow_other: AllowOther = None,
     style: Style = "off", until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
     dedup: Dedup = None, against: Against = None, solutions: Solutions = None, column: Columns = None,
-    on_bad_row: OnBadRow = "error", device: Device = None, settings: Settings = None,
-    redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
+    on_bad_row: OnBadRow = "error", device: Device = None, workers: Workers = None, ray: Ray = None,
+    settings: Settings = None, redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
     config = config_from_flags(
         pool, "1", anchors=anchors, model=model, sample=sample, scorer=scorer_from_flags(scorer, allow_other),
         style=style, column=column, on_bad_row=on_bad_row,
         device=device, until_se=until_se, until_rank_stable=until_rank_stable,
-        settings=[*settings_from_flags(dedup, against, solutions), *(settings or [])],
+        settings=[
+            *settings_from_flags(dedup, against, solutions), *execution_from_flags(workers, ray), *(settings or []),
+        ],
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:

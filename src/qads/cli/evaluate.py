@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from qads.cli.options import AsJson, Device, Redo
+from qads.cli.options import AsJson, Device, Ray, Redo, Workers
 
 if TYPE_CHECKING:
     from qads.cli.terminal import Terminal
@@ -55,6 +55,8 @@ def evaluate(
     shots: Annotated[int, typer.Option(min=0, help="Worked examples before every problem.")] = 0,
     shots_from: Annotated[str | None, typer.Option(metavar="FILE", help="Where they are taken from.")] = None,
     device: Device = None,
+    workers: Workers = None,
+    ray: Ray = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting of the section evaluate: dtype=float32. Repeatable.")
     ] = None,
@@ -77,9 +79,12 @@ def evaluate(
         raw["max_new_tokens"] = max_new_tokens
     config = read_settings(EvaluateConfig, raw, settings or ())
     terminal = Terminal(as_json=as_json)
-    execution = Execution(device=device or "auto", allow_code_execution=allow_code)
+    execution = Execution(
+        kind="ray" if ray else "local", address=ray, workers=workers or "auto", device=device or "auto",
+        allow_code_execution=allow_code,
+    )  # fmt: skip
     if dry_run:
-        terminal.estimate([estimate_evaluation(config, out, execution)])
+        terminal.estimate([estimate_evaluation(config, out, execution)], where=execution.described)
         return
     if others := set(redo or ()) - {"evaluate"}:
         raise typer.BadParameter(f"--redo {' '.join(others)}: there is one stage here: --redo evaluate")

@@ -24,6 +24,7 @@ __all__ = [
     "ManyValues",
     "Model",
     "OnBadRow",
+    "Ray",
     "Redo",
     "Reuse",
     "RunDir",
@@ -34,9 +35,11 @@ __all__ = [
     "Style",
     "UntilRankStable",
     "UntilSe",
+    "Workers",
     "check_out",
     "columns_from_flags",
     "config_from_flags",
+    "execution_from_flags",
     "saved_scorer",
     "scorer_from_flags",
 ]
@@ -131,6 +134,13 @@ AllowOther = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that compute, each with the model; on Ray, actors of the cluster.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Compute on a Ray cluster: its address, auto for one here, local starts one."),
+]
 UntilSe = Annotated[
     float | None,
     typer.Option(
@@ -232,6 +242,12 @@ def config_from_flags(
     if no_quality and config.quality is not None:
         raise typer.BadParameter("--no-quality excludes --set quality…: it would turn quality on again")
     return config
+
+
+def execution_from_flags(workers: int | None, ray: str | None) -> list[str]:
+    """The settings that `--workers` and `--ray` stand for."""
+    on_ray = [] if ray is None else ["execution.kind=ray", f"execution.address={ray}"]
+    return on_ray if workers is None else [*on_ray, f"execution.workers={workers}"]
 
 
 def saved_scorer(scorer: str, allow_other: list[str] | None) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def show_estimate(config: RunConfig, directory: Path, terminal: Terminal, reuse:
     """Show what a run would cost; nothing is computed."""
     from qads.run import estimate_run
 
-    terminal.estimate(estimate_run(config, directory, reuse=reuse or ()))
+    terminal.estimate(estimate_run(config, directory, reuse=reuse or ()), where=config.execution.described)
 
 
 def show_next(result: RunResult, terminal: Terminal, *, new_budget: bool = False) -> None:

@@ -16,6 +16,7 @@ from qads.cli.options import (
     DryRun,
     Model,
     OnBadRow,
+    Ray,
     Redo,
     Reuse,
     RunDir,
@@ -24,7 +25,9 @@ from qads.cli.options import (
     Style,
     UntilRankStable,
     UntilSe,
+    Workers,
     config_from_flags,
+    execution_from_flags,
     saved_scorer,
 )
 from qads.cli.running import make_terminal, run_stages, show_next
@@ -58,6 +61,8 @@ def fit_scorer(
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
+    workers: Workers = None,
+    ray: Ray = None,
     settings: Settings = None,
     redo: Redo = None,
     dry_run: DryRun = False,
@@ -73,13 +78,13 @@ def fit_scorer(
     config = config_from_flags(
         pool, "1", anchors=anchors, model=model, sample=labels, scorer={"kind": scorer}, column=column,
         on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable, style=style,
-        settings=[*planned, *(settings or [])],
+        settings=[*planned, *execution_from_flags(workers, ray), *(settings or [])],
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:
         from qads.run import estimate_run
 
-        terminal.estimate(estimate_run(config, out, reuse=reuse or ()))
+        terminal.estimate(estimate_run(config, out, reuse=reuse or ()), where=config.execution.described)
         return
     result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="scorer")
     terminal.run_finished(result)
@@ -96,6 +101,8 @@ def predict(
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
+    workers: Workers = None,
+    ray: Ray = None,
     settings: Settings = None,
     redo: Redo = None,
     as_json: AsJson = False,
@@ -111,7 +118,7 @@ def predict(
         raise InputError(f"--out {out}: predictions are written as .parquet or .jsonl")
     config = config_from_flags(
         pool, "1", scorer=saved_scorer(scorer, allow_other), column=column, on_bad_row=on_bad_row, device=device,
-        settings=settings,
+        settings=[*execution_from_flags(workers, ray), *(settings or [])],
     )  # fmt: skip
     refuse_own_output(config.files, [out])
     terminal = make_terminal(as_json)

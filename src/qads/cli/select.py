@@ -29,6 +29,7 @@ from qads.cli.options import (
     DryRun,
     Model,
     OnBadRow,
+    Ray,
     Redo,
     Reuse,
     Sample,
@@ -38,8 +39,10 @@ from qads.cli.options import (
     Style,
     UntilRankStable,
     UntilSe,
+    Workers,
     check_out,
     config_from_flags,
+    execution_from_flags,
     scorer_from_flags,
 )
 from qads.cli.running import make_terminal, run_stages, show_estimate, show_next
@@ -85,6 +88,8 @@ def select(
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
+    workers: Workers = None,
+    ray: Ray = None,
     settings: Settings = None,
     redo: Redo = None,
     dry_run: DryRun = False,
@@ -101,7 +106,10 @@ def select(
         scorer=scorer_from_flags(scorer, allow_other),
         column=column, on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
         constraints=constraints,
-        settings=[f"output.format={shape}", *settings_from_flags(dedup, against, solutions), *(settings or [])],
+        settings=[
+            f"output.format={shape}", *settings_from_flags(dedup, against, solutions),
+            *execution_from_flags(workers, ray), *(settings or []),
+        ],
     )  # fmt: skip
     check_out(out, config)
     directory = run_dir or out.with_name(out.name + ".qads")

@@ -145,8 +145,8 @@ class Terminal:
             listed = ", ".join(f"{n} × {reason}" for reason, n in reasons.items())
             self.line(f"Set aside: {sum(reasons.values())} {what} ({listed}); see {stage / 'rejected.jsonl'}")
 
-    def estimate(self, stages: Sequence[StageEstimate]) -> None:
-        """What a run would do."""
+    def estimate(self, stages: Sequence[StageEstimate], *, where: str | None = None) -> None:
+        """What a run would do, and where; its seconds are those of one process."""
         if self.as_json:
             self.emit({"stages": [dataclasses.asdict(stage) for stage in stages]})
             return
@@ -165,6 +165,8 @@ class Terminal:
         unknown = [s.name for s in open_stages if s.tokens is not None and s.seconds is None]
         left = f"About {duration(sum(s.seconds or 0 for s in open_stages))} of model time is left to do"
         self.line(f"{left}, and {', '.join(unknown)}, of which the time is unknown." if unknown else f"{left}.")
+        if where is not None:
+            self.line(where)
         self.line("Next: the same command without --dry-run")
 
     def status(self, status: RunStatus) -> None:

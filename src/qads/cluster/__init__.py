@@ -1,4 +1,4 @@
-"""Where work runs: functions mapped over shards of rows, and selection from shards on a Ray cluster.
+"""Where work runs: shards of rows on workers, and selection from shards on a Ray cluster.
 
 Where it runs is a matter of speed only; no result depends on it.
 """
@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qads.cluster.mapping import Execution, MemoryShards, ShardStore, map_shards
+from qads.cluster.connection import connected
+from qads.cluster.crew import Crew, Work, workers
+from qads.cluster.execution import Execution
+from qads.cluster.mapping import Grid, MemoryShards, ShardStore, map_shards
+from qads.cluster.session import Function, Tell
 
 if TYPE_CHECKING:
     from qads.cluster.greedy import ClusterGreedy
 
-__all__ = ["ClusterGreedy", "Execution", "MemoryShards", "ShardStore", "map_shards"]
+__all__ = [
+    "ClusterGreedy", "Crew", "Execution", "Function", "Grid", "MemoryShards", "ShardStore", "Tell", "Work", "connected",
+    "map_shards", "workers",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Shards as Ray actors, each in a process of its own. The only module that imports Ray, when a cluster is used.
+"""Shards as Ray actors, each in a process of its own.
 
 An actor that dies is started anew by Ray, on another machine if need be, and reads its rows again; the call it died in
 is repeated. It then has no centres, says so, and is told all of them (`kernels/rounds.py`).
@@ -6,25 +6,22 @@ is repeated. It then has no centres, says so, and is told all of them (`kernels/
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
-import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt16
 
+from qads.cluster.connection import import_ray
 from qads.cluster.rows import StoredRows
-from qads.errors import ClusterError, InputError
+from qads.errors import ClusterError
 from qads.kernels.bounds import fast_product
 from qads.kernels.distance import Rows
 from qads.kernels.field import Threads
 from qads.kernels.sharded import Offer, Request, Shard
 
-__all__ = ["RayShards", "cluster"]
+__all__ = ["RayShards"]
 
 _INLINE = 100_000  # Bytes up to which Ray sends an argument with the call.
 
@@ -79,7 +76,7 @@ class RayShards:
             restarts: how often each may be started anew.
             k: number of picks, from which it follows how distances are bounded fastest.
         """
-        self._ray, self._actors, self._restarts, first_row = _ray(), list[Any](), restarts, 0
+        self._ray, self._actors, self._restarts, first_row = import_ray(), list[Any](), restarts, 0
         self._held: list[Any] = []  # An actor that is started anew needs its arguments again.
         actor = self._ray.remote(
             num_cpus=cpus,
@@ -132,44 +129,3 @@ class RayShards:
                 f"{self._restarts} times. Look for what ends it, most likely memory, or give more shards or machines; "
                 "a selection with a checkpoint goes on from there."
             ) from error
-
-
-@contextmanager
-def cluster(address: str | None) -> Generator[float]:
-    """Connect to a Ray cluster unless the caller has; yields how many processors it has.
-
-    Args:
-        address: as of `ray.init`; None for a cluster that runs already or else one of this machine, which ends with
-            the block.
-
-    Raises:
-        ClusterError: there is no cluster at the address.
-    """
-    ray = _ray()
-    if ray.is_initialized():
-        yield ray.cluster_resources().get("CPU", 0.0)
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing is reported to anybody.
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-    except ConnectionError as error:
-        raise ClusterError(
-            f"ClusterGreedy: no Ray cluster answers at address {address!r} ({error}); start one there (ray start "
-            "--head), or leave the address out to start one here."
-        ) from error
-    if in_main and handler is not None:
-        signal.signal(signal.SIGTERM, handler)  # Ray has put its own in the place of the caller's.
-    try:
-        yield ray.cluster_resources().get("CPU", 0.0)
-    finally:
-        ray.shutdown()
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError("ClusterGreedy: Ray is not installed; it comes with pip install 'qads[ray]'.") from error
-    return ray

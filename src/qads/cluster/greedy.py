@@ -16,8 +16,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt16
 
-from qads.cluster.actors import RayShards, cluster
+from qads.cluster.actors import RayShards
 from qads.cluster.checkpoint import Checkpoint, identity
+from qads.cluster.connection import cluster
 from qads.cluster.rows import StoredRows, opened
 from qads.errors import InputError
 from qads.kernels.bounds import fast_product

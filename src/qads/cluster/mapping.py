@@ -1,75 +1,23 @@
-"""Map a function over shards, and remember the shards that are done.
+"""Map work over shards, and remember the shards that are done.
 
-A shard is a range of rows. Its result depends on its rows alone, so a run that was killed computes the
-missing shards and ends with the same bytes, and the engine that maps them is a matter of speed only.
+A shard is a range of rows. Its result depends on its rows alone, so a run that was killed computes the missing shards
+and ends with the same bytes, and who computes them is a matter of speed only.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
-from pydantic import BeforeValidator
 
-from qads.errors import InputError
+from qads.cluster.crew import Crew, Task
 from qads.pool import Progress
 
-__all__ = ["Execution", "MemoryShards", "ShardStore", "map_shards"]
-
-
-def _check_pass_size(value: object) -> object:
-    where = "execution.max_tokens_per_batch"
-    if value == "auto":
-        return value
-    if not isinstance(value, int):
-        raise InputError(f"{where} is {value!r}; it must be auto, or a whole number of tokens.")
-    if value < 1:
-        raise InputError(f"{where} is {value}; it must be 1 at least.")
-    return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How fast, never what: no field here changes a result beyond floating-point rounding."""
-
-    kind: Literal["local"] = "local"
-    device: str = "auto"
-    """Where models run, as torch names it; ``auto`` takes CUDA, then MPS, then the CPU."""
-    max_tokens_per_batch: Annotated[int | Literal["auto"], BeforeValidator(_check_pass_size)] = "auto"
-    """Tokens in one forward pass of a model; bounds its memory. ``auto`` is 2048, which is best on CPUs; on CUDA it is
-    found by trying when a scoring model is opened."""
-    trust_remote_code: bool = False
-    """Run Python code that comes with a model. Only for models you trust as you trust their authors."""
-    allow_code_execution: bool = False
-    """Run programs that a model wrote, in a sandbox, where an evaluation asks for programs."""
-    concurrency: int = 16
-    """Requests to a remote engine at once."""
-    timeout: float = 300.0
-    """Seconds that a request to a remote engine may take."""
-    retries: int = 6
-    """How often a request is repeated that was refused for now (408, 429), failed (5xx) or got no answer."""
-
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
-
-    def __post_init__(self) -> None:
-        _check_pass_size(self.max_tokens_per_batch)
-        if self.concurrency < 1:
-            raise InputError(f"execution.concurrency is {self.concurrency}; it must be 1 at least.")
-        if not (math.isfinite(self.timeout) and self.timeout > 0):
-            raise InputError(f"execution.timeout is {self.timeout:g}; it must be a number of seconds above 0.")
-        if self.retries < 0:
-            raise InputError(f"execution.retries is {self.retries}; it must be 0 at least.")
-
-    def pass_size(self, device: str) -> int | None:
-        """Tokens in one forward pass on a device of such a type (``cpu``, ``cuda``); None: to be found by trying."""
-        if self.max_tokens_per_batch != "auto":
-            return self.max_tokens_per_batch
-        return None if device == "cuda" else 2048
+__all__ = ["MemoryShards", "ShardStore", "map_shards"]
 
 
 class ShardStore(Protocol):
@@ -107,37 +55,71 @@ class MemoryShards:
         return np.empty(shape, np.float32)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The shards of some rows."""
+
+    n_rows: int
+    rows_per_shard: int
+    """Part of the result's identity, since batches never cross a shard."""
+    first_index: int = 0
+    """Number of the first shard in the store."""
+
+    def __iter__(self) -> Iterator[tuple[int, range]]:
+        starts = range(0, self.n_rows, self.rows_per_shard)
+        shards = (range(start, min(start + self.rows_per_shard, self.n_rows)) for start in starts)
+        return enumerate(shards, self.first_index)
+
+
 def map_shards(
-    function: Callable[[range], pa.Table],
-    n_rows: int,
+    crew: Crew,
+    part: Callable[[range], Any],
+    grid: Grid,
     *,
-    rows_per_shard: int,
     store: ShardStore,
-    first_index: int = 0,
     belongs: Callable[[pa.Table, range], bool] | None = None,
+    size: Callable[[range], float] = len,
     progress: Progress | None = None,
 ) -> int:
-    """Compute the shards of `n_rows` rows that `store` does not hold yet.
+    """Have the shards computed that `store` does not hold yet.
 
     Args:
-        function: rows of one shard -> its table.
-        n_rows: rows in all.
-        rows_per_shard: the grid; part of the result's identity, since batches never cross a shard.
-        store: where finished shards are and go.
-        first_index: number of the first shard in the store.
+        crew: who computes them.
+        part: rows of one shard -> what its computation needs; asked for when a worker is free.
+        grid: the shards.
+        store: where finished shards are and go; only this process touches it.
         belongs: whether a finished shard is of these rows, where that follows from others; all are by default.
-        progress: called with (rows done, n_rows).
+        size: about how long a shard takes, in any unit. Several workers begin with the longest.
+        progress: called with (rows done, rows), as shards finish.
 
     Returns:
         The number of shards.
+
+    Raises:
+        ClusterError: a shard was tried as often as is allowed; those that finished are kept.
+        Exception: what the work raised.
     """
-    shards = [range(start, min(start + rows_per_shard, n_rows)) for start in range(0, n_rows, rows_per_shard)]
-    for index, rows in enumerate(shards, first_index):
-        if progress:
-            progress(rows.start, n_rows)
+    n_shards, done, missing = 0, 0, list[Task]()
+    for index, rows in grid:
+        n_shards += 1
         kept = store.get(index)
         if kept is None or (belongs and not belongs(kept, rows)):
-            store.put(index, function(rows))
+            missing.append(Task(index, rows))
+        else:
+            done += len(rows)
     if progress:
-        progress(n_rows, n_rows)
-    return len(shards)
+        progress(done, grid.n_rows)
+    begun: dict[int, int] = {}
+
+    def within(task: Task, n: int) -> None:
+        begun[task.index] = min(n, len(task.rows) - 1)  # It is done when it is stored.
+        if progress:
+            progress(done + sum(begun.values()), grid.n_rows)
+
+    for task, table in crew.run(missing, part, size=size, within=within):
+        store.put(task.index, table)
+        begun.pop(task.index, None)
+        done += len(task.rows)
+        if progress:
+            progress(done + sum(begun.values()), grid.n_rows)
+    return n_shards

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal, cast
@@ -13,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
-from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
+from qads.cluster import Crew, Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.datasets import load_pool
 from qads.errors import InputError
 from qads.evaluate.generating import Method, RunPrograms, Solver
@@ -107,7 +109,7 @@ class Evaluation:
 
         Args:
             model: alias, folder, GGUF file or hub id.
-            execution: device and batch size.
+            execution: device, batch size, and who computes.
             sandbox: runs programs (`qads.Sandbox`), where that is allowed.
             shards: where finished shards are kept, so that a killed evaluation goes on; memory by default.
             progress: called with (items done, items), all measures together.
@@ -119,14 +121,15 @@ class Evaluation:
         self.check_possible(may_run_programs=sandbox is not None)
         execution, store = execution or Execution(), shards or MemoryShards()
         items = read_items(self.sets, limit=self.limit, seed=self.seed)
-        work = self._work(items, opened := _Opened(self, model, execution, sandbox))
-        if not any(part.items for part in work):
+        measured = self.measured(items)
+        if not any(measured.values()):
             raise InputError(
                 f"evaluate: nothing can be measured on {', '.join(items.sets)}: no item has what "
-                f"{' and '.join(part.measure for part in work)} needs: answer, options or solution. Give other sets."
+                f"{' and '.join(measured)} needs: answer, options or solution. Give other sets."
             )
-        tables = _all_shards(work, store, progress, opened)
-        return EvaluationResult(pa.concat_tables([SCHEMA.empty_table(), *tables]), self._facts(items, work))
+        with workers(lambda: _Measuring(self, model, sandbox, self.examples()), execution) as crew:
+            tables = _all_shards(crew, measured, store, progress)
+        return EvaluationResult(pa.concat_tables([SCHEMA.empty_table(), *tables]), self._facts(items, measured))
 
     def check_possible(self, *, may_run_programs: bool) -> None:
         """Refuse before anything is opened what cannot be done.
@@ -155,14 +158,6 @@ class Evaluation:
             found["accuracy"] = [item for item in items.items if item.row.answer and (keep or not item.options)]
         return found
 
-    def _work(self, items: Items, opened: _Opened) -> list[_Work]:
-        functions: dict[str, Callable[[Sequence[Item]], list[dict[str, Any]]]] = {
-            "answer_log_likelihood": lambda part: opened.scorer.solutions(part),
-            "choice_likelihood": lambda part: opened.scorer.choices(part),
-            "accuracy": lambda part: opened.solver(part, self.method),
-        }
-        return [_Work(measure, tuple(part), functions[measure]) for measure, part in self.measured(items).items()]
-
     def examples(self) -> tuple[Row, ...]:
         """The worked examples.
 
@@ -177,65 +172,75 @@ class Evaluation:
             raise InputError(f"evaluate.shots is {self.shots}, but {self.shots_from} holds {len(pool)} rows.")
         return tuple(pool.take(range(self.shots)))
 
-    def _facts(self, items: Items, work: Sequence[_Work]) -> dict[str, Any]:
+    def _facts(self, items: Items, measured: Mapping[str, Sequence[Item]]) -> dict[str, Any]:
         return {
             "items": items.sets,
             "items_beyond_limit": items.left_out,
             "items_rejected": sum(items.rejected.values()),
             "items_rejected_reasons": items.rejected,
-            "measured": {part.measure: dict(Counter(item.set for item in part.items)) for part in work},
+            "measured": {measure: dict(Counter(item.set for item in part)) for measure, part in measured.items()},
             "without_answer": dict(Counter(item.set for item in items.items if not item.row.answer)),
             "without_solution": dict(Counter(item.set for item in items.items if not item.has_solution)),
         }
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One measure on its items."""
-
-    measure: str
-    items: tuple[Item, ...]
-    function: Callable[[Sequence[Item]], list[dict[str, Any]]]
-
-    def shard(self, rows: range) -> pa.Table:
-        """The rows of a shard."""
-        return as_table(self.function(self.items[rows.start : rows.stop]))
-
-
-def _all_shards(work: Sequence[_Work], store: ShardStore, progress: Progress | None, opened: _Opened) -> list[pa.Table]:
-    total, done, index = sum(len(part.items) for part in work), 0, 0
-    for part in work:
-        advance = None if progress is None else partial(_advance, progress, done, total, opened)
+def _all_shards(
+    crew: Crew, measured: Mapping[str, Sequence[Item]], store: ShardStore, progress: Progress | None
+) -> list[pa.Table]:
+    total, done, index = sum(map(len, measured.values())), 0, 0
+    for measure, items in measured.items():
         index += map_shards(
-            part.shard, len(part.items), rows_per_shard=_ITEMS_PER_SHARD[part.measure], store=store, first_index=index,
-            progress=advance,
+            crew, partial(_part, measure, items),
+            Grid(n_rows=len(items), rows_per_shard=_ITEMS_PER_SHARD[measure], first_index=index), store=store,
+            progress=partial(_advance, progress, done, total) if progress else None,
         )  # fmt: skip
-        done += len(part.items)
+        done += len(items)
     return [cast(pa.Table, store.get(place)) for place in range(index)]
 
 
-def _advance(progress: Progress, before: int, total: int, opened: _Opened, done: int, n_rows: int) -> None:
-    """Tell where a shard begins, and from there on what of it is written; it is done when the next begins."""
+def _part(measure: str, items: Sequence[Item], rows: range) -> tuple[str, tuple[Item, ...]]:
+    return measure, tuple(items[rows.start : rows.stop])
+
+
+def _advance(progress: Progress, before: int, total: int, done: int, _: int) -> None:
     progress(before + done, total)
-    last = min(done + _ITEMS_PER_SHARD["accuracy"], n_rows) - 1
-    opened.written = lambda n: progress(before + min(done + n, last), total)
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """A model that is measured."""
+
+    method: Evaluation
+    model: str
+    sandbox: RunPrograms | None
+    examples: tuple[Row, ...]
+
+    @contextmanager
+    def open(self, execution: Execution, tell: Tell) -> Generator[Function]:
+        """The model, to be opened by what needs it first: a measure with items -> a table of what was found."""
+        opened = _Opened(self, execution, tell)
+        functions: dict[str, Callable[[Sequence[Item]], list[dict[str, Any]]]] = {
+            "answer_log_likelihood": lambda items: opened.scorer.solutions(items),
+            "choice_likelihood": lambda items: opened.scorer.choices(items),
+            "accuracy": lambda items: opened.solver(items, self.method.method),
+        }
+        yield lambda part: as_table(functions[part[0]](part[1]))
 
 
 @dataclass
 class _Opened:
     """The model and what works with it, each opened when it is first needed."""
 
-    method: Evaluation
-    name: str
+    work: _Measuring
     execution: Execution
-    sandbox: RunPrograms | None
-    written: Callable[[int], None] | None = None
+    tell: Tell
     """Hears, while items are answered, how many of the shard at hand have something written."""
 
     @cached_property
     def lm(self) -> CausalLM:
         return open_causal_lm(
-            self.name, device=self.execution.device, dtype=self.method.dtype, revision=self.method.revision,
+            self.work.model, device=self.execution.device, dtype=self.work.method.dtype,
+            revision=self.work.method.revision,
             trust_remote_code=self.execution.trust_remote_code,
         )  # fmt: skip
 
@@ -246,7 +251,7 @@ class _Opened:
     @cached_property
     def scorer(self) -> LikelihoodScorer:
         return LikelihoodScorer(
-            self.lm.model, self.lm.tokenizer, self.method.template.renderer(self.lm.render_chat),
+            self.lm.model, self.lm.tokenizer, self.work.method.template.renderer(self.lm.render_chat),
             max_length=self.lm.max_length, max_tokens_per_batch=self._pass_size,
         )  # fmt: skip
 
@@ -254,18 +259,23 @@ class _Opened:
     def solver(self) -> Solver:
         from qads.evaluate.harness import Harness
 
-        method, lm = self.method, self.lm
+        method, lm = self.work.method, self.lm
         room = lm.max_length - method.max_new_tokens
         if room < 1:
             raise InputError(
-                f"evaluate.max_new_tokens is {method.max_new_tokens}, but {self.name} sees {lm.max_length} tokens, "
-                "prompt included; give fewer."
+                f"evaluate.max_new_tokens is {method.max_new_tokens}, but {self.work.model} sees {lm.max_length} "
+                "tokens, prompt included; give fewer."
             )
         harness = Harness(
             lm, stops=method.template.stops, max_new_tokens=method.max_new_tokens, max_tokens_per_batch=self._pass_size,
-            written=lambda n: None if self.written is None else self.written(n),
+            written=self.tell,
         )  # fmt: skip
         return Solver(
             generate=harness, tokenizer=lm.tokenizer, renderer=method.template.renderer(lm.render_chat), room=room,
-            suffixes=method.suffix, examples=method.examples(), run_programs=self.sandbox,
+            suffixes=method.suffix, examples=self.work.examples, run_programs=self._sandbox(),
         )  # fmt: skip
+
+    def _sandbox(self) -> RunPrograms | None:
+        """What runs programs, made anew: its walls are tried where it runs them."""
+        sandbox: Any = self.work.sandbox
+        return dataclasses.replace(sandbox) if dataclasses.is_dataclass(sandbox) else sandbox

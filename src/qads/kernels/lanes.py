@@ -2,16 +2,19 @@
 
 A small model keeps few cores busy: its norms, activations and small products are shared out among threads that wait
 for each other at the end of every one. Whole passes on a thread each wait for nothing (`benchmarks/influence.py` shows
-the gain). What a stream computes depends neither on the lane that it runs on nor on how many there are; where lanes are
-fewer than threads, each has several, and sums may round otherwise.
+the gain). What a stream computes depends neither on the lane that it runs on nor on how many there are: a pass has one
+thread, also where it is the last one left and others are idle, since with several sums round otherwise. So results are
+those of any number of cores up to `MOST_LANES`, and of any number of processes that share them; beyond, lanes have
+several threads each.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -44,6 +47,16 @@ def cut_streams(n_tokens: Int[np.ndarray, " n"], max_tokens: int) -> list[list[i
     return sorted(streams, key=lambda rows: (-int(n_tokens[rows].sum()), rows))
 
 
+@contextmanager
+def _threads(n: int, before: int) -> Generator[None]:
+    """So many threads in this one's passes."""
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def run_lanes(jobs: Sequence[Callable[[], Iterator[object]]], *, most: int = MOST_LANES) -> None:
     """Run jobs to their end, side by side on as many lanes as torch has threads.
 
@@ -55,16 +68,17 @@ def run_lanes(jobs: Sequence[Callable[[], Iterator[object]]], *, most: int = MOS
         Exception: the first that a job raises; the others stop after the pass that they are at.
     """
     n_threads = torch.get_num_threads()
-    n_lanes = min(n_threads, len(jobs), most)
+    n_lanes, n_each = min(n_threads, len(jobs), most), n_threads // min(n_threads, most)
     if n_lanes < 2:
-        for job in jobs:
-            for _ in job():
-                pass
+        with _threads(n_each, n_threads):
+            for job in jobs:
+                for _ in job():
+                    pass
         return
     stopped = threading.Event()
 
     def run(job: Callable[[], Iterator[object]]) -> None:
-        torch.set_num_threads(n_threads // n_lanes)  # Of this thread, but for a trace that the last line takes away.
+        torch.set_num_threads(n_each)  # Of this thread, but for a trace that the last line takes away.
         try:
             for _ in job() if not stopped.is_set() else ():
                 if stopped.is_set():

@@ -60,6 +60,10 @@ class LocalEngine:
         )  # fmt: skip
         return _LocalModel(lm, execution.pass_size(lm.device.type))
 
+    def spread(self, execution: Execution) -> Execution:
+        """Who asks it: every worker opens the model."""
+        return execution
+
     def identity(self, model: str, *, revision: str | None, dtype: Dtype, device: str) -> dict[str, Any]:
         """What of it makes the result: weights and precision."""
         return {

@@ -19,10 +19,9 @@ import dataclasses
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -30,7 +29,7 @@ import pyarrow as pa
 from jaxtyping import Float
 from pydantic import Field
 
-from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
+from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.errors import InputError, TooLongError
 from qads.kernels.target import TokenTarget
 from qads.models import Dtype, header_ids, token_target
@@ -97,7 +96,7 @@ class AnswerLikelihoods:
 
         Args:
             pool: the rows.
-            execution: device and batch size.
+            execution: device, batch size, and who computes.
             shards: where finished shards are kept, so that a killed run goes on; memory by default.
             progress: called with (rows done, rows).
 
@@ -111,22 +110,20 @@ class AnswerLikelihoods:
             EngineError: a server that scores fails; finished shards are kept.
         """
         execution, store = execution or Execution(), shards or MemoryShards()
-        with ExitStack() as stack:
-
-            @cache  # Opened at the first missing shard, if there is one.
-            def scorer() -> _Scorer:
-                opened = self.engine.open(self.model, revision=self.revision, dtype=self.dtype, execution=execution)
-                return _Scorer.prepare(self, stack.enter_context(opened))
-
-            n_shards = map_shards(
-                lambda rows: scorer().score(pool.take(rows)), len(pool),
-                rows_per_shard=_ROWS_PER_SHARD, store=store, progress=progress,
-            )  # fmt: skip
+        grid = Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)
+        with workers(lambda: self, self.engine.spread(execution)) as crew:
+            n_shards = map_shards(crew, pool.slice, grid, store=store, size=pool.n_bytes, progress=progress)
         found = pa.concat_tables([cast(pa.Table, store.get(index)) for index in range(n_shards)] or [_table([], [])])
         reasons = Counter(reason for reason in found["left_out"].to_pylist() if reason)
         for reason, count in reasons.items():
             logger.warning("AnswerLikelihoods: %d of %d rows have no likelihood: %s", count, len(pool), reason)
         return np.column_stack([found[name].to_numpy() for name in ("given_problem", "alone")]).astype(np.float64)
+
+    @contextmanager
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
+        """The model, open: rows -> a table of likelihoods."""
+        with self.engine.open(self.model, revision=self.revision, dtype=self.dtype, execution=execution) as engine:
+            yield _Scorer.prepare(self, engine).score
 
 
 @dataclass(frozen=True)

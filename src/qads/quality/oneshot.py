@@ -10,40 +10,28 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-import pyarrow as pa
-from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
-from qads.cluster import Execution, MemoryShards, ShardStore
+from qads.cluster import Execution, MemoryShards, ShardStore, workers
 from qads.errors import InputError
 from qads.kernels.cost import Cost
-from qads.models import Dtype, open_tokenizer
+from qads.models import Dtype, Tokenizer, open_tokenizer
 from qads.pool import Pool, Progress, to_json
 from qads.prompts import ExemplarTemplate, Template
-from qads.quality.engines import Engine, LocalEngine, OpenEngine, check_engine_dtype
+from qads.quality.engines import Engine, LocalEngine, check_engine_dtype
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
-from qads.quality.known import KnownScores, check_known
+from qads.quality.known import check_known
 from qads.quality.origin import Origin
 from qads.quality.rehearsal import NobodyStops, Rehearsal
 from qads.quality.rounds import play_rounds
-from qads.quality.shards import (
-    cost_of_shard,
-    is_of,
-    pairs_key,
-    pairs_to_score,
-    round_shards,
-    rows_key,
-    score_shard,
-    scores_of_shard,
-)  # fmt: skip
+from qads.quality.scoring import PreparedTexts, Rehearsing, Scoring, ShardedScores
+from qads.quality.shards import cost_of_shard, pairs_to_score, rows_key, scores_of_shard
 from qads.quality.stopping import EveryAnchor, Stopping
-from qads.quality.tokens import FittedTexts, TooLong, fit_texts
+from qads.quality.tokens import TooLong, fit_texts
 
 __all__ = ["OneShotInfluence"]
 
@@ -117,7 +105,7 @@ class OneShotInfluence:
             candidates: the rows shown as examples.
             anchors: the rows whose solutions should become likelier.
             known: earlier scores; pairs of the same texts are taken over and not computed again.
-            execution: device and batch size.
+            execution: device, batch size, and who computes.
             shards: where finished shards are kept, so that a killed run goes on; memory by default.
             progress: called with (candidates done, candidates), from the start again for those of another round.
 
@@ -133,15 +121,19 @@ class OneShotInfluence:
         """
         execution = execution or Execution()
         _check_rows(candidates, anchors)
-        with ExitStack() as stack:
 
-            @cache  # Opened at the first missing shard, if there is one.
-            def scorer() -> _Scorer:
-                identity, earlier = self._checked(known, execution)
-                engine = self.engine.open(self.model, revision=self.revision, dtype=self.dtype, execution=execution)
-                return _Scorer.prepare(self, stack.enter_context(engine), candidates, anchors, identity, earlier)
+        @cache  # At the first missing shard, if there is one.
+        def texts() -> PreparedTexts:
+            code = execution.trust_remote_code
+            tokenizer = open_tokenizer(self.model, revision=self.revision, trust_remote_code=code)
+            return self._prepared(tokenizer, candidates, anchors, *self._checked(known, execution))
 
-            return _score_in_rounds(self, candidates, anchors, shards or MemoryShards(), scorer, progress)
+        def work() -> Scoring:
+            return Scoring(self.engine, self.model, self.revision, self.dtype, texts().texts.targets)
+
+        with workers(work, self.engine.spread(execution)) as crew:
+            through = ShardedScores(crew, shards or MemoryShards(), texts, _told_as_done(progress, len(candidates)))
+            return _score_in_rounds(self, candidates, anchors, through)
 
     def expected_cost(
         self,
@@ -169,10 +161,12 @@ class OneShotInfluence:
         _check_rows(candidates, anchors)
         code = execution.trust_remote_code
         tokenizer = open_tokenizer(self.model, revision=self.revision, trust_remote_code=code)
-        rehearsal = Rehearsal(tokenizer, self.engine.cost_rule)
-        scorer = _Scorer.prepare(self, rehearsal, candidates, anchors, *self._checked(known, execution))
+        prepared = self._prepared(tokenizer, candidates, anchors, *self._checked(known, execution))
+        rehearsal = Rehearsing(Rehearsal(tokenizer, self.engine.cost_rule), prepared.texts.targets)
         longest = dataclasses.replace(self, stopping=NobodyStops(rule=self.stopping))
-        return _score_in_rounds(longest, candidates, anchors, MemoryShards(), lambda: scorer, None).cost
+        with workers(lambda: rehearsal, execution.here()) as crew:
+            through = ShardedScores(crew, MemoryShards(), lambda: prepared, lambda _: None)
+            return _score_in_rounds(longest, candidates, anchors, through).cost
 
     def _checked(
         self, known: Influence | Sequence[Influence], execution: Execution
@@ -182,71 +176,24 @@ class OneShotInfluence:
         check_known(earlier, identity)
         return identity, earlier
 
-
-@dataclass(frozen=True)
-class _Scorer:
-    """Everything ready to score: tokenised texts, what is known of them, and the model."""
-
-    texts: FittedTexts
-    origin: Origin
-    may_score: Bool[np.ndarray, "n m"]
-    known: KnownScores
-    engine: OpenEngine
-
-    @classmethod
-    def prepare(
-        cls,
-        method: OneShotInfluence,
-        engine: OpenEngine,
+    def _prepared(
+        self,
+        tokenizer: Tokenizer,
         candidates: Pool,
         anchors: Pool,
         identity: Mapping[str, Any],
         earlier: Sequence[Influence],
-    ) -> _Scorer:
-        renderer = method.template.renderer(engine.render_chat)
-        length = method.max_length or engine.max_length
-        if length > engine.max_length:
+    ) -> PreparedTexts:
+        """Everything tokenised and cut to length."""
+        length = self.max_length or tokenizer.max_length
+        if length > tokenizer.max_length:
             raise InputError(
-                f"OneShotInfluence: max_length is {length}, but {method.model} sees {engine.max_length} tokens at most."
+                f"OneShotInfluence: max_length is {length}, but {self.model} sees {tokenizer.max_length} tokens at "
+                "most."
             )
-        texts = fit_texts(engine.tokenizer, renderer, candidates, anchors, length, method.too_long)
-        origin = Origin.of_texts(identity, texts)
-        ids = candidates.strings("id"), anchors.strings("id")
-        known = KnownScores.look_up(earlier, origin, *ids, affected=texts.affected)
-        return cls(texts, origin, pairs_to_score(candidates, anchors, origin), known, engine)
-
-    def zero_shot(self, of: str) -> pa.Table:
-        wanted = np.array([t is not None for t in self.texts.targets]) & np.isnan(self.known.zero_shot)
-        with self.engine.precisely():  # Its rounding would be in the influence of every candidate.
-            scores, cost = self._score([self.texts.header], wanted[None])
-        scores = np.where(wanted, scores, self.known.zero_shot)
-        return score_shard(
-            scores, cost, of=of, affected=to_json(self.texts.affected),
-            origin=to_json(dataclasses.asdict(self.origin)),
-        )  # fmt: skip
-
-    def one_shot(self, rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> pa.Table:
-        prefixes = [(*self.texts.header, *(self.texts.examples[i] or ())) for i in rows]
-        asked = np.zeros((len(rows), len(self.texts.targets)), bool)
-        asked[:, columns] = self.may_score[np.ix_(rows, columns)]
-        wanted = asked & np.isnan(self.known.one_shot[rows])
-        scores, cost = self._score(prefixes, wanted)
-        taken = asked & ~wanted
-        scores[taken] = self.known.one_shot[rows][taken]
-        return score_shard(
-            scores[:, columns], cost, n_reused=str(taken.sum()), of=pairs_key(self.origin, rows, columns)
-        )
-
-    def _score(
-        self, prefixes: list[tuple[int, ...]], wanted: Bool[np.ndarray, "rows m"]
-    ) -> tuple[Float[np.ndarray, "rows m"], Cost]:
-        scores = np.full(wanted.shape, np.nan)
-        if not wanted.any():
-            return scores, Cost()
-        members = np.flatnonzero(wanted.any(axis=0))
-        targets = [t for j in members if (t := self.texts.targets[j]) is not None]
-        scores[:, members], cost = self.engine.score(prefixes, targets, wanted[:, members])
-        return scores, cost
+        renderer = self.template.renderer(tokenizer.render_chat)
+        texts = fit_texts(tokenizer.tokenizer, renderer, candidates, anchors, length, self.too_long)
+        return PreparedTexts.of(texts, identity, candidates, anchors, earlier)
 
 
 def _check_rows(candidates: Pool, anchors: Pool) -> None:
@@ -256,34 +203,20 @@ def _check_rows(candidates: Pool, anchors: Pool) -> None:
         )
 
 
-def _score_in_rounds(
-    method: OneShotInfluence,
-    candidates: Pool,
-    anchors: Pool,
-    store: ShardStore,
-    scorer: Callable[[], _Scorer],
-    progress: Progress | None,
-) -> Influence:
+def _told_as_done(progress: Progress | None, n: int) -> Callable[[int], None]:
+    """Tells how many are done where it is told how many are left."""
+    return (lambda n_left: progress(n - n_left, n)) if progress else lambda _: None
+
+
+def _score_in_rounds(method: OneShotInfluence, candidates: Pool, anchors: Pool, through: ShardedScores) -> Influence:
     """Every round through the store, one after the other; what the store has already is not computed."""
-    first, of = store.get(0), rows_key(candidates, anchors, method.text_settings())
-    if first is None or not is_of(first, of):
-        store.put(0, first := scorer().zero_shot(of))
-    shards, notes, zero_shot = [first], first.schema.metadata, scores_of_shard(first)[0]
-    origin = Origin.from_json(json.loads(notes[b"origin"]))
-
-    def heard(n_left: int) -> None:
-        if progress:
-            progress(len(candidates) - n_left, len(candidates))
-
-    def score(rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> Float[np.ndarray, "r c"]:
-        at = len(shards)
-        shards.extend(round_shards(lambda *pairs: scorer().one_shot(*pairs), rows, columns, origin, store, at, heard))
-        return np.concatenate([scores_of_shard(shard) for shard in shards[at:]])
-
+    notes = through.zero_shot(rows_key(candidates, anchors, method.text_settings())).schema.metadata
+    zero_shot, origin = scores_of_shard(through.tables[0])[0], Origin.from_json(json.loads(notes[b"origin"]))
     groups = tuple(anchors.strings("source"))
     found = play_rounds(
         method.stopping, method.aggregate, zero_shot=zero_shot, anchor_groups=groups,
-        may_score=pairs_to_score(candidates, anchors, origin), score=score,
+        may_score=pairs_to_score(candidates, anchors, origin),
+        score=lambda rows, columns: through.one_shot(rows, columns, origin),
     )  # fmt: skip
     return Influence(
         one_shot=found.one_shot,
@@ -291,10 +224,10 @@ def _score_in_rounds(
         candidate_ids=tuple(candidates.strings("id")),
         anchor_ids=tuple(anchors.strings("id")),
         anchor_groups=groups,
-        cost=sum((cost_of_shard(shard) for shard in shards), Cost()),
+        cost=sum((cost_of_shard(shard) for shard in through.tables), Cost()),
         affected=json.loads(notes[b"affected"]),
         left_out=found.pending if found.pending.any() else None,
         origin=origin,
-        n_reused=sum(int(shard.schema.metadata[b"n_reused"]) for shard in shards[1:]),
+        n_reused=sum(int(shard.schema.metadata[b"n_reused"]) for shard in through.tables[1:]),
         rounds=found.rounds,
     )

@@ -58,6 +58,10 @@ class CompletionsEngine:
         dialect = CompletionsDialect(self.served_model or model)
         return _open(self, dialect, model, revision, dtype, execution)
 
+    def spread(self, execution: Execution) -> Execution:
+        """Who asks it: this process, which has `concurrency` requests under way; more of them would ask for no more."""
+        return execution.here()
+
     def identity(self, model: str, *, revision: str | None, dtype: Dtype, device: str) -> dict[str, Any]:
         """What of it makes the result: tokenizer, served model and interface."""
         return _identity(self, model, revision, dtype)
@@ -86,6 +90,10 @@ class SGLangEngine:
     def open(self, model: str, *, revision: str | None, dtype: Dtype, execution: Execution) -> ServedModel:
         """Connect, and see whether the server can score; arguments and errors as for `CompletionsEngine.open`."""
         return _open(self, SGLangDialect(), model, revision, dtype, execution)
+
+    def spread(self, execution: Execution) -> Execution:
+        """Who asks it: this process, which has `concurrency` requests under way; more of them would ask for no more."""
+        return execution.here()
 
     def identity(self, model: str, *, revision: str | None, dtype: Dtype, device: str) -> dict[str, Any]:
         """What of it makes the result: tokenizer, served model and interface."""

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
-from qads.cluster import ShardStore, map_shards
 from qads.kernels.cost import Cost
 from qads.pool import Pool, to_json
 from qads.quality.origin import Origin
 
-__all__ = [
-    "cost_of_shard", "is_of", "pairs_key", "pairs_to_score", "round_shards", "rows_key", "score_shard",
-    "scores_of_shard",
-]  # fmt: skip
-
-_ROWS_PER_SHARD = 8
+__all__ = ["cost_of_shard", "is_of", "pairs_key", "pairs_to_score", "rows_key", "score_shard", "scores_of_shard"]
 
 
 def rows_key(candidates: Pool, anchors: Pool, settings: Any) -> str:
@@ -47,25 +40,6 @@ def pairs_to_score(candidates: Pool, anchors: Pool, origin: Origin) -> Bool[np.n
 def is_of(shard: pa.Table, key: str) -> bool:
     """Whether a shard says that it is of these rows or pairs."""
     return (shard.schema.metadata or {}).get(b"of") == key.encode()
-
-
-def round_shards(
-    one_shot: Callable[[Int[np.ndarray, " r"], Int[np.ndarray, " c"]], pa.Table],
-    rows: Int[np.ndarray, " r"],
-    columns: Int[np.ndarray, " c"],
-    origin: Origin,
-    store: ShardStore,
-    first_index: int,
-    heard: Callable[[int], None],
-) -> list[pa.Table]:
-    """The shards of one round, in the store from `first_index` on; `heard` is told how many candidates are left."""
-    n_shards = map_shards(
-        lambda part: one_shot(rows[part], columns), len(rows),
-        rows_per_shard=_ROWS_PER_SHARD, store=store, first_index=first_index,
-        belongs=lambda kept, part: is_of(kept, pairs_key(origin, rows[part], columns)),
-        progress=lambda done, total: heard(total - done),
-    )  # fmt: skip
-    return [cast(pa.Table, store.get(index)) for index in range(first_index, first_index + n_shards)]
 
 
 def score_shard(scores: Float[np.ndarray, "rows m"], cost: Cost, **notes: str) -> pa.Table:

@@ -39,7 +39,9 @@ def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
     if config.duplicates is not None:
         rows = pool if len(left) == len(pool) else pool.take(left)
         vectors = None if config.duplicates.semantic is None else _Vectors(context, rows, stage)
-        found = config.duplicates(rows, embeddings=vectors and vectors.of, progress=context.progress)
+        found = config.duplicates(
+            rows, embeddings=vectors and vectors.of, execution=context.config.execution, progress=context.progress
+        )
         kept = left[found.kept_rows]
         if vectors is not None:
             facts = _keep_vectors(vectors, found, stage)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from qads.cluster import connected
 from qads.config import RunConfig
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, CorruptError, QadsError, RunError
@@ -92,7 +93,7 @@ def run_pipeline(
     refuse_own_output(config.files, own, folders)
     if config.evaluate is not None and "evaluate" in wanted:
         config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
-    with run.lock() as check_held:
+    with run.lock() as check_held, contextlib.ExitStack() as stack:
         refuse_other_kinds(run.root, "run")
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
@@ -105,6 +106,8 @@ def run_pipeline(
         for name in reversed(again):
             stages.get(name, run.stage(StagePlan(name, {}))).remove()
         write_json(run.root / "config.json", dataclasses.asdict(config))
+        if any(stages[name].manifest() is None for name in wanted):
+            stack.enter_context(connected(config.execution))
         manifests: dict[str, Manifest] = {}
         for number, name in enumerate(wanted, 1):
             check_held()

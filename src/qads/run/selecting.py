@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
+from qads.cluster import ClusterGreedy
 from qads.config import RunConfig
 from qads.datasets import atomic_path, write_pool
 from qads.embed import Embeddings
@@ -23,7 +24,7 @@ from qads.run.closed import closed_rows
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory
 from qads.run.limits import make_constraints
-from qads.selection import Constraints, TokenBudget
+from qads.selection import Constraints, KCenterGreedy, TokenBudget
 
 __all__ = ["count_tokens", "run_given", "run_likelihoods", "run_mixture", "run_select", "run_targets", "run_tokens"]
 
@@ -102,7 +103,15 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     if limits is not None:
         more["constraints"] = limits
     budget = largest_budget(config, len(pool), tokens, out)
-    chosen: Selection = config.selection(context.embeddings, quality, budget=budget, progress=context.progress, **more)
+    embeddings = context.embeddings
+    if _selects_on_cluster(config, budget, limits):
+        how = config.execution
+        more["cluster"] = ClusterGreedy(
+            address=how.address, shards=None if how.workers == "auto" else how.workers,
+            cpus_per_shard=1 if how.cpus_per_worker == "auto" else how.cpus_per_worker,
+        )  # fmt: skip
+        embeddings = embeddings.view(np.ndarray)  # Rows are sent: other machines need not have the file.
+    chosen: Selection = config.selection(embeddings, quality, budget=budget, progress=context.progress, **more)
     assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
     write_table(_reasons(context, chosen), stage.path / "selection.parquet")
     too_long = _too_long(budget, tokens)
@@ -120,6 +129,12 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
         "excluded_not_in_pool": context.named.exclude.n_others,
         "sources": {name: len(rows) for name, rows in sources.items()},
     }
+
+
+def _selects_on_cluster(config: RunConfig, budget: int | TokenBudget, limits: Constraints | None) -> bool:
+    """Whether the actors of a cluster select: the selector must know how, and they know no limits yet."""
+    knows = isinstance(config.selection, KCenterGreedy)
+    return config.execution.kind == "ray" and knows and limits is None and not isinstance(budget, TokenBudget)
 
 
 def _too_long(budget: int | TokenBudget, tokens: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " t"]:

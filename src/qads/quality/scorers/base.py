@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load_file, save_file
 
-from qads.cluster import Execution, MemoryShards, ShardStore, map_shards
+from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.datasets import atomic_path
 from qads.errors import AlignmentError, CorruptError, InputError
 from qads.kernels.cost import Cost
@@ -266,7 +266,7 @@ class FittedScorer(ABC):
             embeddings: their vectors, a memory map if they are many.
             now: what it is used on, if more is known than the sources of the pool.
             allow: differences from what it was made for that are all right, such as ``pool``.
-            execution: device and batch size.
+            execution: device, batch size, and who computes.
             shards: where finished shards are kept, so that a killed run goes on; memory by default.
             progress: called with (rows done, rows).
 
@@ -278,15 +278,16 @@ class FittedScorer(ABC):
         execution = execution or Execution()
         self._check_embeddings(pool, embeddings)
         now = now or MadeFor(tuple(pool.sources))
-        self.made_for.check(dataclasses.replace(now, reader=self.reader_now(execution)), allow)
-        predict = cache(lambda: self.opened(execution))  # Its model opens at the first missing shard, if there is one.
+        reader = self.reader_now(execution)  # Where no model reads, there is nothing to share out.
+        self.made_for.check(dataclasses.replace(now, reader=reader), allow)
 
-        def shard(rows: range) -> pa.Table:
-            part = None if embeddings is None else np.asarray(embeddings[rows.start : rows.stop])
-            return _shard(predict()(Pool(pool.table.slice(rows.start, len(rows))), part), rows.start)
+        def part(rows: range) -> _Part:
+            vectors = None if embeddings is None else np.array(embeddings[rows.start : rows.stop])
+            return _Part(pool.slice(rows), vectors, rows.start)
 
-        store = shards or MemoryShards()
-        n_shards = map_shards(shard, len(pool), rows_per_shard=_ROWS_PER_SHARD, store=store, progress=progress)
+        store, grid = shards or MemoryShards(), Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)
+        with workers(lambda: _Predicting(self), execution if reader else execution.here()) as crew:
+            n_shards = map_shards(crew, part, grid, store=store, size=pool.n_bytes, progress=progress)
         return _joined([cast(pa.Table, store.get(index)) for index in range(n_shards)])
 
     def _check_embeddings(self, pool: Pool, embeddings: Float[np.ndarray, "n d"] | None) -> None:
@@ -312,6 +313,29 @@ class FittedScorer(ABC):
             save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
         with atomic_path(path / "scorer.json") as temporary:
             temporary.write_text(to_json(whole) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The rows of a shard."""
+
+    rows: Pool
+    embeddings: Float[np.ndarray, "n d"] | None
+    start: int
+    """Place of the first of them in the pool."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Predicting:
+    """A scorer at work."""
+
+    scorer: FittedScorer
+
+    @contextmanager
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
+        """The scorer, its model open: a part -> a table of predictions."""
+        predict = self.scorer.opened(execution)
+        yield lambda part: _shard(predict(part.rows, part.embeddings), part.start)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -301,6 +301,7 @@ class FittedProbe(FittedScorer):
 
         return predict
 
+    @threadpool_limits.wrap(1, user_api="blas")  # Of several threads it would depend on how many there are.
     def predict_read(
         self, pool: Pool, embeddings: Float[np.ndarray, "n d"] | None, readings: Readings | None
     ) -> Prediction:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from threadpoolctl import threadpool_limits
 
 from qads.cluster import Execution
 from qads.errors import InputError
@@ -195,6 +196,7 @@ class FittedRetrieval(FittedScorer):
     def opened(self, execution: Execution) -> Callable[[Pool, Float[np.ndarray, "n d"] | None], Prediction]:
         """Ready to predict rows."""
 
+        @threadpool_limits.wrap(1, user_api="blas")  # Of several threads it would depend on how many there are.
         def predict(pool: Pool, embeddings: Float[np.ndarray, "n d"] | None) -> Prediction:
             assert embeddings is not None
             said = _weighted(_unit(embeddings), self.support, self.values, self.width)

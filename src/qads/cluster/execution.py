@@ -1,0 +1,135 @@
+"""How work is executed: where, on how many workers, how long each may take. It changes how fast, never what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator
+
+from qads.errors import InputError
+
+__all__ = ["Execution"]
+
+
+def _whole(name: str, what: str) -> BeforeValidator:
+    """A whole number of 1 at least, or ``auto``."""
+    return BeforeValidator(lambda value: _check_whole(value, name, what))
+
+
+def _check_whole(value: object, name: str, what: str) -> object:
+    where = f"execution.{name}"
+    if value == "auto":
+        return value
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{where} is {value!r}; it must be auto, or a whole number of {what}.")
+    if value < 1:
+        raise InputError(f"{where} is {value}; it must be 1 at least.")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How fast, never what: no field here changes a result beyond floating-point rounding.
+
+    >>> import qads
+    >>> qads.Execution(workers=2).workers
+    2
+    """
+
+    kind: Literal["local", "ray"] = "local"
+    """Where shards are computed: on this machine, or by the actors of a Ray cluster."""
+    workers: Annotated[int | Literal["auto"], _whole("workers", "workers")] = "auto"
+    """Workers, each with the model open. On one machine ``auto`` is one a GPU, and without any this process alone,
+    which has all cores; 2 and more are processes. On Ray ``auto`` is as many as the cluster has room for."""
+    cpus_per_worker: Annotated[int | Literal["auto"], _whole("cpus_per_worker", "processors")] = "auto"
+    """Processors of a worker, and its threads. ``auto`` shares those of this machine out among its workers; on Ray it
+    is 8, or all that the largest machine has."""
+    gpus_per_worker: float = 0.0
+    """On Ray: GPUs of a worker; 0 computes on CPUs. A share, such as 0.5, puts several workers on one GPU."""
+    address: str | None = None
+    """Of the Ray cluster, as Ray has it (``auto`` for one that runs here); null starts one on this machine."""
+    shard_timeout: float | None = None
+    """Seconds after which a worker that says nothing is ended and its shard goes elsewhere; null waits for ever. It has
+    to be more than the longest shard takes, and more than the model takes to open."""
+    shard_retries: int = 2
+    """How often a shard is tried again whose worker died or was ended. Then the work stops, and what is done stays."""
+    device: str = "auto"
+    """Where models run, as torch names it; ``auto`` takes CUDA, then MPS, then the CPU. On Ray `gpus_per_worker`
+    says."""
+    max_tokens_per_batch: Annotated[int | Literal["auto"], _whole("max_tokens_per_batch", "tokens")] = "auto"
+    """Tokens in one forward pass of a model; bounds its memory. ``auto`` is 2048, which is best on CPUs; on CUDA it is
+    found by trying when a scoring model is opened."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with a model. Only for models you trust as you trust their authors."""
+    allow_code_execution: bool = False
+    """Run programs that a model wrote, in a sandbox, where an evaluation asks for programs."""
+    concurrency: int = 16
+    """Requests to a remote engine at once."""
+    timeout: float = 300.0
+    """Seconds that a request to a remote engine may take."""
+    retries: int = 6
+    """How often a request is repeated that was refused for now (408, 429), failed (5xx) or got no answer."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        _check_whole(self.workers, "workers", "workers")
+        _check_whole(self.cpus_per_worker, "cpus_per_worker", "processors")
+        _check_whole(self.max_tokens_per_batch, "max_tokens_per_batch", "tokens")
+        if self.concurrency < 1:
+            raise InputError(f"execution.concurrency is {self.concurrency}; it must be 1 at least.")
+        for name in ("timeout", "shard_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+                raise InputError(f"execution.{name} is {seconds:g}; it must be a number of seconds above 0.")
+        for name in ("retries", "shard_retries"):
+            if getattr(self, name) < 0:
+                raise InputError(f"execution.{name} is {getattr(self, name)}; it must be 0 at least.")
+        self._check_ray()
+
+    def _check_ray(self) -> None:
+        if not (math.isfinite(self.gpus_per_worker) and self.gpus_per_worker >= 0):
+            raise InputError(f"execution.gpus_per_worker is {self.gpus_per_worker:g}; it must be 0 at least.")
+        if self.kind == "local":
+            for name in ("address", "gpus_per_worker"):
+                if getattr(self, name):
+                    raise InputError(
+                        f"execution.{name} is {getattr(self, name)!r}, but execution.kind is local; it is of a Ray "
+                        "cluster. Set execution.kind to ray, or leave it out."
+                    )
+            return
+        there = "cuda" if self.gpus_per_worker else "cpu"
+        if self.device not in ("auto", there):
+            raise InputError(
+                f"execution.device is {self.device!r}, but workers on Ray with gpus_per_worker "
+                f"{self.gpus_per_worker:g} compute on {there}. Leave device out, or change gpus_per_worker."
+            )
+        object.__setattr__(self, "device", there)  # What it means there, not on the machine of the driver.
+
+    @property
+    def described(self) -> str:
+        """Where shards are computed, in a sentence."""
+        if self.kind == "ray":
+            crowd = "as many workers as it holds" if self.workers == "auto" else f"{self.workers} workers"
+            gpus = f", {self.gpus_per_worker:g} GPUs each" if self.gpus_per_worker else ""
+            where = f"the Ray cluster at {self.address}" if self.address else "a Ray cluster that is started here"
+            return f"Shards are computed by {crowd} on {where}{gpus}."
+        if self.workers == "auto":
+            return "Shards are computed in this process, or by a worker for each GPU where there are several."
+        return f"Shards are computed by {self.workers} processes." if self.workers > 1 else "One process computes."
+
+    def pass_size(self, device: str) -> int | None:
+        """Tokens in one forward pass on a device of such a type (``cpu``, ``cuda``); None: to be found by trying."""
+        if self.max_tokens_per_batch != "auto":
+            return self.max_tokens_per_batch
+        return None if device == "cuda" else 2048
+
+    def here(self, device: str | None = None) -> Execution:
+        """The same, by the process that asks, alone."""
+        return replace(
+            self, kind="local", workers=1, cpus_per_worker="auto", gpus_per_worker=0.0, address=None,
+            device=device or self.device,
+        )  # fmt: skip

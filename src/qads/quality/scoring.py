@@ -1,0 +1,182 @@
+"""Scores of candidates on anchors, shard by shard, wherever the model is.
+
+Texts are tokenised by the driver, once. A worker has the anchors from the beginning and gets the examples of a shard at
+a time, so what it holds does not grow with the pool.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int
+
+from qads.cluster import Crew, Execution, Function, Grid, ShardStore, Tell, map_shards
+from qads.kernels.cost import Cost
+from qads.kernels.target import TokenTarget
+from qads.models import Dtype
+from qads.pool import Pool, to_json
+from qads.quality.engines import Engine, OpenEngine
+from qads.quality.influence import Influence
+from qads.quality.known import KnownScores
+from qads.quality.origin import Origin
+from qads.quality.rehearsal import Rehearsal
+from qads.quality.shards import is_of, pairs_key, pairs_to_score, score_shard, scores_of_shard
+from qads.quality.tokens import FittedTexts
+
+__all__ = ["PreparedTexts", "Rehearsing", "Scoring", "ShardedScores"]
+
+_ROWS_PER_SHARD = 8
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some prefixes before the anchors."""
+
+    prefixes: Sequence[tuple[int, ...]]
+    wanted: Bool[np.ndarray, "r m"]
+    """The pairs to compute."""
+    taken: Float[np.ndarray, "r m"]
+    """What is known of others; NaN elsewhere."""
+    columns: Int[np.ndarray, " c"]
+    """The anchors of the table."""
+    notes: Mapping[str, str]
+    """What the table says of itself."""
+    precisely: bool = False
+    """In float32 arithmetic."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A model that scores these targets, to be opened where that is done."""
+
+    engine: Engine
+    model: str
+    revision: str | None
+    dtype: Dtype
+    targets: tuple[TokenTarget | None, ...]
+
+    @contextmanager
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
+        """The engine, open: a part -> a table of scores."""
+        with self.engine.open(self.model, revision=self.revision, dtype=self.dtype, execution=execution) as engine:
+            yield partial(_score, engine, self.targets)
+
+
+@dataclass(frozen=True)
+class Rehearsing:
+    """The same calls without a model."""
+
+    engine: Rehearsal
+    targets: tuple[TokenTarget | None, ...]
+
+    @contextmanager
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
+        """A part -> a table of nothing, with its cost."""
+        yield partial(_score, self.engine, self.targets)
+
+
+def _score(engine: OpenEngine, targets: Sequence[TokenTarget | None], part: _Part) -> pa.Table:
+    scores, cost = np.full(part.wanted.shape, np.nan), Cost()
+    members = np.flatnonzero(part.wanted.any(axis=0))
+    if len(members):
+        chosen = [target for j in members if (target := targets[j]) is not None]
+        if part.precisely:
+            with engine.precisely():  # Its rounding would be in the influence of every candidate.
+                scores[:, members], cost = engine.score(part.prefixes, chosen, part.wanted[:, members])
+        else:
+            scores[:, members], cost = engine.score(part.prefixes, chosen, part.wanted[:, members])
+    scores = np.where(part.wanted, scores, part.taken)
+    return score_shard(scores[:, part.columns], cost, **part.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedTexts:
+    """Everything but the model: tokenised texts, and what is known of their scores."""
+
+    texts: FittedTexts
+    origin: Origin
+    may_score: Bool[np.ndarray, "n m"]
+    known: KnownScores
+
+    @classmethod
+    def of(
+        cls,
+        texts: FittedTexts,
+        identity: Mapping[str, Any],
+        candidates: Pool,
+        anchors: Pool,
+        earlier: Sequence[Influence],
+    ) -> PreparedTexts:
+        """What is known of these texts, from scores that were checked."""
+        origin = Origin.of_texts(identity, texts)
+        ids = candidates.strings("id"), anchors.strings("id")
+        known = KnownScores.look_up(earlier, origin, *ids, affected=texts.affected)
+        return cls(texts, origin, pairs_to_score(candidates, anchors, origin), known)
+
+    def zero_shot(self, of: str) -> _Part:
+        """The anchors behind nothing but the header."""
+        wanted = np.array([t is not None for t in self.texts.targets]) & np.isnan(self.known.zero_shot)
+        notes = {
+            "of": of, "affected": to_json(self.texts.affected), "origin": to_json(dataclasses.asdict(self.origin)),
+        }  # fmt: skip
+        everything = np.arange(len(wanted))
+        return _Part([self.texts.header], wanted[None], self.known.zero_shot[None], everything, notes, precisely=True)
+
+    def one_shot(self, rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> _Part:
+        """Some anchors behind some candidates."""
+        prefixes = [(*self.texts.header, *(self.texts.examples[i] or ())) for i in rows]
+        asked = np.zeros((len(rows), len(self.texts.targets)), bool)
+        asked[:, columns] = self.may_score[np.ix_(rows, columns)]
+        wanted = asked & np.isnan(self.known.one_shot[rows])
+        taken = np.where(asked, self.known.one_shot[rows], np.nan)
+        notes = {"n_reused": str((asked & ~wanted).sum()), "of": pairs_key(self.origin, rows, columns)}
+        return _Part(prefixes, wanted, taken, columns, notes)
+
+    def n_tokens(self, rows: Int[np.ndarray, " r"]) -> int:
+        """Tokens of the examples of some candidates; those of the anchors come behind each."""
+        return sum(len(self.texts.examples[i] or ()) for i in rows)
+
+
+@dataclass
+class ShardedScores:
+    """The scores, through the shards of a store, by whoever computes them."""
+
+    crew: Crew
+    store: ShardStore
+    texts: Callable[[], PreparedTexts]
+    """Prepared when the first shard is missing."""
+    heard: Callable[[int], None]
+    """Is told how many candidates of a round are left."""
+    tables: list[pa.Table] = field(default_factory=list[pa.Table])
+    """The shards so far, zero-shot first."""
+
+    def zero_shot(self, of: str) -> pa.Table:
+        """The first shard; `of` says what the store was filled with."""
+        map_shards(
+            self.crew, lambda _: self.texts().zero_shot(of), Grid(n_rows=1, rows_per_shard=1),
+            store=self.store, belongs=lambda kept, _: is_of(kept, of),
+        )  # fmt: skip
+        self.tables = [cast(pa.Table, self.store.get(0))]
+        return self.tables[0]
+
+    def one_shot(
+        self, rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"], origin: Origin
+    ) -> Float[np.ndarray, "r c"]:
+        """The scores of one round, in shards after those of the rounds before."""
+        first = len(self.tables)
+        n_shards = map_shards(
+            self.crew, lambda part: self.texts().one_shot(rows[part], columns),
+            Grid(n_rows=len(rows), rows_per_shard=_ROWS_PER_SHARD, first_index=first),
+            store=self.store, size=lambda part: self.texts().n_tokens(rows[part]),
+            belongs=lambda kept, part: is_of(kept, pairs_key(origin, rows[part], columns)),
+            progress=lambda done, total: self.heard(total - done),
+        )  # fmt: skip
+        self.tables += [cast(pa.Table, self.store.get(index)) for index in range(first, first + n_shards)]
+        return np.concatenate([scores_of_shard(shard) for shard in self.tables[first:]])

@@ -1,0 +1,87 @@
+"""Work of a moment, for tests of who does it: importable where workers are."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from qads.cluster import Execution, Tell
+from qads.errors import TooLongError
+
+LOG = logging.getLogger("qads.jobs")
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Squares numbers, and says who did; what happens on the way is up to the kind."""
+
+    folder: Path
+    """Where it marks what it did."""
+    kind: str = "plain"
+    at: int = -1
+    """The number at which it happens."""
+
+    @contextmanager
+    def open(self, execution: Execution, tell: Tell) -> Generator[Callable[[list[int]], pa.Table]]:
+        """Ready to square."""
+        if self.kind == "cannot open":
+            raise TooLongError("Squares: will not open.")
+        (self.folder / f"opened-{os.getpid()}").touch()
+        yield lambda numbers: self._square(numbers, tell)
+
+    def _square(self, numbers: list[int], tell: Tell) -> pa.Table:
+        tell(1)
+        if self.at in numbers:
+            self._happens(first=not (mark := self.folder / "happened").exists())
+            mark.touch()
+        n = len(numbers)
+        return pa.table({"square": [i * i for i in numbers], "process": [os.getpid()] * n})
+
+    def _happens(self, *, first: bool) -> None:
+        (self.folder / "happened").touch()
+        match self.kind:
+            case "dies once" if first:
+                sys.stderr.write("going down\n")
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "exits":
+                sys.stderr.write("so long\n")
+                sys.stderr.flush()
+                os._exit(3)
+            case "hangs once" if first:
+                time.sleep(1000)
+            case "hangs":
+                time.sleep(1000)
+            case "hangs with a child":
+                child = subprocess.Popen(["sleep", "1000"])
+                (self.folder / "child").write_text(str(child.pid))
+                (self.folder / "worker").write_text(str(os.getpid()))
+                time.sleep(1000)
+            case "refuses":
+                raise TooLongError("Squares: too long.")
+            case "fails":
+                raise ZeroDivisionError("by nothing")
+            case "cannot be sent":
+                raise Unsendable("odd", lambda: None)
+            case "speaks":
+                LOG.info("not heard at this level")
+                LOG.warning("at %d", self.at)
+                warnings.warn("beware", UserWarning, stacklevel=1)
+            case _:
+                pass
+
+
+class Unsendable(Exception):
+    """Holds what pickle does not take."""

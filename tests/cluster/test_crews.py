@@ -1,0 +1,234 @@
+"""Laws of crews: whoever computes, the same shards; whoever dies, hangs or fails, nothing is lost and nothing stays."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from cluster.jobs import Squares
+from qads.cluster import Execution, Grid, MemoryShards, map_shards, workers
+from qads.cluster.session import packed, unpacked
+from qads.errors import ClusterError, InputError, TooLongError
+
+TWO = Execution(workers=2, device="cpu")
+
+
+@pytest.fixture
+def ray_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[Execution]:
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
+    if not ray.is_initialized():
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # Whatever this process imports, actors do.
+        ray.init(
+            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            object_store_memory=100_000_000,
+        )  # fmt: skip
+    yield Execution(kind="ray", workers=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_ray_left() -> Iterator[None]:
+    yield
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
+@pytest.fixture(params=["processes", pytest.param("ray", marks=pytest.mark.ray)])
+def two(request: pytest.FixtureRequest) -> Execution:
+    """Two workers, of either kind."""
+    return TWO if request.param == "processes" else request.getfixturevalue("ray_two")
+
+
+def squared(
+    work: Squares, execution: Execution, *, n: int = 10, store: MemoryShards | None = None, **options: object
+) -> list[int]:
+    """Square the numbers below n in shards of 2, with a crew of its own."""
+    store = store or MemoryShards()
+    with workers(lambda: work, execution) as crew:
+        grid = Grid(n_rows=n, rows_per_shard=2)
+        n_shards = map_shards(crew, lambda rows: list(rows), grid, store=store, **options)  # pyright: ignore
+    return pa.concat_tables([store.tables[i] for i in range(n_shards)])["square"].to_pylist()
+
+
+def test_any_crew_computes_the_same(two: Execution, tmp_path: Path) -> None:
+    expected = [i * i for i in range(10)]
+    assert squared(Squares(tmp_path), Execution()) == expected
+    assert squared(Squares(tmp_path), two) == expected
+    assert len(list(tmp_path.glob("opened-*"))) == 3, "each worker opens the work once"
+
+
+def test_what_is_there_is_not_computed_and_nobody_is_started_for_nothing(tmp_path: Path) -> None:
+    store, seen = MemoryShards(), list[tuple[int, int]]()
+    squared(Squares(tmp_path), Execution(), store=store)
+    del store.tables[3]
+
+    def never() -> Squares:
+        raise AssertionError("nothing is missing")
+
+    squared(Squares(tmp_path), TWO, store=store, progress=lambda *at: seen.append(at))
+    assert seen == [(8, 10), (9, 10), (10, 10)], "one bar, told within a shard, too"
+    with workers(never, TWO) as crew:
+        map_shards(crew, lambda rows: list(rows), Grid(n_rows=10, rows_per_shard=2), store=store)
+
+
+def test_the_longest_shards_go_first(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def part(rows: range) -> list[int]:
+        asked.append(rows.start)
+        return list(rows)
+
+    with workers(lambda: Squares(tmp_path), TWO) as crew:
+        grid = Grid(n_rows=8, rows_per_shard=2)
+        map_shards(crew, part, grid, store=MemoryShards(), size=lambda rows: rows.start % 5)
+    assert asked == [4, 2, 6, 0]
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_shard_done_by_another(
+    two: Execution, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert squared(Squares(tmp_path, "dies once", at=5), two) == [i * i for i in range(10)]
+    assert re.search(r"worker \d is lost, and shard 2 \(rows 4 to 5\) goes to another", caplog.text)
+
+
+def test_a_shard_that_ends_every_worker_is_given_up_by_name_and_the_others_are_kept(
+    two: Execution, tmp_path: Path
+) -> None:
+    store, execution = MemoryShards(), Execution(**{**vars(two), "shard_retries": 1})
+    with pytest.raises(ClusterError, match=r"shard 4 \(rows 8 to 9\) was given up after 2 tries.* worker \d"):
+        squared(Squares(tmp_path, "dies", at=9), execution, store=store)
+    assert 4 not in store.tables
+
+
+def test_the_last_words_of_a_process_are_in_the_error(tmp_path: Path) -> None:
+    execution = Execution(workers=2, device="cpu", shard_retries=0)
+    with pytest.raises(ClusterError, match=r"its process ended with exit code 3; its last words:\nso long"):
+        squared(Squares(tmp_path, "exits", at=0), execution)
+
+
+def test_a_worker_that_hangs_is_ended_and_its_shard_done_by_another(
+    two: Execution, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    patient = Execution(**{**vars(two), "shard_timeout": 10.0, "shard_retries": 9})
+    assert squared(Squares(tmp_path, "hangs once", at=0), patient, n=2) == [0, 1]
+    assert "it said nothing for 10 seconds (execution.shard_timeout)" in caplog.text
+    hasty = Execution(**{**vars(two), "shard_timeout": 1.0, "shard_retries": 0})
+    with pytest.raises(ClusterError, match=r"shard 0 .*said nothing for 1 seconds \(execution.shard_timeout\)"):
+        squared(Squares(tmp_path, "hangs", at=0), hasty, n=2)
+
+
+def test_an_error_is_the_one_that_is_raised_here(two: Execution, tmp_path: Path) -> None:
+    for execution in (Execution(), two):
+        with pytest.raises(TooLongError, match=r"^Squares: too long\.$"):
+            squared(Squares(tmp_path, "refuses", at=3), execution)
+        with pytest.raises(TooLongError, match=r"^Squares: will not open\.$"):
+            squared(Squares(tmp_path, "cannot open"), execution)
+    with pytest.raises(ZeroDivisionError, match="by nothing") as raised:
+        squared(Squares(tmp_path, "fails", at=3), two)
+    assert re.search(r"raised in worker \d:\nTraceback", raised.value.__notes__[0])
+    with pytest.raises(RuntimeError, match=r"Unsendable: .*odd"):
+        squared(Squares(tmp_path, "cannot be sent", at=3), two)
+
+
+def test_what_workers_log_is_logged_here(two: Execution, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "qads")
+    squared(Squares(tmp_path, "speaks", at=3), two)
+    told = [record.getMessage() for record in caplog.records if "worker" in record.getMessage()]
+    assert any(re.fullmatch(r"worker \d: at 3", text) for text in told)
+    assert any("beware" in text for text in told)
+    assert not any("not heard" in text for text in told)
+
+
+def test_nobody_is_left_when_the_work_is_done_or_fails(tmp_path: Path) -> None:
+    squared(Squares(tmp_path), TWO)
+    with pytest.raises(TooLongError):
+        squared(Squares(tmp_path, "refuses", at=3), TWO)
+    left = [child.cmdline() for child in psutil.Process().children(recursive=True) if child.status() != "zombie"]
+    assert not [line for line in left if "qads.cluster.worker" in line]
+
+
+def test_a_part_of_a_table_is_sent_without_the_rest() -> None:
+    whole = pa.table({"text": [f"row {i}" * 20 for i in range(10_000)]}).replace_schema_metadata({"of": "this"})
+    content = packed(("part", whole.slice(5000, 3)))
+    assert len(content) < 2000 < len(pickle.dumps(whole.slice(5000, 3)))
+    name, part = unpacked(content)
+    assert name == "part"
+    assert part.equals(whole.slice(5000, 3), check_metadata=True)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from cluster.jobs import Squares
+from qads.cluster import Execution, Grid, MemoryShards, map_shards, workers
+
+work = Squares(Path(sys.argv[1]), "hangs with a child", at=0)
+with workers(lambda: work, Execution(workers=2, device="cpu")) as crew:
+    map_shards(crew, lambda rows: list(rows), Grid(n_rows=2, rows_per_shard=2), store=MemoryShards())
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_and_what_they_started_end_with_the_driver(ending: signal.Signals, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path)], env=environment, stderr=subprocess.DEVNULL
+    )  # fmt: skip
+    names = [tmp_path / "worker", tmp_path / "child"]
+    _until(lambda: all(name.exists() and name.read_text() for name in names))
+    numbers = [int(name.read_text()) for name in names]
+    driver.send_signal(ending)
+    driver.wait(30)
+    _until(lambda: not any(_runs(number) for number in numbers))
+
+
+def _runs(number: int) -> bool:
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _until(is_so: object) -> None:
+    for _ in range(1200):
+        if is_so():  # pyright: ignore
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came to that")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"workers": 0}, "execution.workers is 0; it must be 1 at least"),
+        ({"workers": "many"}, "execution.workers is 'many'; it must be auto, or a whole number of workers"),
+        ({"cpus_per_worker": 0}, "execution.cpus_per_worker is 0"),
+        ({"shard_timeout": 0.0}, "execution.shard_timeout is 0; it must be a number of seconds above 0"),
+        ({"shard_retries": -1}, "execution.shard_retries is -1; it must be 0 at least"),
+        ({"address": "auto"}, "execution.address is 'auto', but execution.kind is local"),
+        ({"kind": "ray", "device": "cuda"}, "execution.device is 'cuda', but workers on Ray with gpus_per_worker 0"),
+        ({"kind": "ray", "gpus_per_worker": -1.0}, "execution.gpus_per_worker is -1"),
+    ],
+)  # fmt: skip
+def test_impossible_settings_are_refused_by_name_and_value(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        Execution(**settings)  # pyright: ignore
+
+
+@pytest.mark.ray
+def test_more_workers_than_the_cluster_has_room_for_are_refused(ray_two: Execution, tmp_path: Path) -> None:
+    crowd = Execution(kind="ray", workers=3, cpus_per_worker=1)
+    with pytest.raises(InputError, match=r"execution.workers: 3 with 1 processors .* have 2 processors and 0 GPUs"):
+        squared(Squares(tmp_path), crowd)

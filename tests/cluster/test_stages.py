@@ -1,0 +1,129 @@
+"""Every stage of a run leaves the same bytes, whoever computes it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+import qads
+from qads import embed
+from qads.clean import keys
+from qads.cluster import ClusterGreedy, Execution
+from qads.config import load_config
+from qads.evaluate import method as evaluating
+from qads.quality import likelihoods
+from qads.quality.scorers import base
+from run.tiny import make_model, rows, run, settings, write_rows, written
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_model(tmp_path_factory.mktemp("model") / "tiny")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer.eos_token = tokenizer.pad_token = "<s>"
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a pool of few rows has several of each kind; who computes them need not know."""
+    for module in (embed, likelihoods, base):
+        monkeypatch.setattr(module, "_ROWS_PER_SHARD", 8)
+    monkeypatch.setattr(evaluating, "_ITEMS_PER_SHARD", {name: 3 for name in evaluating._ITEMS_PER_SHARD})
+
+
+@pytest.fixture
+def on_ray() -> Iterator[None]:
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # Whatever this process imports, actors do.
+        ray.init(
+            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            object_store_memory=100_000_000,
+        )  # fmt: skip
+        yield
+        ray.shutdown()
+
+
+def run_with(execution: dict[str, Any], model: Path, folder: Path, out: str) -> dict[str, bytes]:
+    """What a whole run leaves, but for what says how it was computed."""
+    pool = folder / "pool.jsonl"
+    exam = folder / "exam.jsonl"
+    if not pool.exists():
+        write_rows(pool, rows(40))
+        write_rows(exam, rows(8, seed=1, prefix="e"))
+    config = settings(
+        model, pool, quality={"sample": 24, "influence": {"model": str(model)}},
+        evaluate={"model": str(model), "sets": [f"exam={exam}"], "max_new_tokens": 8},
+        execution={"device": "cpu"} | execution,
+    )  # fmt: skip
+    run(load_config(config), folder / out)
+    return {name: content for name, content in written(folder / out).items() if name != "config.json"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_shards")
+def test_processes_leave_the_bytes_of_this_one(model: Path, tmp_path: Path) -> None:
+    alone = run_with({}, model, tmp_path, "alone")
+    two = run_with({"workers": 2}, model, tmp_path, "two")
+    assert two == alone
+    assert {name.partition("/")[0] for name in alone} >= {"embed", "influence", "quality", "select", "evaluate"}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.usefixtures("small_shards", "on_ray")
+def test_actors_leave_the_bytes_of_this_one(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = run_with({}, model, tmp_path, "alone")
+    selected: list[ClusterGreedy] = []
+    select = ClusterGreedy.__call__
+
+    def noted(self: ClusterGreedy, *args: Any, **kwargs: Any) -> Any:
+        selected.append(self)
+        return select(self, *args, **kwargs)
+
+    monkeypatch.setattr(ClusterGreedy, "__call__", noted)
+    assert run_with({"kind": "ray", "workers": 2}, model, tmp_path, "actors") == alone
+    assert [method.shards for method in selected] == [2]
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_likelihoods_of_processes_are_those_of_this_one(model: Path) -> None:
+    pool = qads.Pool.from_rows(qads.Row(**row) for row in rows(30))
+    method = qads.AnswerLikelihoods(model=str(model))
+    alone = method(pool, execution=Execution(device="cpu"))
+    np.testing.assert_array_equal(method(pool, execution=Execution(device="cpu", workers=2)), alone)
+
+
+def test_duplicates_that_processes_look_for_are_those_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "ROWS_PER_BATCH", 16)
+    made = rows(30)
+    pool = qads.Pool.from_rows(qads.Row(**row | {"id": f"{row['id']}-{copy}"}) for copy in "ab" for row in made)
+    alone = qads.Deduplication()(pool)
+    two = qads.Deduplication()(pool, execution=Execution(workers=2))
+    assert len(alone.rows) == 30
+    for name in ("rows", "kept", "groups"):
+        np.testing.assert_array_equal(getattr(two, name), getattr(alone, name))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("n_rows", [1, 20])
+def test_a_vector_does_not_depend_on_the_threads_of_its_process(model: Path, n_threads: int, n_rows: int) -> None:
+    pool = qads.Pool.from_rows(qads.Row(**row) for row in rows(n_rows))
+    embedder, before = qads.LMEmbedder(model=str(model), dtype="bfloat16"), torch.get_num_threads()
+    expected = np.asarray(embedder(pool, execution=Execution(device="cpu")))
+    torch.set_num_threads(n_threads)
+    try:
+        np.testing.assert_array_equal(np.asarray(embedder(pool, execution=Execution(device="cpu"))), expected)
+    finally:
+        torch.set_num_threads(before)
