@@ -31,7 +31,7 @@ def parse_yaml(text: str, where: str) -> object:
         ConfigError: it is no such document; with line and column.
     """
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader.
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     except RecursionError:
