@@ -317,3 +317,30 @@ def test_a_wrong_option_is_an_error_that_says_what_it_may_be(
     (tmp_path / "x.jsonl").write_bytes(GOOD)
     with pytest.raises(PoolError, match=message):
         load_pool(tmp_path / "x.jsonl", **options)
+
+
+BROKEN = {
+    17: b'{"id": "cut", "problem": "1 + 1?", "solut',
+    2_503: b"no JSON at all",
+    2_504: b'{"id": "bytes", "problem": "\xff\xfe", "solution": "x"}',
+    5_000: b'{"id": "empty", "problem": "", "solution": "x"}',
+    7_777: b'{"id": "null", "problem": "x", "solution": null}',
+    9_999: b"[1, 2, 3]",
+}
+
+
+def test_a_few_broken_rows_among_ten_thousand_are_counted_to_the_row_and_change_no_other(tmp_path: Path):
+    good = [
+        json.dumps({"id": str(n), "problem": f"{n} + 1?", "solution": f"It is {n + 1}."}).encode()
+        for n in range(10_000)
+    ]
+    lines = [BROKEN.get(number, line) for number, line in enumerate(good, 1)]
+    path, whole = tmp_path / "rows.jsonl", tmp_path / "good.jsonl"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    whole.write_bytes(b"\n".join(line for number, line in enumerate(good, 1) if number not in BROKEN) + b"\n")
+    found = load_pool(path, on_bad_row="skip")
+    assert [row.where for row in found.rejected] == [f"{path}:{number}" for number in BROKEN]
+    assert found.strings("id") == load_pool(whole).strings("id")
+    assert found.strings("problem") == load_pool(whole).strings("problem")
+    with pytest.raises(PoolError, match=f"{path}:17"):
+        load_pool(path)
