@@ -278,4 +278,5 @@ class _Opened:
     def _sandbox(self) -> RunPrograms | None:
         """What runs programs, made anew: its walls are tried where it runs them."""
         sandbox: Any = self.work.sandbox
-        return dataclasses.replace(sandbox) if dataclasses.is_dataclass(sandbox) else sandbox
+        is_settings = dataclasses.is_dataclass(sandbox) and not isinstance(sandbox, type)
+        return dataclasses.replace(sandbox) if is_settings else sandbox

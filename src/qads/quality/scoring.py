@@ -86,7 +86,7 @@ def _score(engine: OpenEngine, targets: Sequence[TokenTarget | None], part: _Par
     scores, cost = np.full(part.wanted.shape, np.nan), Cost()
     members = np.flatnonzero(part.wanted.any(axis=0))
     if len(members):
-        chosen = [target for j in members if (target := targets[j]) is not None]
+        chosen = [target for j in members.tolist() if (target := targets[j]) is not None]
         if part.precisely:
             with engine.precisely():  # Its rounding would be in the influence of every candidate.
                 scores[:, members], cost = engine.score(part.prefixes, chosen, part.wanted[:, members])
