@@ -20,6 +20,7 @@ from qads.quality import AnchorGroups, Influence
 from qads.report.curves import axis_over, binned_means, running_mean
 from qads.report.facts import RunFacts, read_facts
 from qads.report.passages import beginning, visible
+from qads.run.directory import read_json, write_json
 
 PLAIN_STAGES = ("pool", "embed", "select", "mixture")
 VALUES = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-6), min_size=1)
@@ -168,8 +169,8 @@ def test_quality_that_was_configured_but_not_computed_is_missing(plain_run: Path
 
 def test_a_stage_made_from_another_stage_is_refused(plain_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(plain_run, tmp_path / "run")
-    manifest = json.loads((run / "embed" / "manifest.json").read_text())
-    (run / "embed" / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "f" * 64}))
+    manifest = read_json(run / "embed" / "manifest.json") or {}
+    write_json(run / "embed" / "manifest.json", manifest | {"fingerprint": "f" * 64}, sealed=True)
     with pytest.raises(RunError, match=r"'select' was made from the stage 'embed'.*--redo select"):
         read_facts(run)
 

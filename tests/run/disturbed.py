@@ -58,7 +58,7 @@ def run_whole(config: RunConfig, directory: Path, observer: Any = None) -> None:
 def run_whole_in_process(config: RunConfig, directory: Path, watch: Path | None = None) -> None:
     """The same in a process of its own, on one thread; what was computed is written to `watch`."""
     torch.set_num_threads(1)
-    watcher = Watcher(directory)
+    watcher = Watcher(str(directory))
     run_whole(config, directory, watcher)
     if watch is not None:
         watch.write_text(json.dumps(dataclasses.asdict(watcher)), encoding="utf-8")
@@ -68,7 +68,7 @@ def run_whole_in_process(config: RunConfig, directory: Path, watch: Path | None 
 class Watcher:
     """Which stages and shards a run computed, and which it found."""
 
-    directory: Path = field(metadata={"said": False})
+    directory: str
     computed: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
@@ -77,9 +77,6 @@ class Watcher:
     """Shards that were there and served."""
     _now: str = ""
     _before: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.directory = str(self.directory)  # type: ignore[assignment]
 
     def stage_started(self, name: str, number: int, n_stages: int) -> None:
         """Remembers the shards that are there."""

@@ -24,8 +24,8 @@ from qads.stopping import StopHandler, Stopped
 from run.disturbed import DAMAGES, differing, outcome, run_whole, run_whole_in_process, whole_config
 from run.processes import background
 
-CUT = "report"
-"""The one stage whose pages hold seconds, and are written anew by every run."""
+PAGES = "report"
+"""The one stage whose files hold seconds, and are written anew by every run."""
 
 
 class Whole:
@@ -40,7 +40,7 @@ class Whole:
         """Of an undisturbed run in a process of its own."""
         shutil.copytree(self.place, self.kept)
         self.outcome = outcome(self.place)
-        self.without_pages = {name: content for name, content in self.outcome.items() if not name.startswith(CUT)}
+        self.without_pages = {name: content for name, content in self.outcome.items() if not name.startswith(PAGES)}
         self.clear()
 
     def clear(self) -> Path:
@@ -118,7 +118,7 @@ def damaged(whole: Whole, name: str, kind: str, draw: random.Random) -> Damaged:
     directory = whole.finished()
     DAMAGES[kind](directory / name, draw)
     stage = Path(name).parts[0]
-    pages = stage in ("coverage", "projection", CUT)  # Made by the pages, when they are written.
+    pages = stage in ("coverage", "projection", PAGES)  # Made by the pages, when they are written.
     try:
         if pages:
             run_whole(whole.config, directory)
