@@ -138,8 +138,9 @@ def merge_budgets(experiment: Experiment, n_rows: int, out: Path) -> tuple[Exper
 
 def _short_trainings(experiment: Experiment, budgets: Mapping[Amount, list[Amount]]) -> Iterator[str]:
     """Where a training ends before it has seen all of its rows."""
-    method = experiment.train
-    for amount in budgets if method is not None else ():
+    if (method := experiment.train) is None:
+        return
+    for amount in budgets:
         if isinstance(amount, Tokens):
             if method.tokens is not None and method.tokens < amount.tokens:
                 yield (
