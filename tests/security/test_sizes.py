@@ -60,7 +60,7 @@ def bomb(path: Path, piece: bytes, megabytes: int) -> Path:
         ("x.jsonl.gz", b" ", "the line is longer than 67,108,864 bytes", 300),
         ("x.csv.gz", b"a", "the line is longer than 67,108,864 bytes", 300),
         ("x.json.zst", b" ", "times as many, which no text does", 700),
-        ("x.jsonl.zst", b"\n", "times as many, which no text does", 100),
+        ("x.jsonl.zst", b" " * 1023 + b"\n", "times as many, which no text does", 100),
     ],
 )
 def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused_in_bounded_memory(
