@@ -33,12 +33,15 @@ def run_stages(
     label_key: str | None = None,
 ) -> RunResult:
     """Run the stages of a configuration; a whole run has its page written."""
-    from qads.run import run_pipeline
+    from qads.run import publish_run, run_pipeline
 
     with terminal.running() as observer:
         result = run_pipeline(config, directory, redo=redo or (), reuse=reuse or (), until=until, observer=observer)
         if until is None or until == "mixture":
             write_run_report(directory, label_key=label_key, observer=observer)
+            if config.output.publish is not None:
+                observer.stage_started("publish", 1, 1)
+                publish_run(result, config.output.publish, progress=observer.progress)
     return result
 
 

@@ -16,6 +16,7 @@ from qads.config.limits import ConstraintsConfig, Sources
 from qads.config.reporting import ReportConfig
 from qads.config.scoring import QualityConfig
 from qads.datasets.benchmarks import evaluation_locations
+from qads.datasets.publishing import check_publishable
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
@@ -34,7 +35,7 @@ class PoolConfig:
     """The candidate samples."""
 
     sources: Sources
-    """Files, globs, folders, ``-`` or ``hf://owner/name``."""
+    """Files, globs, folders, ``-``, ``hf://owner/name``, or the same in object storage (``s3://``, ``gs://``)."""
     columns: dict[str, str] = field(default_factory=dict[str, str])
     """Field -> column, for shapes that are not recognised."""
     kind: Kind | None = None
@@ -84,8 +85,15 @@ class OutputConfig:
 
     format: Literal["jsonl", "parquet", "alpaca", "messages", "sharegpt"] = "jsonl"
     """Shape of a row."""
+    publish: str | None = None
+    """Folder in object storage (``s3://bucket/folder``, ``gs://…``) to which the finished run's files for trainers,
+    picks and pages are copied; null copies nothing."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.publish is not None:
+            check_publishable(self.publish)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from qads.datasets.storage import ObjectStore, is_object, raise_storage_error
+from qads.datasets.storage import ObjectStore, check_location, is_remote, raise_storage_error
 from qads.errors import InputError, RunError
 from qads.pool import Progress
 
@@ -28,13 +28,14 @@ _WRITABLE = ("s3", "gs")
 
 
 def check_publishable(location: str) -> None:
-    """Refuse what cannot be written to, before the work.
+    """Refuse what cannot be written to, before the work and without a word to the storage.
 
     Raises:
-        InputError: no URL of ``s3://`` or ``gs://``.
-        PoolError: the URL cannot be one.
+        InputError: no URL of ``s3://`` or ``gs://``, or one that cannot be.
     """
-    if not is_object(location) or (scheme := ObjectStore(location).scheme) not in _WRITABLE:
+    if is_remote(location):
+        check_location(location)
+    if location.partition("://")[0] not in _WRITABLE:
         hint = " Write to a folder and upload it: hf upload OWNER/NAME FOLDER --repo-type dataset" if (
             location.startswith("hf://")
         ) else ""  # fmt: skip
@@ -85,6 +86,8 @@ def publish(
     """
     check_publishable(location)
     root = location.rstrip("/")
+    if _is_there(root, manifest):
+        return
     before = _own_objects(root, str(manifest["what"]))
     _put_json({"what": manifest["what"], "files": sorted({*files, *before})}, f"{root}/{_UNDERWAY}")
     _delete(f"{root}/{MANIFEST}", missing_ok=True)
@@ -98,6 +101,13 @@ def publish(
     _delete(f"{root}/{_UNDERWAY}")
 
 
+def _is_there(root: str, manifest: Mapping[str, Any]) -> bool:
+    """Whether the very same is published already, every object of its size."""
+    if ObjectStore(f"{root}/{MANIFEST}").size() is None or _read_json(f"{root}/{MANIFEST}") != manifest:
+        return False
+    return all(ObjectStore(f"{root}/{name}").size() == facts["bytes"] for name, facts in manifest["files"].items())
+
+
 def _own_objects(root: str, what: str) -> set[str]:
     """What an earlier time has put into the folder.
 
@@ -108,7 +118,7 @@ def _own_objects(root: str, what: str) -> set[str]:
     own = {name for record in (MANIFEST, _UNDERWAY) if record in found for name in _names(f"{root}/{record}", what)}
     if strangers := sorted(found - own - {MANIFEST, _UNDERWAY}):
         shown = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
-        raise RunError(f"{root}: holds {shown}, which is no part of a {what}, so nothing is replaced. Give another place.")
+        raise RunError(f"{root}: holds {shown}, which is not of a {what}, so nothing is replaced. Give another place.")
     return own & found
 
 
@@ -124,15 +134,21 @@ def _listed(root: str) -> list[str]:
 
 
 def _names(location: str, what: str) -> set[str]:
+    told = _read_json(location)
+    if told.get("what") != what:
+        raise RunError(f"{location}: is not of a {what}, so nothing is replaced. Give another place.")
+    return set(told.get("files") or ())
+
+
+def _read_json(location: str) -> dict[str, Any]:
+    """The object in it; none where it holds something else."""
     with ObjectStore(location).stream() as stream:
         content = stream.read()
     try:
         told: Any = json.loads(content)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict) or cast(dict[str, Any], told).get("what") != what:
-        raise RunError(f"{location}: is not of a {what}, so nothing is replaced. Give another place.")
-    return set(cast(dict[str, Any], told).get("files") or ())
+    except (ValueError, RecursionError):
+        return {}
+    return cast(dict[str, Any], told) if isinstance(told, dict) else {}
 
 
 def _put_json(value: Mapping[str, Any], location: str) -> None:

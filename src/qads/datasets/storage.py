@@ -13,12 +13,13 @@ import os
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 
-from qads.errors import PoolError
+from qads.errors import InputError, PoolError
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -28,10 +29,13 @@ __all__ = [
     "check_location",
     "is_object",
     "is_remote",
+    "local_path",
     "raise_storage_error",
 ]
 
 _REMOTE = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
+_PATH_OF_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/+(.*)$")
+"""As `Path` writes one; a drive of Windows has one letter."""
 _FORMATS = r"\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|feather|ipc|txt)(\.(gz|bz2|xz|zst))?"
 _HUB_FILE = re.compile(rf"^hf://datasets/[\w.-]+/[\w.-]+(@[^/]+)?/.+{_FORMATS}$", re.IGNORECASE)
 _LISTED = ("s3", "gs", "hf")
@@ -55,6 +59,24 @@ def is_remote(location: str) -> bool:
 def is_object(location: str) -> bool:
     """Whether a location names objects: a URL, but for ``hf://owner/name``, which is a dataset."""
     return is_remote(location) and (not location.startswith("hf://") or _HUB_FILE.match(location) is not None)
+
+
+def local_path(path: Path, what: str) -> Path:
+    """The path, if it is none that a URL became.
+
+    Args:
+        path: where something is to be written.
+        what: what that is, with the verb for it.
+
+    Raises:
+        InputError: it was a URL.
+    """
+    if found := _PATH_OF_URL.match(str(path)):
+        raise InputError(
+            f"{found[1]}://{found[2]}: {what} on a disk, where files can be locked and renamed. What a run has "
+            "made goes to object storage by output.publish, selected rows by qads select -o, a mixture by qads mix -o."
+        )
+    return path
 
 
 def check_location(location: str) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qads.datasets.formats import FIELDS, FORMATS
+from qads.datasets.storage import local_path
 from qads.errors import InputError
 from qads.pool import Pool, Row, to_json
 
@@ -30,6 +31,7 @@ def atomic_path(path: Path) -> Generator[Path]:
 
     The file is flushed to disk before it is renamed, so after a crash there is the whole file or none.
     """
+    local_path(path, "this file is written")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     os.close(handle)

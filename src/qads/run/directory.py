@@ -24,6 +24,7 @@ from typing import Any, cast
 import filelock
 
 from qads.datasets import atomic_path
+from qads.datasets.storage import local_path
 from qads.errors import CorruptError, DriftError, LockedError, RunError
 from qads.run.shards import DiskShards, file_sha256
 
@@ -86,6 +87,9 @@ class RunDirectory:
     """A directory that holds the stages of one run."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        local_path(self.root, "a run directory must be")
 
     def stage(self, plan: StagePlan) -> StageDirectory:
         """The folder of a stage."""

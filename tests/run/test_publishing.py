@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from object_storage import SECRET, ObjectStorage, serving
+from run import tiny
+
+import qads
+from qads.config import load_config
+from qads.datasets.publishing import upload
+from qads.errors import DriftError, InputError
+from qads.run import RunDirectory, publish_run, run_pipeline
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ObjectStorage]:
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def storage(server: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> ObjectStorage:
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    server.reset()
+    return server
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.make_model(tmp_path_factory.mktemp("model"))
+
+
+def test_a_run_of_objects_is_that_of_the_files_and_a_changed_object_is_noticed(storage, model, tmp_path):
+    local = tiny.write_rows(tmp_path / "rows.jsonl", tiny.rows(60))
+    anchors = tiny.write_rows(tmp_path / "target.jsonl", tiny.rows(4, seed=9, prefix="a"))
+    for file in (local, anchors):
+        upload(file, f"s3://pool/{file.name}")
+    wanted = run_pipeline(
+        load_config(tiny.settings(model, local, anchors={"sources": str(anchors)})), tmp_path / "of-files"
+    )
+    settings = tiny.settings(model, "s3://pool/rows.jsonl", anchors={"sources": "s3://pool/target.jsonl"})
+    out = "s3://pool/published"
+    config = load_config(settings | {"output": {"publish": out}})
+    found = run_pipeline(config, tmp_path / "of-objects")
+    assert found.train_file.read_bytes() == wanted.train_file.read_bytes()
+
+    publish_run(found, out)
+    assert len(qads.load_pool(f"{out}/mixture/train.jsonl")) == 6
+    written = b"".join(path.read_bytes() for path in (tmp_path / "of-objects").rglob("*") if path.is_file())
+    assert SECRET.encode() not in written and b"AKIATEST" not in written
+
+    assert tiny.run(config, tmp_path / "of-objects").computed == []
+    upload(tiny.write_rows(tmp_path / "rows.jsonl", tiny.rows(61)), "s3://pool/rows.jsonl")
+    with pytest.raises(DriftError, match="file rows: was ETag"):
+        run_pipeline(config, tmp_path / "of-objects")
+
+
+def test_a_selection_and_a_mixture_go_from_storage_to_storage(storage, model, tmp_path):
+    upload(tiny.write_rows(tmp_path / "rows.jsonl", tiny.rows(40)), "s3://pool/in/rows.jsonl")
+    _qads(
+        tmp_path, "select", "s3://pool/in", "--budget", "5", "--no-quality", "-o", "s3://pool/out/picked.json",
+        "--set", "embedding={kind: lm, model: " + str(model) + ", dtype: float32}", "--set", "report.projection=null",
+    )  # fmt: skip
+    assert len(qads.load_pool("s3://pool/out/picked.json")) == 5
+    assert (tmp_path / "picked.json.qads" / "select" / "manifest.json").exists()
+    recipe = {"name": "m", "parts": {"a": {"selection": "s3://pool/out/picked.json"}, "b": {"pool": "s3://pool/in/*"}}}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    _qads(tmp_path, "mix", "recipe.yaml", "-o", "s3://pool/mixture")
+    assert len(qads.load_pool("s3://pool/mixture/data/train.jsonl")) == 40
+
+
+def _qads(folder: Path, *words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "qads", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_directory_is_on_a_disk():
+    with pytest.raises(InputError, match=r"s3://bucket/run: a run directory must be on a disk"):
+        RunDirectory(Path("s3://bucket/run"))
