@@ -21,7 +21,9 @@ from qads.config import RunConfig, load_config
 from qads.run import run_pipeline
 
 _SOURCES = ("algebra", "prices", "travel", "cooking", "gardens")
-_SYLLABLES = "ba be bi bo bu da de di do du ka ke ki ko ku la le li lo lu ma me mi mo mu na ne ni no nu ra ri ro".split()
+_SYLLABLES = (
+    "ba be bi bo bu da de di do du ka ke ki ko ku la le li lo lu ma me mi mo mu na ne ni no nu ra ri ro".split()
+)
 WORDS = [first + second + third for first in _SYLLABLES for second in _SYLLABLES[::3] for third in ("n", "s", "r")]
 """Invented words, so that no two rows are alike by accident."""
 
@@ -32,11 +34,11 @@ def make_row(number: int) -> dict[str, Any]:
         return make_row(number - 199) | {"id": f"r{number}"}  # word for word
     near = number >= 200 and number % 100 == 1
     draw = random.Random(number - 198 if near else number)
-    words = draw.choices(WORDS, k=24)
+    words = draw.choices(WORDS, k=14)
     a, b = draw.randint(2, 9999), draw.randint(2, 9999)
     source = _SOURCES[draw.randrange(len(_SOURCES))]
     if near:
-        words[11] = "changed"
+        words[5] = "changed"
     return {
         "id": f"r{number}",
         "source": source,
@@ -63,10 +65,10 @@ def make_model(folder: Path, *, hidden: int) -> None:
 
     tokenizer = ByteLevelBPETokenizer()
     texts = (row[name] for row in map(make_row, range(2000)) for name in ("problem", "solution"))
-    tokenizer.train_from_iterator(texts, vocab_size=2048, special_tokens=["<s>"], show_progress=False)
+    tokenizer.train_from_iterator(texts, vocab_size=4096, special_tokens=["<s>"], show_progress=False)
     torch.manual_seed(0)
     shape = LlamaConfig(
-        vocab_size=2048, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=4096, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=4, max_position_embeddings=1024, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     LlamaForCausalLM(shape).save_pretrained(folder)
@@ -117,6 +119,34 @@ class Watch:
             file.write(json.dumps(facts) + "\n")
 
 
+def draw_models() -> None:
+    """Have vectors and predictions drawn by number instead of computed by a model: what the rest costs alone."""
+    import numpy as np
+
+    from qads import embed
+    from qads.quality.scorers import FittedProbe
+    from qads.quality.scorers.base import Prediction
+
+    def open_embedder(*_: Any) -> Any:
+        def vectors(texts: list[str]) -> Any:
+            drawn = np.random.default_rng(len(texts[0])).standard_normal((len(texts), 64)).astype(np.float32)
+            return embed._Embedded(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), len(texts), 0)
+
+        return vectors
+
+    whole = embed._embed_pool
+    embed._embed_pool = lambda method, pool, _, store, progress: whole(method, pool, open_embedder, store, progress)
+
+    def opened(self: FittedProbe, execution: object) -> Any:
+        def predict(pool: Any, vectors: Any) -> Prediction:
+            drawn = np.abs(np.asarray(vectors[:, 0], np.float32))
+            return Prediction(drawn, drawn - 1, drawn + 1)
+
+        return predict
+
+    FittedProbe.opened = opened
+
+
 def _forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from what is resident now.
 
@@ -124,7 +154,8 @@ def _forget_peak() -> None:
 def _memory() -> dict[str, int]:
     """Greatest resident memory since it was forgotten, and what is anonymous of it now, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    kilobytes = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if value.endswith("kB")}
+    pairs = (line.partition(":") for line in lines)
+    kilobytes = {name: int(value.split()[0]) for name, _, value in pairs if value.endswith("kB")}
     return {"peak_bytes": 1024 * kilobytes["VmHWM"], "anonymous_bytes": 1024 * kilobytes["RssAnon"]}
 
 
@@ -137,6 +168,7 @@ def main() -> None:
     parser.add_argument("--budget", default="10%")
     parser.add_argument("--kill-at")
     parser.add_argument("--until")
+    parser.add_argument("--draw", action="store_true", help="no model reads the pool; its vectors are drawn")
     options = parser.parse_args()
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,6 +177,8 @@ def main() -> None:
         make_model(model, hidden=options.hidden)
     if not pool.exists():
         write_pool(pool, options.rows)
+    if options.draw:
+        draw_models()
     watch = Watch(folder / "stages.jsonl", options.kill_at)
     config = configuration(model, pool, options.budget)
     run_pipeline(config, folder / "run", until=options.until, observer=watch)

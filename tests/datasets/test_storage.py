@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.feather
 import pytest
 import zstandard
-from object_storage import SECRET, ObjectStorage, serving
 
 import qads
+from object_storage import SECRET, ObjectStorage, serving
 from qads.datasets import expand_sources, source_identity
 from qads.datasets.publishing import publish, upload
 from qads.datasets.storage import ObjectStore, is_object
@@ -41,7 +41,9 @@ def storage(server: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> ObjectSto
 
 
 def lines(n: int) -> bytes:
-    return b"".join(json.dumps({"question": f"{i} and 1?", "answer": f"So.\n#### {i + 1}"}).encode() + b"\n" for i in range(n))
+    return b"".join(
+        json.dumps({"question": f"{i} and 1?", "answer": f"So.\n#### {i + 1}"}).encode() + b"\n" for i in range(n)
+    )
 
 
 def put(tmp_path: Path, location: str, content: bytes) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from object_storage import SECRET, ObjectStorage, serving
-from run import tiny
 
 import qads
+from object_storage import SECRET, ObjectStorage, serving
 from qads.config import load_config
 from qads.datasets.publishing import upload
 from qads.errors import DriftError, InputError
 from qads.run import RunDirectory, publish_run, run_pipeline
+from run import tiny
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,6 @@ from qads.errors import QadsError
 if TYPE_CHECKING:
     from qads.cli.terminal import Terminal
     from qads.config import RunConfig
-    from qads.run import RunResult
 
 __all__ = ["app", "main"]
 
@@ -111,7 +110,9 @@ def select(
     budget: Budgets,
     out: Annotated[
         str,
-        typer.Option("--out", "-o", help="File for the selected rows, also s3://… or gs://…: .jsonl, .json or .parquet."),
+        typer.Option(
+            "--out", "-o", help="File for the selected rows, also s3://… or gs://…: .jsonl, .json or .parquet."
+        ),
     ],
     anchors: Anchors = None,
     run_dir: Annotated[

@@ -58,7 +58,9 @@ def mix_recipe(
         terminal.line("Dry run: nothing was written.")
         terminal.next_command("mix", recipe_file, "-o", location)
         return
-    terminal.line(f"Mixture: {location}  (datasets.load_dataset opens it; README.md and manifest.json have the numbers)")
+    terminal.line(
+        f"Mixture: {location}  (datasets.load_dataset opens it; README.md and manifest.json have the numbers)"
+    )
     terminal.next_command("check", f"{location.rstrip('/')}/data", "--against", "EVAL")
 
 

@@ -308,7 +308,9 @@ def raise_storage_error(location: str, error: Exception) -> NoReturn:
     told = _without_secrets(str(error))
     if isinstance(error, FileNotFoundError) or "NO_SUCH_BUCKET" in told or "NO_SUCH_KEY" in told or "not found" in told:
         what = "no such object, folder or bucket"
-    elif isinstance(error, PermissionError) or re.search(r"ACCESS_DENIED|\b40[13]\b|INVALID_ACCESS_KEY|SIGNATURE", told):
+    elif isinstance(error, PermissionError) or re.search(
+        r"ACCESS_DENIED|\b40[13]\b|INVALID_ACCESS_KEY|SIGNATURE", told
+    ):
         what = (
             "access is denied. Credentials come from the environment, the library's configuration file or the "
             "machine's role; see that they are there and may read it"

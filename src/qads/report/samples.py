@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from qads.config import ReportConfig
-from qads.pool import Pool, Row
+from qads.pool import Pool, Row, take_rows
 from qads.report.evidence import FinishedRun, floats
 from qads.report.formulas import formula
 from qads.report.numbers import digits_for
@@ -128,7 +127,7 @@ def _steps(run: FinishedRun) -> Int[np.ndarray, " n"]:
 
 def _columns(run: FinishedRun, plane: Plane, steps: Int[np.ndarray, " m"]) -> Mapping[str, Any]:
     """What the scripts read; arrays of the rows shown, in base64."""
-    rows, table = plane.rows, run.pool.table.take(pa.array(plane.rows))
+    rows, table = plane.rows, take_rows(run.pool.table, plane.rows)
     sources, kinds = (table[name].combine_chunks().dictionary_encode() for name in ("source", "kind"))
     letters = sum(pc.call_function("utf8_length", [table[name]]).to_numpy() for name in ("problem", "solution"))
     closed, reasons = _closed(run)
@@ -221,7 +220,7 @@ class _Texts:
         """What the scripts read."""
         is_whole = np.zeros(len(self._shown), np.bool_)
         is_whole[self.whole] = True
-        problems = self._pool.table["problem"].take(pa.array(self._shown)).to_pylist()
+        problems = take_rows(self._pool.table.select(["problem"]), self._shown)["problem"].to_pylist()
         texts = [self._texts_of(sample) for sample in self._pool.take(self._shown[self.whole])]
         return {
             "rows": self.whole.tolist(),

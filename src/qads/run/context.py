@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from qads.config import RunConfig
 from qads.datasets import atomic_path, load_pool
+from qads.datasets.mapped import open_pool
 from qads.errors import AlignmentError
 from qads.pool import Pool, Progress, to_json
 from qads.run.decontamination import OwnAnchors, read_evaluation
@@ -108,7 +109,7 @@ class StageContext:
 
 def read_pool(path: Path) -> Pool:
     """The rows that a stage left."""
-    return Pool(pq.read_table(path))
+    return open_pool(path)
 
 
 def write_table(table: pa.Table, path: Path) -> None:
