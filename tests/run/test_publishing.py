@@ -46,7 +46,7 @@ def test_a_run_of_objects_is_that_of_the_files_and_a_changed_object_is_noticed(s
     )
     settings = tiny.settings(model, "s3://pool/rows.jsonl", anchors={"sources": "s3://pool/target.jsonl"})
     out = "s3://pool/published"
-    config = load_config(settings | {"output": {"publish": out}})
+    config = load_config(settings)
     found = run_pipeline(config, tmp_path / "of-objects")
     assert found.train_file.read_bytes() == wanted.train_file.read_bytes()
 

@@ -183,6 +183,10 @@ def run_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,
     settings: Settings = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Folder of s3:// or gs:// for the files for trainers, the picks, the page."),
+    ] = None,
     redo: Redo = None,
     reuse: Reuse = None,
     dedup: Dedup = None,
@@ -200,8 +204,10 @@ def run_command(
     if dry_run:
         _show_estimate(config, directory, terminal, reuse)
         return
-    result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until)
+    result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until, publish=publish)
     terminal.run_finished(result)
+    if publish is not None:
+        terminal.line(f"Published: {publish}")
     show_next(result, terminal)
 
 

@@ -16,7 +16,6 @@ from qads.config.limits import ConstraintsConfig, Sources
 from qads.config.reporting import ReportConfig
 from qads.config.scoring import QualityConfig
 from qads.datasets.benchmarks import evaluation_locations
-from qads.datasets.publishing import check_publishable
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
@@ -85,16 +84,8 @@ class OutputConfig:
 
     format: Literal["jsonl", "parquet", "alpaca", "messages", "sharegpt"] = "jsonl"
     """Shape of a row."""
-    publish: str | None = None
-    """Folder in object storage (``s3://bucket/folder``, ``gs://…``) to which the finished run's files for trainers,
-    picks and pages are copied; null copies nothing."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
-
-    def __post_init__(self) -> None:
-        if self.publish is not None:
-            check_publishable(self.publish)
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:

@@ -74,7 +74,7 @@ def local_path(path: Path, what: str) -> Path:
     if found := _PATH_OF_URL.match(str(path)):
         raise InputError(
             f"{found[1]}://{found[2]}: {what} on a disk, where files can be locked and renamed. What a run has "
-            "made goes to object storage by output.publish, selected rows by qads select -o, a mixture by qads mix -o."
+            "made goes to object storage by qads run --publish, selected rows by qads select -o, a mixture by qads mix -o."
         )
     return path
 

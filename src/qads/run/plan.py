@@ -216,8 +216,7 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
         }
     if name == "train" and config.train is not None:
         return {"train": config.train.identity(config.execution), **_foreign_code(config)}
-    # Where it is published besides changes nothing of it.
-    return {"output": {"format": config.output.format}} if name == "mixture" else {}
+    return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
 
 
 def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
