@@ -87,6 +87,7 @@ class OutputConfig:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything a run needs."""

@@ -73,8 +73,9 @@ def local_path(path: Path, what: str) -> Path:
     """
     if found := _PATH_OF_URL.match(str(path)):
         raise InputError(
-            f"{found[1]}://{found[2]}: {what} on a disk, where files can be locked and renamed. What a run has "
-            "made goes to object storage by qads run --publish, selected rows by qads select -o, a mixture by qads mix -o."
+            f"{found[1]}://{found[2]}: {what} on a disk, where files can be locked and renamed. To "
+            "object storage go what a run has made (qads run --publish), selected rows (qads select -o) and mixtures "
+            "(qads mix -o)."
         )
     return path
 
