@@ -26,6 +26,8 @@ from qads.run.reuse import ReusedRun
 
 __all__ = ["Facts", "StageContext", "nullable", "read_pool", "write_array", "write_table"]
 
+_GROUP_ROWS = 1 << 16
+"""Rows that a reader of a table has in memory at once, as they are compressed."""
 Facts = dict[str, Any]
 """What a stage says in its manifest."""
 
@@ -115,7 +117,7 @@ def read_pool(path: Path) -> Pool:
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table, whole or not at all."""
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", row_group_size=_GROUP_ROWS)
 
 
 def write_array(array: np.ndarray, path: Path) -> None:
