@@ -7,9 +7,9 @@ per cent selected, the file for the trainer, the page. A stage's memory is the g
 
 A second start of the same command goes on where it was; sizes that are finished are not run again.
 
-    python benchmarks/million.py --folder /scratch/million --json million.json --results benchmarks/results
-    python benchmarks/million.py --folder /tmp/trial --rows 3000 10000
-    python benchmarks/million.py --folder /tmp/trial --rows 3000 10000 --draw      # no model reads the pool: minutes
+    python benchmarks/million.py --folder DIR --json million.json --results benchmarks/results
+    python benchmarks/million.py --folder DIR --rows 3000 10000
+    python benchmarks/million.py --folder DIR --rows 3000 10000 --draw      # no model reads the pool: minutes
 """
 
 from __future__ import annotations

@@ -61,6 +61,26 @@ def test_a_run_of_objects_is_that_of_the_files_and_a_changed_object_is_noticed(s
         run_pipeline(config, tmp_path / "of-objects")
 
 
+class Replaces(tiny.Heard):
+    """Puts another object in the place of the pool when its stage begins."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+
+    def stage_started(self, name: str, number: int, n_stages: int) -> None:
+        """After everything was planned."""
+        upload(self.file, "s3://pool/rows.jsonl")
+
+
+def test_an_object_that_is_replaced_while_a_run_reads_is_noticed(storage, model, tmp_path):
+    upload(tiny.write_rows(tmp_path / "rows.jsonl", tiny.rows(40)), "s3://pool/rows.jsonl")
+    other = tiny.write_rows(tmp_path / "other.jsonl", tiny.rows(41))
+    config = load_config(tiny.settings(model, "s3://pool/rows.jsonl"))
+    with pytest.raises(DriftError, match="was replaced while the run read it"):
+        run_pipeline(config, tmp_path / "run", until="pool", observer=Replaces(other))
+
+
 def test_a_selection_and_a_mixture_go_from_storage_to_storage(storage, model, tmp_path):
     upload(tiny.write_rows(tmp_path / "rows.jsonl", tiny.rows(40)), "s3://pool/in/rows.jsonl")
     _qads(
