@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,25 +18,11 @@ import pytest
 import zstandard
 
 import qads
-from object_storage import SECRET, ObjectStorage, serving
+from object_storage import SECRET
 from qads.datasets import expand_sources, source_identity
 from qads.datasets.publishing import publish, upload
 from qads.datasets.storage import ObjectStore, is_object
 from qads.errors import InputError, PoolError, RunError
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ObjectStorage]:
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def storage(server: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> ObjectStorage:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    server.reset()
-    return server
 
 
 def lines(n: int) -> bytes:

@@ -1,34 +1,16 @@
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import qads
-from object_storage import SECRET, ObjectStorage, serving
+from object_storage import SECRET
 from qads.config import load_config
 from qads.datasets.publishing import upload
 from qads.errors import DriftError, InputError
 from qads.run import RunDirectory, publish_run, run_pipeline
 from run import tiny
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ObjectStorage]:
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def storage(server: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> ObjectStorage:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    server.reset()
-    return server
 
 
 @pytest.fixture(scope="module")
@@ -79,27 +61,6 @@ def test_an_object_that_is_replaced_while_a_run_reads_is_noticed(storage, model,
     config = load_config(tiny.settings(model, "s3://pool/rows.jsonl"))
     with pytest.raises(DriftError, match="was replaced while the run read it"):
         run_pipeline(config, tmp_path / "run", until="pool", observer=Replaces(other))
-
-
-def test_a_selection_and_a_mixture_go_from_storage_to_storage(storage, model, tmp_path):
-    upload(tiny.write_rows(tmp_path / "rows.jsonl", tiny.rows(40)), "s3://pool/in/rows.jsonl")
-    _qads(
-        tmp_path, "select", "s3://pool/in", "--budget", "5", "--no-quality", "-o", "s3://pool/out/picked.json",
-        "--set", "embedding={kind: lm, model: " + str(model) + ", dtype: float32}", "--set", "report.projection=null",
-    )  # fmt: skip
-    assert len(qads.load_pool("s3://pool/out/picked.json")) == 5
-    assert (tmp_path / "picked.json.qads" / "select" / "manifest.json").exists()
-    recipe = {"name": "m", "parts": {"a": {"selection": "s3://pool/out/picked.json"}, "b": {"pool": "s3://pool/in/*"}}}
-    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
-    _qads(tmp_path, "mix", "recipe.yaml", "-o", "s3://pool/mixture")
-    assert len(qads.load_pool("s3://pool/mixture/data/train.jsonl")) == 40
-
-
-def _qads(folder: Path, *words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "qads", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_directory_is_on_a_disk():
