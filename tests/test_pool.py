@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qads.errors import AlignmentError, InputError, PoolError
-from qads.pool import COLUMNS, Pool, Row, Selection, problem_key, to_json
+from qads.pool import COLUMNS, Pool, Row, Selection, problem_key, take_rows, to_json
 
 
 def row(name: str, **fields: object) -> Row:
@@ -269,3 +270,19 @@ def test_a_selection_that_is_not_prefix_closed_has_no_head() -> None:
 def test_columns_of_different_lengths_are_no_selection() -> None:
     with pytest.raises(AlignmentError, match=r"different lengths \[4, 5\]"):
         selection(5, gains=np.ones(4))
+
+
+@given(st.lists(st.integers(0, 19), max_size=40), st.lists(st.integers(1, 19), max_size=4, unique=True))
+def test_rows_are_taken_as_arrow_takes_them_however_the_table_is_chunked(rows, cuts):
+    whole = Pool.from_rows([Row(id=f"r{i}", source="s", problem=f"{i}?", solution="x" * i) for i in range(20)])
+    edges = [0, *sorted(cuts), 20]
+    chunked = pa.concat_tables([whole.table.slice(a, b - a) for a, b in itertools.pairwise(edges)])
+    taken = take_rows(chunked, np.array(rows, np.int64))
+    assert taken.equals(whole.table.take(pa.array(rows, pa.int64())))
+
+
+@pytest.mark.parametrize("row", [-1, 3])
+def test_a_row_that_is_not_there_is_not_taken(row):
+    pool = Pool.from_rows([Row(id=f"r{i}", source="s", problem="?", solution="x") for i in range(3)])
+    with pytest.raises(IndexError, match="of a table of 3"):
+        pool.take([0, row])

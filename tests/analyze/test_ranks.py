@@ -131,3 +131,14 @@ def test_intervals_are_wider_where_less_was_drawn_from():
     assert widths == sorted(widths) and widths[1] < 1.01 * widths[0] and widths[-1] > 1.3 * widths[0]
     # What decides is the way of drawing that asks for the widest; one that draws from one thing moves nothing.
     assert interval_of(0.0, found, 0.95, strata=[[5], [1000]]) == interval_of(0.0, found, 0.95, strata=[[5], [1]])
+
+
+def test_how_many_sources_are_looked_at_together_changes_nothing(monkeypatch):
+    estimates = np.array([0.3, 0.3, 0.1, 0.7, -0.2, 0.1])
+    found = drawn(estimates, 0.1, n=50)
+    found[:, 1] = found[:, 0]
+    whole = rank_with_bounds(estimates, found, 0.9)
+    monkeypatch.setattr("qads.analyze.ranks._NUMBERS", 1)
+    one_by_one = rank_with_bounds(estimates, found, 0.9)
+    for name, value in vars(whole).items():
+        assert np.array_equal(value, getattr(one_by_one, name)), name

@@ -73,3 +73,12 @@ def test_picks_that_are_no_rows_are_refused(picks: list[int]):
         summarize_selection(
             "s", np.array(picks, dtype=np.int64), embeddings=np.zeros((4, 2)), quality=None, labels=list("abcd")
         )
+
+
+def test_of_a_draw_of_rows_the_distances_are_those_of_these_rows():
+    x = np.random.default_rng(1).normal(size=(30, 3)).astype(np.float32)
+    picks, measured = np.array([4, 17]), np.array([0, 4, 9, 29])
+    found = summarize_selection("s", picks, embeddings=x, quality=None, labels=["a"] * 30, measured=measured)
+    expected = brute_force(x, picks)[measured]
+    assert found.coverage_radius == pytest.approx(expected.max(), abs=1e-6)
+    assert found.mean_distance == pytest.approx(expected.mean(), abs=1e-6)

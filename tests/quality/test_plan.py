@@ -107,3 +107,10 @@ def test_two_sources_with_the_same_problems_give_each_of_them_once():
     assert len({pool[int(i)].problem for i in found}) == 4
     with pytest.raises(InputError, match="4 distinct worked solutions"):
         qads.choose_anchors(pool, np.eye(8, dtype=np.float32), 5)
+
+
+def test_of_a_large_source_rows_at_even_steps_stand_for_it(monkeypatch):
+    rows = [qads.Row(id=f"r{i}", source="s", problem=f"{i}?", solution="so", kind="cot") for i in range(100)]
+    monkeypatch.setattr("qads.quality.plan._STAND_FOR_SOURCE", 10)
+    x = np.arange(100, dtype=np.float32)[:, None]
+    assert set(qads.choose_anchors(qads.Pool.from_rows(rows), x, 3).tolist()) <= set(range(0, 100, 11))

@@ -25,6 +25,9 @@ from jaxtyping import Bool, Float, Int
 
 __all__ = ["Ranking", "rank_with_bounds"]
 
+_NUMBERS = 1 << 22
+"""Held at a time."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
@@ -51,13 +54,11 @@ def rank_with_bounds(estimates: Float[np.ndarray, " s"], found: Float[np.ndarray
         confidence: that all ranks lie between their bounds.
     """
     gap = estimates[:, None] - estimates[None, :]
-    moved = (found[:, :, None] - found[:, None, :]) - gap
-    error = moved.std(axis=0)
+    moves = _Moves(estimates, found)
     with np.errstate(invalid="ignore", divide="ignore"):
-        statistic = np.where(error > 0, gap / error, np.sign(gap) * np.inf)
-        moved = np.where(error > 0, moved / error, 0.0)
+        statistic = np.where(moves.error > 0, gap / moves.error, np.sign(gap) * np.inf)
     statistic[gap == 0] = 0.0
-    better = _told_apart(statistic, moved, confidence)
+    better = _told_apart(statistic, moves, confidence)
     n_above, n_below = better.sum(axis=0), better.sum(axis=1)
     return Ranking(
         ranks=1 + (gap < 0).sum(axis=1),
@@ -68,13 +69,40 @@ def rank_with_bounds(estimates: Float[np.ndarray, " s"], found: Float[np.ndarray
     )
 
 
-def _told_apart(
-    statistic: Float[np.ndarray, "s s"], moved: Float[np.ndarray, "b s s"], confidence: float
-) -> Bool[np.ndarray, "s s"]:
+class _Moves:
+    """How far each draw moved the gap of every pair of sources, over its standard error.
+
+    Of all pairs and draws these are draws × sources² numbers, so they are made for some sources at a time.
+    """
+
+    def __init__(self, estimates: Float[np.ndarray, " s"], found: Float[np.ndarray, "b s"]) -> None:
+        self._estimates, self._found = estimates, found
+        size = max(1, _NUMBERS // max(1, found.size))
+        self._parts = [slice(start, start + size) for start in range(0, len(estimates), size)]
+        self.error = np.concatenate([self._of(part).std(axis=0) for part in self._parts])
+        """Standard error of every gap [s, s]."""
+
+    def _of(self, part: slice) -> Float[np.ndarray, "b p s"]:
+        gap = self._estimates[part, None] - self._estimates[None, :]
+        return (self._found[:, part, None] - self._found[:, None, :]) - gap
+
+    def greatest(self, left: Bool[np.ndarray, "s s"]) -> Float[np.ndarray, " b"]:
+        """Of every draw the greatest over these pairs."""
+        best = np.full(len(self._found), -np.inf)
+        for part in self._parts:
+            if left[part].any():
+                error = self.error[part]
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    moved = np.where(error > 0, self._of(part) / error, 0.0)
+                np.maximum(best, moved[:, left[part]].max(axis=1), out=best)
+        return best
+
+
+def _told_apart(statistic: Float[np.ndarray, "s s"], moves: _Moves, confidence: float) -> Bool[np.ndarray, "s s"]:
     """The ordered pairs whose hypothesis is rejected, the family shrinking by what was rejected before."""
     left = ~np.eye(len(statistic), dtype=np.bool_)
     while left.any():
-        critical = float(np.quantile(moved[:, left].max(axis=1), confidence))
+        critical = float(np.quantile(moves.greatest(left), confidence))
         rejected = left & (statistic > critical)
         if not rejected.any():
             break

@@ -105,6 +105,10 @@ def run_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,
     settings: Settings = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Folder of s3:// or gs:// for the files for trainers, the picks, the page."),
+    ] = None,
     redo: Redo = None,
     reuse: Reuse = None,
     dedup: Dedup = None,
@@ -125,8 +129,10 @@ def run_command(
     if dry_run:
         show_estimate(config, directory, terminal, reuse)
         return
-    result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until)
+    result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until, publish=publish)
     terminal.run_finished(result)
+    if publish is not None:
+        terminal.line(f"Published: {publish}")
     show_next(result, terminal)
 
 
@@ -182,7 +188,10 @@ app.command(cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against 
 @app.command(epilog="Example:  qads mix examples/openmathmix.yaml -o openmathmix")
 def mix(
     recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="Parts, and how much of each.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; a mixture that is there is replaced.")],
+    out: Annotated[
+        str,
+        typer.Option("--out", "-o", help="Folder to write, also s3://… or gs://…; a mixture there is replaced."),
+    ],
     settings: Settings = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would come to; write nothing.")] = False,
     as_json: AsJson = False,

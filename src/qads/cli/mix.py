@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from qads.cli.delivering import publish_folder
 from qads.cli.terminal import Terminal
 from qads.datasets import refuse_own_output
+from qads.datasets.publishing import check_publishable
 from qads.mixture import Composition, Mixture, Recipe, compose, describe_mixture, load_recipe, write_mixture
 from qads.mixture.folder import check_replaceable
 
@@ -15,41 +18,50 @@ __all__ = ["mix_recipe"]
 
 
 def mix_recipe(
-    recipe_file: Path, out: Path, terminal: Terminal, *, settings: Sequence[str] = (), dry_run: bool = False
+    recipe_file: Path, location: str, terminal: Terminal, *, settings: Sequence[str] = (), dry_run: bool = False
 ) -> None:
     """Carry a recipe out.
 
     Args:
         recipe_file: YAML.
-        out: folder to write.
+        location: folder to write, on the disk or of object storage.
         terminal: where to say what it came to.
         settings: ``a.b=c`` on top of the recipe.
         dry_run: whether to count only, and write nothing.
 
     Raises:
         InputError: the recipe cannot be carried out.
-        RunError: `out` holds something else than a mixture.
+        RunError: the folder holds something else than a mixture.
     """
     recipe = load_recipe(recipe_file, settings)
-    refuse_own_output(_read_locations(recipe), [], folders=[out])
-    refuse_own_output([str(recipe_file)], [], folders=[out])
-    check_replaceable(out)
+    out, remote = Path(location), "://" in location
+    if remote:
+        check_publishable(location)
+    else:
+        refuse_own_output(_read_locations(recipe), [], folders=[out])
+        refuse_own_output([str(recipe_file)], [], folders=[out])
+        check_replaceable(out)
     with terminal.running() as display:
         display.stage_started("reading", 1, 1 if dry_run else 2)
         mixture = compose(recipe, progress=display.progress)
         if not dry_run:
             display.stage_started("writing", 2, 2)
-            write_mixture(mixture, out, progress=display.progress)
+            if remote:
+                publish_folder(partial(write_mixture, mixture, progress=display.progress), location)
+            else:
+                write_mixture(mixture, out, progress=display.progress)
     if terminal.as_json:
-        terminal.emit(describe_mixture(mixture) | {"out": None if dry_run else str(out)})
+        terminal.emit(describe_mixture(mixture) | {"out": None if dry_run else location})
         return
     _show(mixture, terminal)
     if dry_run:
         terminal.line("Dry run: nothing was written.")
-        terminal.next_command("mix", recipe_file, "-o", out)
+        terminal.next_command("mix", recipe_file, "-o", location)
         return
-    terminal.line(f"Mixture: {out}  (datasets.load_dataset opens it; README.md and manifest.json have the numbers)")
-    terminal.next_command("check", out / "data", "--against", "EVAL")
+    terminal.line(
+        f"Mixture: {location}  (datasets.load_dataset opens it; README.md and manifest.json have the numbers)"
+    )
+    terminal.next_command("check", f"{location.rstrip('/')}/data", "--against", "EVAL")
 
 
 def _read_locations(recipe: Recipe) -> list[str]:

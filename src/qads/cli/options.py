@@ -163,14 +163,19 @@ Reuse = Annotated[
 RunDir = Annotated[Path, typer.Option("--out", "-o", help="Run directory.")]
 
 
-def check_out(out: Path, config: RunConfig) -> None:
+def check_out(location: str, config: RunConfig) -> None:
     """Refuse before the work what could not be written after it."""
     from qads.datasets import refuse_own_output
+    from qads.datasets.publishing import check_publishable
 
     shape = config.output.format
     endings = (".parquet",) if shape == "parquet" else (".jsonl", ".ndjson", ".json")
+    out = Path(location)
     if out.suffix not in endings:
-        raise typer.BadParameter(f"--out {out}: a {shape} file must end in {' or '.join(endings)}")
+        raise typer.BadParameter(f"--out {location}: a {shape} file must end in {' or '.join(endings)}")
+    if "://" in location:
+        check_publishable(location)
+        return
     refuse_own_output(config.files, [out])
     parent = next(folder for folder in out.absolute().parents if folder.exists())
     if out.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):

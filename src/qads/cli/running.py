@@ -31,14 +31,20 @@ def run_stages(
     reuse: list[str] | None = None,
     until: str | None = None,
     label_key: str | None = None,
+    publish: str | None = None,
 ) -> RunResult:
-    """Run the stages of a configuration; a whole run has its page written."""
-    from qads.run import run_pipeline
+    """Run the stages of a configuration; a whole run has its page written, and is published where that is asked for."""
+    if publish is not None:
+        _check_publish(publish, until)
+    from qads.run import publish_run, run_pipeline
 
     with terminal.running() as observer:
         result = run_pipeline(config, directory, redo=redo or (), reuse=reuse or (), until=until, observer=observer)
         if until is None or until == "mixture":
             write_run_report(directory, label_key=label_key, observer=observer)
+            if publish is not None:
+                observer.stage_started("publish", 1, 1)
+                publish_run(result, publish, progress=observer.progress)
     return result
 
 
@@ -47,6 +53,15 @@ def show_estimate(config: RunConfig, directory: Path, terminal: Terminal, reuse:
     from qads.run import estimate_run
 
     terminal.estimate(estimate_run(config, directory, reuse=reuse or ()), where=config.execution.described)
+
+
+def _check_publish(location: str, until: str | None) -> None:
+    from qads.datasets.publishing import check_publishable
+    from qads.errors import InputError
+
+    check_publishable(location)
+    if until not in (None, "mixture"):
+        raise InputError(f"--publish {location}: is of finished runs; with --until {until} there is no selection yet.")
 
 
 def show_next(result: RunResult, terminal: Terminal, *, new_budget: bool = False) -> None:

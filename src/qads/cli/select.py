@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -47,10 +46,6 @@ from qads.cli.options import (
 )
 from qads.cli.running import make_terminal, run_stages, show_estimate, show_next
 
-if TYPE_CHECKING:
-    from qads.config import RunConfig
-    from qads.run import RunResult
-
 __all__ = ["select"]
 
 # Commands import what they need: `qads --help` has to answer at once.
@@ -59,9 +54,17 @@ __all__ = ["select"]
 def select(
     pool: Sources,
     budget: Budgets,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File for the selected rows: .jsonl, .json or .parquet.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", "-o", help="File for the selected rows, also s3://… or gs://…: .jsonl, .json or .parquet."
+        ),
+    ],
     anchors: Anchors = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(help="Run directory; by default OUT with the ending .qads, of s3://… its last part, here."),
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option(help="jsonl, parquet, alpaca, messages or sharegpt; by default by OUT's ending."),
@@ -96,7 +99,7 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """From files to a selected file, with a reason for every row."""
-    shape = format or ("parquet" if out.suffix == ".parquet" else "jsonl")
+    shape = format or ("parquet" if out.endswith(".parquet") else "jsonl")
     constraints = constraints_from_flags(
         at_most=at_most, at_least=at_least, share=share, exclude=exclude, include=include, given=given,
         min_distance=min_distance,
@@ -111,48 +114,15 @@ def select(
             *execution_from_flags(workers, ray), *(settings or []),
         ],
     )  # fmt: skip
+    from qads.cli.delivering import copy_files
+
     check_out(out, config)
-    directory = run_dir or out.with_name(out.name + ".qads")
+    directory = run_dir or Path((out.rpartition("/")[2] if "://" in out else out) + ".qads")
     terminal = make_terminal(as_json)
     if dry_run:
         show_estimate(config, directory, terminal, reuse)
         return
     result = run_stages(config, directory, terminal, redo=redo, reuse=reuse)
-    files = _copy_files(result, config, out)
+    files = copy_files(result, config, out)
     terminal.run_finished(result, files)
     show_next(result, terminal)
-
-
-def _copy_files(result: RunResult, config: RunConfig, out: Path) -> dict[Path, int]:
-    """Copy what is for a trainer: the largest budget to `out`, the others beside it; returns the rows of each."""
-    from qads.datasets import refuse_own_output
-
-    (name, n_rows), *smaller = result.manifests["mixture"]["train_files"].items()
-    files = {out: n_rows}
-    copies = [(name, out)]
-    for name, n_rows in smaller:
-        beside = out.with_name(out.stem + Path(name).stem.removeprefix("train") + out.suffix)
-        copies.append((name, beside))
-        files[beside] = n_rows
-    refuse_own_output(config.files, files)  # Shares of the pool have their names only now.
-    for name, target in copies:
-        _copy_rows(result.directory / "mixture" / name, target)
-    return files
-
-
-def _copy_rows(source: Path, target: Path) -> None:
-    """Copy the selected rows, whole or not at all; JSON Lines become one array in a file named .json."""
-    from qads.datasets import atomic_path
-
-    with atomic_path(target) as temporary:
-        if target.suffix != ".json":
-            shutil.copyfile(source, temporary)
-            return
-        with (
-            source.open(encoding="utf-8", newline="\n") as rows,
-            temporary.open("w", encoding="utf-8") as file,
-        ):
-            file.write("[\n")
-            for number, row in enumerate(rows):
-                file.write((",\n" if number else "") + row.rstrip("\n"))
-            file.write("\n]\n")

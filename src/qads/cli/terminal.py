@@ -103,7 +103,7 @@ class Terminal:
             display.stage_started("reading", 1, 1)
             yield display.progress
 
-    def run_finished(self, result: RunResult, out: Mapping[Path, int] | None = None) -> None:
+    def run_finished(self, result: RunResult, out: Mapping[str, int] | None = None) -> None:
         """What a run left behind; `out` are copies of its files for trainers, with their rows, the largest first."""
         if self.as_json:
             names = [str(path) for path in out or ()]

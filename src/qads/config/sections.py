@@ -34,7 +34,7 @@ class PoolConfig:
     """The candidate samples."""
 
     sources: Sources
-    """Files, globs, folders, ``-`` or ``hf://owner/name``."""
+    """Files, globs, folders, ``-``, ``hf://owner/name``, or the same in object storage (``s3://``, ``gs://``)."""
     columns: dict[str, str] = field(default_factory=dict[str, str])
     """Field -> column, for shapes that are not recognised."""
     kind: Kind | None = None

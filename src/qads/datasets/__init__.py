@@ -47,7 +47,11 @@ def load_pool(
     require_solution: bool = True,
     progress: Progress | None = None,
 ) -> Pool:
-    r"""Read candidate samples from files, globs, folders, standard input (``-``) or ``hf://owner/name``.
+    r"""Read candidate samples from files, globs, folders, standard input (``-``), ``hf://owner/name`` or storage.
+
+    In object storage (``s3://bucket/…``, ``gs://…``, and single files by ``https://…`` or
+    ``hf://datasets/owner/name/…``) everything is as on a disk: globs, folders, formats, compression. Rows are read as
+    the bytes come; nothing is downloaded first.
 
     Formats are told by the ending (``.jsonl .json .csv .tsv .parquet .arrow``, each also with ``.gz .bz2 .xz
     .zst``) and shapes by their columns: Alpaca, prompt/completion, question/answer (GSM8K), problem/solution

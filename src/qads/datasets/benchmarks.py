@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qads.datasets import expand_sources, load_pool, source_identity
+from qads.datasets.storage import is_remote
 from qads.errors import PoolError
 from qads.pool import Pool, Progress
 
@@ -159,7 +160,7 @@ def _refuse_shared_names(sources: Sequence[str], found: Sequence[_Set]) -> None:
 
 
 def _place(location: str) -> str:
-    return location if location.startswith("hf://") else os.path.realpath(location)
+    return location if is_remote(location) else os.path.realpath(location)
 
 
 def _resolve(word: str) -> _Set:

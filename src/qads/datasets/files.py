@@ -19,12 +19,14 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from qads.datasets.storage import ObjectStore, is_object, is_remote
 from qads.errors import PoolError
 
 __all__ = [
     "HUB",
     "SourceFile",
     "expand_sources",
+    "file_path",
     "format_of",
     "is_compressed",
     "open_bytes",
@@ -43,12 +45,12 @@ _SUFFIXES = {
     ".feather": "arrow",
     ".ipc": "arrow",
 }
-_COMPRESSIONS: dict[str, Callable[[Path], io.BufferedIOBase]] = {
-    ".gz": lambda path: gzip.open(path, "rb"),
-    ".bz2": lambda path: bz2.open(path, "rb"),
-    ".xz": lambda path: lzma.open(path, "rb"),
+_COMPRESSIONS: dict[str, Callable[[Any], io.BufferedIOBase]] = {
+    ".gz": lambda file: gzip.open(file, "rb"),
+    ".bz2": lambda file: bz2.open(file, "rb"),
+    ".xz": lambda file: lzma.open(file, "rb"),
     # Arrow's reader, since zstandard's takes a file that is cut short, or has a second frame, for whole.
-    ".zst": lambda path: io.BufferedReader(cast(Any, pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))),
+    ".zst": lambda file: io.BufferedReader(cast(Any, pa.CompressedInputStream(_arrow_file(file), "zstd"))),
 }
 _MOST_INFLATED = 200
 """Bytes for one of a compressed file, beyond which it is not read."""
@@ -65,24 +67,24 @@ class SourceFile:
     """One thing to read: a file, standard input, or a hub dataset."""
 
     location: str
-    """Path, ``-`` or ``hf://…`` as the user knows it."""
+    """Path, ``-``, ``hf://owner/name`` or the URL of an object, as the user knows it."""
     name: str
     """Name of the source for rows that do not carry one."""
 
 
 def expand_sources(sources: list[str]) -> list[SourceFile]:
-    """Files for paths, globs and folders (recursively), ``-`` and ``hf://`` locations, in a stable order.
+    """Files for paths, globs and folders (recursively), ``-``, ``hf://`` datasets and objects, in a stable order.
 
     Raises:
         PoolError: nothing is there, or a folder holds no file of a known format.
     """
     locations: list[str] = []
     for source in sources:
-        locations += [source] if source == "-" or source.startswith("hf://") else _expand_path(source)
+        locations += _expand(source)
     spellings: dict[str, str] = {}
     for location in locations:
-        remote = location == "-" or location.startswith("hf://")
-        spellings.setdefault(location if remote else os.path.realpath(location), location)
+        elsewhere = location == "-" or is_remote(location)
+        spellings.setdefault(location if elsewhere else os.path.realpath(location), location)
     unique = list(spellings.values())
     for location in unique:
         _check_name(location)
@@ -100,7 +102,9 @@ def _check_name(location: str) -> None:
 
 
 def source_identity(location: str) -> str:
-    """Which content a location stands for now: the SHA-256 of a file, the commit of a hub dataset.
+    """Which content a location stands for now: the SHA-256 of a file, the commit of a hub dataset, what storage says.
+
+    Of an object in storage it is the mark by which that tells contents apart (ETag, checksum), and the size.
 
     Without a network the commit is that of the copy in the hub's cache. Where there is none either, and for
     standard input, the location stands for itself.
@@ -108,11 +112,13 @@ def source_identity(location: str) -> str:
     Raises:
         PoolError: the file cannot be read.
     """
-    match = HUB.match(location)
+    match = None if is_object(location) else HUB.match(location)
     if match is not None:
         commit = _hub_commit(match["repo"], match["revision"])
         config = f":{match['config']}" if match["config"] else ""
         return f"hf://{match['repo']}@{commit}{config}/{match['split'] or 'train'}" if commit else location
+    if is_object(location):
+        return ObjectStore(location).identity()
     if location == "-" or location.startswith("hf://"):
         return location
     try:
@@ -133,6 +139,12 @@ def _hub_commit(repository: str, revision: str | None) -> str | None:
         except Exception:
             return None
         return Path(cached).name
+
+
+def _expand(source: str) -> list[str]:
+    if is_object(source):
+        return ObjectStore(source).expand(tuple(f"{end}{pack}" for end in _SUFFIXES for pack in ("", *_COMPRESSIONS)))
+    return [source] if source == "-" or source.startswith("hf://") else _expand_path(source)
 
 
 def _expand_path(source: str) -> list[str]:
@@ -186,10 +198,12 @@ def _names(locations: list[str]) -> list[str]:
 def _name_parts(location: str) -> tuple[str, ...]:
     if location == "-":
         return ("stdin",)
-    if match := HUB.match(location):
+    if not is_object(location) and (match := HUB.match(location)):
         return tuple(match["repo"].split("/"))
     # However the path is spelled; but a link, as of large files in a repository, keeps the name it has.
-    path = Path(os.path.realpath(Path(location).parent), Path(location).name)
+    path = file_path(location)
+    if not is_object(location):
+        path = Path(os.path.realpath(path.parent), path.name)
     stem = path.name
     for suffix in reversed(path.suffixes):
         if suffix.lower() not in _COMPRESSIONS and suffix.lower() not in _SUFFIXES:
@@ -200,7 +214,9 @@ def _name_parts(location: str) -> tuple[str, ...]:
 
 def _whole_name(location: str) -> str:
     """The last part of a location with all that `_name_parts` leaves out: endings, revision and split."""
-    return location.split("/", 3)[-1] if HUB.match(location) else Path(location).name
+    if HUB.match(location) and not is_object(location):
+        return location.split("/", 3)[-1]
+    return file_path(location).name
 
 
 def _known_format(path: Path) -> str | None:
@@ -236,14 +252,16 @@ def is_compressed(path: Path) -> bool:
 
 
 def open_bytes(location: str) -> io.BufferedIOBase:
-    """The bytes of a file, decompressed, or of standard input."""
+    """The bytes of a file or object, decompressed as they come, or of standard input."""
     if location == "-":
         return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
+    opener = _COMPRESSIONS.get(file_path(location).suffix.lower())
+    if is_object(location):
+        store = ObjectStore(location)
+        stream = store.stream()
+        return _Inflated.of(opener(stream), location, store.size() or 0) if opener else stream
     path = Path(location)
-    opener = _COMPRESSIONS.get(path.suffix.lower())
-    if opener is None:
-        return path.open("rb")
-    return io.BufferedReader(_Inflated(opener(path), path), buffer_size=1 << 18)
+    return _Inflated.of(opener(path), location, path.stat().st_size) if opener else path.open("rb")
 
 
 class _Inflated(io.RawIOBase):
@@ -253,10 +271,15 @@ class _Inflated(io.RawIOBase):
     thousandth.
     """
 
-    def __init__(self, stream: io.BufferedIOBase, path: Path) -> None:
-        self._stream, self._path = stream, path
-        self._most = max(_LARGEST_SURELY, _MOST_INFLATED * path.stat().st_size)
+    def __init__(self, stream: io.BufferedIOBase, location: str, n_bytes: int) -> None:
+        self._stream, self._location, self._n_packed = stream, location, n_bytes
+        self._most = max(_LARGEST_SURELY, _MOST_INFLATED * n_bytes)
         self._n_bytes = 0
+
+    @classmethod
+    def of(cls, stream: io.BufferedIOBase, location: str, n_bytes: int) -> io.BufferedIOBase:
+        """Of a file or object that takes `n_bytes` as it is kept."""
+        return io.BufferedReader(cls(stream, location, n_bytes), buffer_size=1 << 18)
 
     def readable(self) -> bool:
         return True
@@ -266,7 +289,7 @@ class _Inflated(io.RawIOBase):
         self._n_bytes += n_bytes
         if self._n_bytes > self._most:
             raise PoolError(
-                f"{self._path}: {self._path.stat().st_size:,} bytes of it hold more than {self._most:,}, "
+                f"{self._location}: its {self._n_packed:,} bytes hold more than {self._most:,}, "
                 f"{_MOST_INFLATED} times as many, which no text does. If it is meant, decompress it first."
             )
         return n_bytes
@@ -274,3 +297,12 @@ class _Inflated(io.RawIOBase):
     def close(self) -> None:
         self._stream.close()
         super().close()
+
+
+def file_path(location: str) -> Path:
+    """A location as a path, of which name and endings can be asked; that of an object leads nowhere."""
+    return Path(location.partition("://")[2].partition("?")[0] if is_object(location) else location)
+
+
+def _arrow_file(file: Any) -> pa.NativeFile:
+    return pa.OSFile(str(file)) if isinstance(file, Path) else pa.PythonFile(file, "r")

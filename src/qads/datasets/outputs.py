@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from qads.datasets.files import expand_sources
+from qads.datasets.storage import check_location, is_object, is_remote
 from qads.errors import InputError
 
 __all__ = ["refuse_own_output"]
@@ -25,7 +26,9 @@ def refuse_own_output(sources: Iterable[str], outputs: Iterable[Path], folders: 
     filled = [(folder, os.path.realpath(folder)) for folder in folders]
     targets = list(outputs)
     for source in sources:
-        if source == "-" or source.startswith("hf://"):
+        if is_object(source):
+            check_location(source)  # Before anything of it is written down.
+        if source == "-" or is_remote(source):
             continue
         for output in targets:
             if _would_match(source, output):

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qads.datasets.files import HUB, SourceFile, format_of, is_compressed, open_bytes, unreadable
+from qads.datasets.files import HUB, SourceFile, file_path, format_of, is_compressed, open_bytes, unreadable
+from qads.datasets.storage import ObjectStore, is_object, raise_storage_error
 from qads.errors import PoolError
 
 __all__ = ["BrokenRecord", "Record", "read_records"]
@@ -62,13 +62,12 @@ def read_records(source: SourceFile) -> Iterator[Record | BrokenRecord]:
     Raises:
         PoolError: the file as a whole cannot be read as what it is.
     """
-    if source.location.startswith("hf://"):
+    if source.location.startswith("hf://") and not is_object(source.location):
         yield from _read_hub(source.location)
         return
-    path = Path(source.location)
-    kind = "jsonl" if source.location == "-" else format_of(path)
+    kind = "jsonl" if source.location == "-" else format_of(file_path(source.location))
     if kind in ("parquet", "arrow"):
-        yield from _read_columnar(path, kind)
+        yield from _read_columnar(source.location, kind)
         return
     try:
         with open_bytes(source.location) as stream:
@@ -247,25 +246,31 @@ _TEXT_READERS: dict[str, Callable[[Any, str], Iterator[Record | BrokenRecord]]] 
 }
 
 
-def _read_columnar(path: Path, kind: str) -> Iterator[Record | BrokenRecord]:
+def _read_columnar(location: str, kind: str) -> Iterator[Record | BrokenRecord]:
     try:
         row = 0
-        for batch in _batches(path, kind):
+        for batch in _batches(location, kind):
             # One batch of an Arrow file may hold all its rows; as Python objects they would not fit.
             for start in range(0, batch.num_rows, _BATCH_ROWS):
                 for fields in batch.slice(start, _BATCH_ROWS).to_pylist():
-                    yield Record(f"{path} (row {row})", fields)
+                    yield Record(f"{location} (row {row})", fields)
                     row += 1
+    except PoolError:
+        raise
     except (*_DAMAGED, pa.ArrowException, ValueError, OverflowError) as error:
-        raise PoolError(f"{path}: cannot be read as {kind.capitalize()}: {error}") from error
+        if is_object(location) and isinstance(error, OSError):
+            raise_storage_error(location, error)
+        raise PoolError(f"{location}: cannot be read as {kind.capitalize()}: {error}") from error
 
 
-def _batches(path: Path, kind: str) -> Iterator[Any]:
-    if is_compressed(path):
-        with open_bytes(str(path)) as stream:
+def _batches(location: str, kind: str) -> Iterator[Any]:
+    if is_compressed(file_path(location)):
+        with open_bytes(location) as stream:
             source: Any = pa.BufferReader(stream.read())
+    elif is_object(location):
+        source = ObjectStore(location).open()
     else:
-        source = pa.memory_map(str(path))
+        source = pa.memory_map(location)
     with closing(source):
         if kind == "parquet":
             with pq.ParquetFile(source) as file:

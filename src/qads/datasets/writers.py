@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qads.datasets.formats import FIELDS, FORMATS
+from qads.datasets.storage import local_path
 from qads.errors import InputError
 from qads.pool import Pool, Row, to_json
 from qads.storage import storing
@@ -34,6 +35,7 @@ def atomic_path(path: Path) -> Generator[Path]:
     Raises:
         StorageError: the system does not let it be written.
     """
+    local_path(path, "this file is written")
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from qads.mixture.parts import LoadedPart
 from qads.mixture.recipe import Recipe
-from qads.pool import Pool, Progress
+from qads.pool import Pool, Progress, take_rows
 from qads.prompts import Renderer, Template
 
 __all__ = ["OpenedTokenizer", "TokenCounter", "count_characters", "open_counted"]
@@ -61,7 +61,7 @@ class TokenCounter:
         if len(missing):
             from qads.models import training_tokens
 
-            pool = Pool(part.table.take(pa.array(missing)))
+            pool = Pool(take_rows(part.table, missing))
             known[missing] = training_tokens(self.opened.tokenizer, self.opened.renderer, pool, progress=self.progress)
         return known[rows]
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from qads.datasets import expand_sources
 from qads.datasets.files import HUB, SourceFile
+from qads.datasets.storage import is_object
 from qads.errors import InputError
 from qads.pool import Pool
 
@@ -66,6 +67,8 @@ def _licenses_of_files(sources: Sequence[str]) -> dict[str, str | None]:
 
 
 def _license_of_card(file: SourceFile) -> str | None:
+    if is_object(file.location):
+        return None  # Cards beside objects are not looked for; `license` of the part says it.
     if match := HUB.match(file.location):
         return _card_license(_hub_card(match["repo"], match["revision"]))
     folder = Path(file.location).absolute().parent

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
+import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
 from qads.errors import InputError
 from qads.kernels.distance import greedy_scan
-from qads.pool import Pool
+from qads.pool import Pool, problem_key, take_rows
 
 __all__ = ["choose_anchors", "stratified_sample"]
+
+_STAND_FOR_SOURCE = 1 << 18
+"""Rows of a source among which its anchors are looked for; in float32 and 384 numbers 0.4 GB."""
 
 
 def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: int) -> Int[np.ndarray, " m"]:
@@ -21,7 +25,8 @@ def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: 
     an anchor is read once for every candidate, and the longest rows are the least typical. Every source with such
     rows gives the same number (the larger ones first where it does not divide). Within a source K-center Greedy
     spreads the anchors, and each centre is then replaced by the row nearest to the mean of its cell: K-center alone
-    picks outliers.
+    picks outliers. Of a source with more than 262,144 such rows, as many of them at even steps stand for it, so that
+    time and memory do not grow with the pool.
 
     Returns:
         Positions in the pool, ascending; no two with the same problem.
@@ -29,15 +34,13 @@ def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: 
     Raises:
         InputError: there are not enough distinct worked solutions.
     """
-    kinds = np.array(pool.strings("kind"))
-    by_source = {name: rows[kinds[rows] == "cot"] for name, rows in pool.rows_by_source().items()}
+    worked = pc.call_function("equal", [pool.table["kind"], "cot"]).to_numpy()
+    by_source = {name: rows[worked[rows]] for name, rows in pool.rows_by_source().items()}
     groups = sorted((rows for rows in by_source.values() if len(rows)), key=lambda rows: (-len(rows), rows[0]))
-    keys = pool.problem_keys
-    lengths = np.array([len(text) for text in pool.strings("problem")])
-    lengths += np.array([len(text) for text in pool.strings("solution")])
-    moderate = [rows[lengths[rows] <= 2 * np.median(lengths[rows])] for rows in groups]
+    lengths = sum(pc.call_function("utf8_length", [pool.table[name]]).to_numpy() for name in ("problem", "solution"))
+    moderate = [_at_even_steps(rows[lengths[rows] <= 2 * np.median(lengths[rows])]) for rows in groups]
     seen: set[str] = set()
-    distinct = [_first_of_each(rows, keys, seen) for rows in moderate]
+    distinct = [_first_of_each(rows, pool, seen) for rows in moderate]
     shares = _even_shares([len(rows) for rows in distinct], n_anchors)
     if sum(shares) < n_anchors:
         raise InputError(
@@ -59,8 +62,8 @@ def stratified_sample(
         Positions in the pool, ascending; `n_rows` of them, or all there are.
     """
     rng = np.random.default_rng(seed)
-    out = set(exclude)
-    groups = [np.array([i for i in rows if i not in out], np.int64) for rows in pool.rows_by_source().values()]
+    out = np.array(list(exclude), np.int64)
+    groups = [rows[~np.isin(rows, out)] for rows in pool.rows_by_source().values()]
     shares = _even_shares([len(rows) for rows in groups], n_rows)
     drawn = [rng.permutation(rows)[:share] for rows, share in zip(groups, shares, strict=True)]
     return np.sort(np.concatenate(drawn))
@@ -80,27 +83,37 @@ def _even_shares(sizes: list[int], total: int) -> list[int]:
     return shares
 
 
-def _first_of_each(rows: Int[np.ndarray, " r"], keys: list[str], seen: set[str]) -> Int[np.ndarray, " u"]:
+def _at_even_steps(rows: Int[np.ndarray, " r"]) -> Int[np.ndarray, " s"]:
+    """All of them, or as many as stand for a source."""
+    if len(rows) <= _STAND_FOR_SOURCE:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, _STAND_FOR_SOURCE).round().astype(np.int64)]
+
+
+def _first_of_each(rows: Int[np.ndarray, " r"], pool: Pool, seen: set[str]) -> Int[np.ndarray, " u"]:
     """The rows whose problem has not been seen, here or in a source before."""
     first: list[int] = []
-    for row in rows:
-        if keys[row] not in seen:
-            seen.add(keys[row])
-            first.append(int(row))
+    problems = take_rows(pool.table.select(["problem"]), rows)["problem"]
+    for row, problem in zip(rows.tolist(), problems, strict=True):
+        key = problem_key(problem.as_py())
+        if key not in seen:
+            seen.add(key)
+            first.append(row)
     return np.array(first, np.int64)
 
 
 def _cell_medoids(
     embeddings: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " r"], n_cells: int
 ) -> Int[np.ndarray, " c"]:
-    x = np.asarray(embeddings[rows], np.float64)
+    x = np.asarray(embeddings[rows])
     picks = greedy_scan(x, np.ones(len(x)), start=[0], k=n_cells, cosine=False, distance_share=None)
-    centres = x[picks.indices]
+    centres = x[picks.indices].astype(np.float64)
     cell = np.array([int(np.argmin(((centres - point) ** 2).sum(axis=1))) for point in x])
     cell[picks.indices] = np.arange(n_cells)  # A centre stays in its own cell even where centres coincide.
     medoids = []
     for number in range(n_cells):
         members = np.flatnonzero(cell == number)
-        offset = ((x[members] - x[members].mean(axis=0)) ** 2).sum(axis=1)
+        own = x[members].astype(np.float64)
+        offset = ((own - own.mean(axis=0)) ** 2).sum(axis=1)
         medoids.append(int(members[np.argmin(offset)]))
     return rows[medoids]

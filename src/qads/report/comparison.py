@@ -18,6 +18,8 @@ from qads.selection import RandomSelection
 __all__ = ["Comparison", "LabelFacts", "Measure", "Spread", "compare_with_random"]
 
 _SEEDS = (0, 1, 2)
+_MOST_MEASURED = 1 << 17
+"""Rows of which distances are measured."""
 _MOST_LABELS = 20
 
 
@@ -58,6 +60,8 @@ class Comparison:
     measures: tuple[Measure, ...]
     seeds: tuple[int, ...]
     """Of the random selections."""
+    n_measured: int | None
+    """Rows of the pool, drawn evenly, whose distances are measured; None where all are."""
     label_key: str | None
     labels: tuple[LabelFacts, ...]
     """The most frequent label first; the rare ones together."""
@@ -70,9 +74,12 @@ def compare_with_random(run: FinishedRun, label_key: str | None) -> Comparison:
         InputError: no row has `label_key`.
     """
     labels = _labels(run.pool, label_key)
+    measured = _measured(len(run.pool))
 
     def summary(name: str, indices: Int[np.ndarray, " k"]) -> SelectionSummary:
-        return summarize_selection(name, indices, embeddings=run.embeddings, quality=run.quality, labels=labels)
+        return summarize_selection(
+            name, indices, embeddings=run.embeddings, quality=run.quality, labels=labels, measured=measured
+        )
 
     chosen = summary("chosen", run.picks)
     draws = [RandomSelection(seed=seed)(run.embeddings, budget=len(run.picks)) for seed in _SEEDS]
@@ -80,9 +87,15 @@ def compare_with_random(run: FinishedRun, label_key: str | None) -> Comparison:
     return Comparison(
         measures=_measures(chosen, random),
         seeds=_SEEDS,
+        n_measured=None if measured is None else len(measured),
         label_key=label_key,
         labels=_label_facts(labels, chosen, random) if label_key is not None else (),
     )
+
+
+def _measured(n_rows: int) -> Int[np.ndarray, " m"] | None:
+    """The rows whose distances to picks are measured: every pick is held against each, so of a large pool a draw."""
+    return None if n_rows <= _MOST_MEASURED else np.sort(np.random.default_rng(0).choice(n_rows, _MOST_MEASURED, False))
 
 
 def _measures(chosen: SelectionSummary, random: Sequence[SelectionSummary]) -> tuple[Measure, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
+from qads.datasets.mapped import open_pool
 from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
 from qads.quality import AnchorGroups
@@ -57,7 +58,7 @@ class FinishedRun:
     @cached_property
     def pool(self) -> Pool:
         """The candidates."""
-        return Pool(pq.read_table(pool_file(self.root)))
+        return open_pool(pool_file(self.root))
 
     @cached_property
     def embeddings(self) -> Float[np.ndarray, "n d"]:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from qads.config import ReportConfig
-from qads.pool import Pool, Row
+from qads.pool import Pool, Row, take_rows
 from qads.report.evidence import FinishedRun, floats
 from qads.report.formulas import formula
 from qads.report.numbers import digits_for
@@ -137,7 +136,7 @@ def steps_of(run: FinishedRun) -> Int[np.ndarray, " n"]:
 
 def sample_columns(pool: Pool, plane: Plane) -> Mapping[str, Any]:
     """What a page's scripts read of rows, whoever chose them; arrays in base64."""
-    table = pool.table.take(pa.array(plane.rows))
+    table = take_rows(pool.table, plane.rows)
     sources, kinds = (table[name].combine_chunks().dictionary_encode() for name in ("source", "kind"))
     letters = sum(pc.call_function("utf8_length", [table[name]]).to_numpy() for name in ("problem", "solution"))
     return {
@@ -241,7 +240,7 @@ class Texts:
         """What the scripts read."""
         is_whole = np.zeros(len(self._shown), np.bool_)
         is_whole[self.whole] = True
-        problems = self._pool.table["problem"].take(pa.array(self._shown)).to_pylist()
+        problems = take_rows(self._pool.table.select(["problem"]), self._shown)["problem"].to_pylist()
         texts = [self._texts_of(sample) for sample in self._pool.take(self._shown[self.whole])]
         return {
             "rows": self.whole.tolist(),

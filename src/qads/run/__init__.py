@@ -10,6 +10,7 @@ from qads.run.kinds import Kind, TaskStatus, kinds_in, read_task_status
 from qads.run.observing import Observer, SilentObserver
 from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
 from qads.run.projection import Plane, ensure_projection, has_projection
+from qads.run.publishing import publish_run
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
@@ -45,6 +46,7 @@ __all__ = [
     "kinds_in",
     "labelled_file",
     "pool_file",
+    "publish_run",
     "read_coverage",
     "read_json",
     "read_status",

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
+
 from qads.run.directory import Manifest, StageDirectory
 from qads.run.observing import Observer
 
@@ -53,6 +55,8 @@ def complete(
             with contextlib.suppress(OSError):
                 stage.remove()
         raise
+    finally:
+        pa.default_memory_pool().release_unused()  # Arrow keeps what is free; the next stage may need it elsewhere.
     manifest = stage.finish(seconds=time.monotonic() - started, facts=facts)
     observer.stage_finished(name, manifest, reused=False)
     return manifest

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from qads.config import RunConfig
 from qads.datasets import atomic_path, load_pool
+from qads.datasets.mapped import open_pool
 from qads.errors import AlignmentError
 from qads.pool import Pool, Progress, to_json
 from qads.run.decontamination import OwnAnchors, read_evaluation
@@ -25,6 +26,8 @@ from qads.run.reuse import ReusedRun
 
 __all__ = ["Facts", "StageContext", "nullable", "read_pool", "write_array", "write_table"]
 
+_GROUP_ROWS = 1 << 16
+"""Rows that a reader of a table has in memory at once, as they are compressed."""
 Facts = dict[str, Any]
 """What a stage says in its manifest."""
 
@@ -108,13 +111,13 @@ class StageContext:
 
 def read_pool(path: Path) -> Pool:
     """The rows that a stage left."""
-    return Pool(pq.read_table(path))
+    return open_pool(path)
 
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table, whole or not at all."""
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", row_group_size=_GROUP_ROWS)
 
 
 def write_array(array: np.ndarray, path: Path) -> None:

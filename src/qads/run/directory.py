@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from qads.datasets import atomic_path
+from qads.datasets.storage import local_path
 from qads.errors import CorruptError, DriftError, RunError
 from qads.run.lock import DirectoryLock
 from qads.run.shards import DiskShards, file_sha256
@@ -94,6 +95,9 @@ class RunDirectory:
     """A directory that holds the stages of one run."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        local_path(self.root, "a run directory must be")
 
     def stage(self, plan: StagePlan) -> StageDirectory:
         """The folder of a stage."""

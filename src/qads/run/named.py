@@ -6,15 +6,15 @@ import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from qads.datasets import expand_sources, load_pool
-from qads.datasets.files import SourceFile, format_of
+from qads.datasets.files import SourceFile, file_path, format_of, open_bytes
 from qads.datasets.formats import UnknownShapeError, read_record
 from qads.datasets.records import Record, read_records
+from qads.datasets.storage import is_object
 from qads.errors import InputError, PoolError
 from qads.pool import Pool, Row, problem_key
 
@@ -77,12 +77,13 @@ def read_named(
 
 def _ids_in(file: SourceFile) -> list[str] | None:
     """The ids in a file that holds nothing else of a row; None where it holds samples."""
-    if file.location.startswith("hf://"):
+    if file.location.startswith("hf://") and not is_object(file.location):
         return None
     try:
-        format_of(Path(file.location))
+        format_of(file_path(file.location))
     except PoolError:  # No format of samples: a list of ids.
-        lines = Path(file.location).read_text(encoding="utf-8-sig").splitlines()
+        with open_bytes(file.location) as stream:
+            lines = stream.read().decode("utf-8-sig").splitlines()
         return [line.strip() for line in lines if line.strip()]
     records = (record for record in read_records(file) if isinstance(record, Record))
     first = next(records, None)
