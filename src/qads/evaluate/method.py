@@ -278,5 +278,7 @@ class _Opened:
     def _sandbox(self) -> RunPrograms | None:
         """What runs programs, made anew: its walls are tried where it runs them."""
         sandbox: Any = self.work.sandbox
-        is_settings = dataclasses.is_dataclass(sandbox) and not isinstance(sandbox, type)
-        return dataclasses.replace(sandbox) if is_settings else sandbox
+        if not dataclasses.is_dataclass(sandbox) or isinstance(sandbox, type):
+            return self.work.sandbox
+        anew: Any = dataclasses.replace(sandbox)
+        return anew
