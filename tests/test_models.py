@@ -95,6 +95,7 @@ def test_the_tokenizer_of_a_gguf_model_opens_without_converting_its_weights(monk
     assert open_tokenizer("smollm2-135m").source == alone.source
 
 
+@pytest.mark.slow
 def test_a_damaged_copy_of_a_gguf_model_is_made_again(monkeypatch, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     monkeypatch.setenv("QADS_CACHE", str(tmp_path))
     before = open_tokenizer("smollm2-135m").tokenizer("2 + 2 = 4")["input_ids"]

@@ -21,6 +21,8 @@ __all__ = ["GRACE_SECONDS", "StopHandler", "Stopped", "deferred"]
 
 GRACE_SECONDS = 20.0
 """How long a process that was asked to end may take; machines that are taken away give 25 to 30 seconds and more."""
+_AFTER = 5.0
+"""Seconds after the time of grace when the system ends the process, by SIGALRM."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -80,6 +82,8 @@ class StopHandler:
         """Tell that a signal was heard, and end the process if it does not end in time or another one comes."""
         while (first := self._next_signal(3600.0)) is None:
             pass
+        # The system's own end, should this thread come to a stop as well, as it does when the interpreter ends.
+        signal.setitimer(signal.ITIMER_REAL, self._grace + _AFTER)
         self._say(
             f"{first.name}: stopping within {self._grace:g} seconds; what is finished is kept. A second one ends it at "
             "once."

@@ -18,6 +18,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole(tmp_path_factory.mktemp("whole"), train=False)
 
 
+@pytest.mark.slow
 def test_a_whole_run_killed_at_random_moments_ends_as_if_it_had_not_been(whole: Whole):
     draw = random.Random(0)
     moments = [draw.uniform(0.1, 0.5) * whole.seconds for _ in range(3)]
@@ -37,6 +38,7 @@ def test_no_damaged_file_of_a_finished_run_is_ever_used(whole: Whole):
     assert [each for each in found if not each.is_well] == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_loses_nothing_and_says_what_it_needs(whole: Whole):
     try:
         found = full_disk(whole, first=16_000, step=1_200_000)

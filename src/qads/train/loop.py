@@ -282,6 +282,8 @@ class _Watch(TrainerCallback):
             self._training.on_step(step)
         if self._training.progress is not None:
             self._training.progress(step.step, state.max_steps)
+        if self._loop.asked_to_stop() and not self._loop.is_sharded:
+            control.should_save = True  # Asked since the step ended; what is due is saved after this.
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Whether a checkpoint is due; where weights are split over processes none is kept."""
