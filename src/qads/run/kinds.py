@@ -30,7 +30,7 @@ _UNITS: Mapping[Kind, str] = {"training": "steps", "evaluation": "items"}
 
 def kinds_in(root: Path) -> tuple[Kind, ...]:
     """What of these is in a directory; the stages of a run or of an experiment are no things of their own."""
-    found = list[Kind]()
+    found: list[Kind] = []
     if {"pool", "budget"} <= _object(root / "config.json").keys():
         found.append("run")
     if {"arms", "budgets"} <= _object(root / "experiment.json").keys():
