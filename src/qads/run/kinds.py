@@ -36,7 +36,7 @@ def kinds_in(root: Path) -> tuple[Kind, ...]:
     if {"arms", "budgets"} <= _object(root / "experiment.json").keys():
         found.append("experiment")
     if not found:
-        found += [kind for kind, stage in _STAGES.items() if _begun(root / stage, stage)]
+        found.extend(kind for kind, stage in _STAGES.items() if _begun(root / stage, stage))
     if _object(root / "manifest.json").get("what") == "qads mixture":
         found.append("mixture")
     return tuple(found)
