@@ -148,7 +148,7 @@ def _samples(runs: Sequence[FinishedRun], facts: RunsFacts, settings: ReportConf
     """Map and table of the shared rows, laid out as in the page of the first run."""
     if settings.projection is None:
         return None
-    first, mine, chosen = runs[0], facts.shared.positions[0], facts.picked.any(axis=0)
+    first, mine, chosen = runs[0], facts.shared.positions[0], facts.picked.sum(axis=0) > 0
     plane, n_placed = with_rows(first, ensure_projection(first.root, settings.projection), mine[chosen])
     number = np.full(len(first.pool), -1, np.int64)
     number[mine] = np.arange(len(mine))

@@ -30,13 +30,13 @@ _UNITS: Mapping[Kind, str] = {"training": "steps", "evaluation": "items"}
 
 def kinds_in(root: Path) -> tuple[Kind, ...]:
     """What of these is in a directory; the stages of a run or of an experiment are no things of their own."""
-    found = list[Kind]()
+    found: list[Kind] = []
     if {"pool", "budget"} <= _object(root / "config.json").keys():
         found.append("run")
     if {"arms", "budgets"} <= _object(root / "experiment.json").keys():
         found.append("experiment")
     if not found:
-        found += [kind for kind, stage in _STAGES.items() if _begun(root / stage, stage)]
+        found.extend(kind for kind, stage in _STAGES.items() if _begun(root / stage, stage))
     if _object(root / "manifest.json").get("what") == "qads mixture":
         found.append("mixture")
     return tuple(found)
