@@ -29,8 +29,6 @@ from qads.errors import PoolError
 
 __all__ = ["Fault", "call", "faults_of", "faults_of_command", "n_rows"]
 
-LIMIT_SECONDS = 60
-"""For all that is done with one file; a whole batch of sound ones takes less."""
 LONGEST_MESSAGE = 3000
 ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """What a terminal may obey, or what turns the order of what it shows."""

@@ -20,12 +20,12 @@ LIMIT_SECONDS = 120
 """For one file, in a process that others may keep from running."""
 
 
-def attempt(what: str, paths: Sequence[Path]) -> list[str]:
+def attempt(what: str, paths: Sequence[Path], *, seconds: int = LIMIT_SECONDS) -> list[str]:
     """Every fault of the files; a child that a file ends, by a hang or a crash, is replaced for those after it."""
     faults, left = [], list(paths)
     while left:
         found = subprocess.run(
-            [sys.executable, "-m", "fuzzing.attempts", what, str(LIMIT_SECONDS)],
+            [sys.executable, "-m", "fuzzing.attempts", what, str(seconds)],
             input="\n".join(map(str, left)), capture_output=True, text=True, check=False, cwd=left[0].parent, env=_environment(),
         )  # fmt: skip
         lines = [json.loads(line) for line in found.stdout.splitlines()]

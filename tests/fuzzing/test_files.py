@@ -6,6 +6,7 @@ A case is known by its number: `fuzzing.corpus.cases` makes it anew. The long fo
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,11 @@ def test_damaged_configurations_end_with_a_documented_code_and_no_traceback(tmp_
     assert attempt("configs", damaged_configs(config_texts(), tmp_path, 36)) == []
 
 
-def test_a_hang_is_found_and_the_files_after_it_are_read(tmp_path: Path):
+def test_a_hang_is_a_fault_with_a_name_and_the_files_after_it_are_read(tmp_path: Path):
     (tmp_path / "good.jsonl").write_text('{"question": "1+1?", "solution": "2"}\n')
-    bad = tmp_path / "x.jsonl"
-    bad.mkdir()  # Not a file: the counting program cannot open it, the reader finds nothing in it.
-    assert attempt("readers", [bad, tmp_path / "good.jsonl"]) == []
+    os.mkfifo(tmp_path / "hangs.jsonl")  # Nobody ever writes to it.
+    faults = attempt("readers", [tmp_path / "hangs.jsonl", tmp_path / "good.jsonl"], seconds=5)
+    assert faults[0].startswith("hangs.jsonl: ended the process") and "Timeout" in faults[0]
 
 
 @pytest.mark.parametrize(
