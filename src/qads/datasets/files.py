@@ -45,7 +45,7 @@ _SUFFIXES = {
     ".feather": "arrow",
     ".ipc": "arrow",
 }
-_COMPRESSIONS: dict[str, Callable[[Any], io.BufferedIOBase]] = {
+_COMPRESSIONS: dict[str, Callable[[Any], Any]] = {
     ".gz": lambda file: gzip.open(file, "rb"),
     ".bz2": lambda file: bz2.open(file, "rb"),
     ".xz": lambda file: lzma.open(file, "rb"),

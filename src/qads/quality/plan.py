@@ -37,7 +37,10 @@ def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: 
     worked = pc.call_function("equal", [pool.table["kind"], "cot"]).to_numpy()
     by_source = {name: rows[worked[rows]] for name, rows in pool.rows_by_source().items()}
     groups = sorted((rows for rows in by_source.values() if len(rows)), key=lambda rows: (-len(rows), rows[0]))
-    lengths = sum(pc.call_function("utf8_length", [pool.table[name]]).to_numpy() for name in ("problem", "solution"))
+    in_problem, in_solution = (
+        pc.call_function("utf8_length", [pool.table[name]]).to_numpy() for name in ("problem", "solution")
+    )
+    lengths = in_problem + in_solution
     moderate = [_at_even_steps(rows[lengths[rows] <= 2 * np.median(lengths[rows])]) for rows in groups]
     seen: set[str] = set()
     distinct = [_first_of_each(rows, pool, seen) for rows in moderate]
