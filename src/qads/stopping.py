@@ -33,7 +33,7 @@ class Stopped(KeyboardInterrupt):
 class StopHandler:
     """What the process does when it is asked to end; one a process, in its main thread."""
 
-    def __init__(self, *, grace: float, say: Callable[[str], None]) -> None:
+    def __init__(self, *, grace: float, say: Callable[[str], object]) -> None:
         """Heed signals from now on, but for those that the process was started to ignore, as nohup does.
 
         Args:
