@@ -16,8 +16,8 @@ from fuzzing.mutations import MUTATIONS
 
 __all__ = ["attempt", "damaged_configs", "damaged_files", "damaged_runs"]
 
-LIMIT_SECONDS = 120
-"""For one file, in a process that others may keep from running."""
+LIMIT_SECONDS = 400
+"""For one file, in a process that others may keep from running, and that loads its libraries with the first."""
 
 
 def attempt(what: str, paths: Sequence[Path], *, seconds: int = LIMIT_SECONDS) -> list[str]:
