@@ -298,7 +298,12 @@ def _heed_signals() -> StopHandler:
     except ValueError:
         _say_error(f"QADS_GRACE is {grace!r}; it must be a number of seconds.")
         sys.exit(2)
-    return StopHandler(grace=seconds, say=lambda text: os.write(2, f"\n{text}\n".encode()))
+    return StopHandler(grace=seconds, say=_say_at_once)
+
+
+def _say_at_once(text: str) -> None:
+    """From another thread, while the first may be in the middle of anything."""
+    os.write(2, f"\n{text}\n".encode())
 
 
 def _say_error(message: str) -> None:

@@ -124,7 +124,7 @@ def predict(
     terminal = make_terminal(as_json)
     result = run_stages(config, run_dir or out.with_name(out.name + ".qads"), terminal, redo=redo, until="quality")
     _write_predictions(result.directory / "quality" / "quality.parquet", out)
-    terminal.run_finished(result, {out: result.manifests["quality"]["rows"]})
+    terminal.run_finished(result, {str(out): result.manifests["quality"]["rows"]})
     if not as_json:
         terminal.line(f"Predictions: {out}")
     show_next(result, terminal, new_budget=True)
