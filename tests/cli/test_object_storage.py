@@ -22,7 +22,11 @@ def test_a_selection_and_a_mixture_go_from_storage_to_storage(qads, tiny, tmp_pa
     assert found.code == 0, found.err
     assert len(load_pool("s3://pool/out/picked.json")) == 5 and len(load_pool("s3://pool/out/picked-3.json")) == 3
     assert (tmp_path / "picked.json.qads" / "select" / "manifest.json").exists()
-    recipe = {"name": "m", "parts": {"a": {"selection": "s3://pool/out/picked.json"}, "b": {"pool": "s3://pool/in/*"}}}
+    recipe = {
+        "name": "m",
+        "same_text": "drop",
+        "parts": {"a": {"selection": "s3://pool/out/picked.json"}, "b": {"pool": "s3://pool/in/*"}},
+    }
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     mixed = qads("mix", "recipe.yaml", "-o", "s3://pool/mixture")
     assert mixed.code == 0, mixed.err
