@@ -33,7 +33,7 @@ def test_an_experiment_goes_on_from_start_to_start_and_ends_with_a_page_and_json
     assert first.code == 0, first.err
     assert "3 of 6 cells are done." in first.out and "one seed: no claim" in first.out
     state = qads("status", out)
-    assert "3 of 6 cells are done." in state.out and "No process is using it." in state.out
+    assert "3 of 6 cells are done, 3 left." in state.out and "No process is using it." in state.out
     assert parsed(qads("status", out, "--json").out)["cells_done"] == 3
     assert f"Next: qads compare {out / 'experiment.json'} --out {out}" in first.out + state.out
     left = qads("compare", out / "experiment.json", "--out", out, "--dry-run", "--json", tmp_path / "left.json")

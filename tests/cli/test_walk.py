@@ -29,6 +29,11 @@ LEFT_OUT = {
     "qads evaluate": "tests/evaluate evaluates",
     "qads compare": "tests/compare compares",
     "status experiment": "its comparison",
+    "s3://": "no such bucket; tests/cli/test_object_storage.py goes to one and back",
+    "--ray": "no Ray here; tests/cluster/test_stages.py runs on it",
+    "--workers": "tests/cluster/test_stages.py runs with workers",
+    "OUT/": "runs that take hours",
+    "runs/other": "two runs; tests/cli/test_report.py makes them",
     "part-0": "its files are made by the block of Python before it; tests/run/test_parts.py does the whole",
 }
 """Part of a command -> why it cannot be typed here."""

@@ -271,7 +271,7 @@ def _s3(path: str) -> FileSystem:
         region = resolve_s3_region(path.partition("/")[0])
     return S3FileSystem(
         region=region, endpoint_override=elsewhere, connect_timeout=_CONNECT_SECONDS, request_timeout=_ANSWER_SECONDS,
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=3), background_writes=False,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=3), background_writes=False, allow_delayed_open=True,
     )  # fmt: skip
 
 

@@ -11,10 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from qads.datasets import atomic_path, expand_sources, load_pool, source_identity
-from qads.datasets.storage import is_object
+from qads.datasets import atomic_path, load_pool
 from qads.embed import Embeddings
-from qads.errors import DriftError, InputError
+from qads.errors import InputError
 from qads.pool import Pool
 from qads.quality import Cost, choose_anchors, stopping_outcomes, stratified_sample
 from qads.run.cleaning import run_clean
@@ -37,7 +36,6 @@ def run_pool(context: StageContext, stage: StageDirectory) -> Facts:
         context.sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row,
         progress=context.progress,
     )  # fmt: skip
-    _check_unchanged(context, stage)
     write_table(pool.table, stage.path / "pool.parquet")
     return {
         "rows": len(pool),
@@ -46,21 +44,6 @@ def run_pool(context: StageContext, stage: StageDirectory) -> Facts:
         "sources": {name: len(rows) for name, rows in pool.rows_by_source().items()},
         "pool_fingerprint": pool.fingerprint,
     }
-
-
-def _check_unchanged(context: StageContext, stage: StageDirectory) -> None:
-    """Refuse what was read of objects that were replaced since their identity went into the plan.
-
-    Raises:
-        DriftError: names the object.
-    """
-    for file in expand_sources(list(context.sources)):
-        planned = stage.plan.inputs.get(f"file {file.name}")
-        if is_object(file.location) and (now := source_identity(file.location)) != planned:
-            raise DriftError(
-                f"{file.location}: was replaced while the run read it (it was {planned}, now {now}). Start again, when "
-                "nobody writes there."
-            )
 
 
 def run_embed(context: StageContext, stage: StageDirectory) -> Facts:
