@@ -179,7 +179,7 @@ def long_run(model: Path, config: RunConfig, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])  # tests/test_stopping.py has the others.
+@pytest.mark.parametrize("how", [signal.SIGKILL])  # tests/test_stopping.py has the others.
 def test_the_command_line_survives_signals_and_kill(
     long_run: tuple[Path, dict[str, bytes]], tmp_path: Path, how: signal.Signals
 ):
