@@ -102,6 +102,8 @@ class Watcher:
 
 def outcome(directory: Path, *, pages: bool = True) -> dict[str, bytes]:
     """Every file of a run, manifests and pages as they are without what a clock has made. The run is changed by it."""
+    if pages:
+        write_run_report(directory)  # Makes what is made when it is first asked for, with seconds of its own.
     for path in directory.glob("*/manifest.json"):
         write_json(path, _still(read_json(path)), sealed=True)
     if pages:
