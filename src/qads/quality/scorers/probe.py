@@ -39,9 +39,10 @@ from qads.quality.scorers.features import (
     needs_model,
     of_rows,
 )
+from qads.quality.scorers.leaving_out import Curve, leave_out
 from qads.quality.scorers.reading import Readings, RowReader
 from qads.quality.scorers.regressors import Boosted, Candidate, Family, KernelMachine
-from qads.quality.scorers.validation import OutOfFold, Said, grouped_folds, learning_curve, out_of_fold_of
+from qads.quality.scorers.validation import OutOfFold, Said, grouped_folds
 
 __all__ = ["FittedProbe", "ProbeScorer"]
 
@@ -207,34 +208,23 @@ class _Fitting:
         also: Iterable[Float[np.ndarray, " k"]],
     ) -> FittedProbe:  # fmt: skip
         real, method = self.labelled.quality, self.method
-        out_of_fold, calibration = self.out_of_fold()
-        points = learning_curve(real, self._fit_and_say, groups=self.labelled.groups, **self._of) if curve else ()
+        out_of_fold, calibration, points = self.left_out(curve=curve)
         standard, machine, boosted, chosen = self._fitted(np.ones(len(real), np.bool_))
-        others = [self.of(quality, chosen.family).out_of_fold()[0] for quality in also]
+        others = [self.of(quality, chosen.family).left_out()[0] for quality in also]
         return FittedProbe(
             method=method, groups=groups, standard=standard, machine=machine, boosted=boosted, chosen=chosen,
             made_for=made_for, calibration=calibration, n_labels=len(real), out_of_fold=out_of_fold,
-            curve=tuple((n, each.spread_out(self.labelled.places, self.n_given)) for n, each in points),
+            curve=points,
             also=tuple(each for each in others if each is not None),
             reading=reading, n_read=len(real) if method.reads_model else 0,
         )  # fmt: skip
 
-    @property
-    def _of(self) -> dict[str, Any]:
-        """How rows are held out."""
-        return {
-            "fold": grouped_folds(self.labelled.groups, self.method.folds, self.method.seed),
-            "sources": self.labelled.rows.strings("source"),
-            "scale": Scale.of(self.labelled.quality),
-            "judges": self.labelled.judges,
-        }
-
-    def out_of_fold(self) -> tuple[OutOfFold | None, Calibration]:
-        """What is said of rows that were not fitted on; None where no row can be held out."""
-        if len(np.unique(self._of["fold"][self.labelled.judges])) < 2:
-            return None, Calibration(Scale.of(self.labelled.quality))
-        found, calibration = out_of_fold_of(self.labelled.quality, self._fit_and_say, **self._of)
-        return found.spread_out(self.labelled.places, self.n_given), calibration
+    def left_out(self, *, curve: bool = False) -> tuple[OutOfFold | None, Calibration, Curve]:
+        """What is said of rows that were not fitted on."""
+        return leave_out(
+            self.labelled, self._fit_and_say, n_rows=self.n_given, n_folds=self.method.folds, seed=self.method.seed,
+            curve=curve,
+        )  # fmt: skip
 
     def of(self, quality: Float[np.ndarray, " k"], family: Family) -> _Fitting:
         """The same rows with another quality, for one kind of regressor."""

@@ -22,7 +22,8 @@ from qads.errors import InputError
 from qads.pool import Pool, Progress
 from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Prediction, check_labels
 from qads.quality.scorers.calibration import Calibration, Scale
-from qads.quality.scorers.validation import OutOfFold, Said, grouped_folds, learning_curve, out_of_fold_of
+from qads.quality.scorers.leaving_out import Curve, leave_out
+from qads.quality.scorers.validation import OutOfFold, Said
 
 __all__ = ["FittedRetrieval", "RetrievalScorer"]
 
@@ -80,13 +81,13 @@ class RetrievalScorer:
         assert labelled.embeddings is not None
         x, n = _unit(labelled.embeddings), len(candidates)
         whole = _Fitting(self, labelled, x)
-        out_of_fold, calibration = whole.out_of_fold(n)
+        out_of_fold, calibration, points = whole.left_out(n, curve=curve)
         parts = [] if also is None else [dataclasses.replace(labelled, quality=each[labelled.places]) for each in also]
-        others = [_Fitting(self, part, x).out_of_fold(n)[0] for part in parts]
+        others = [_Fitting(self, part, x).left_out(n)[0] for part in parts]
         return FittedRetrieval(
             method=self, support=x, values=whole.y, width=self.chosen_width(x, whole.y, labelled.groups),
             made_for=made_for or MadeFor(tuple(labelled.rows.sources)), n_labels=len(x), calibration=calibration,
-            out_of_fold=out_of_fold, curve=whole.curve(n) if curve else (),
+            out_of_fold=out_of_fold, curve=points,
             also=tuple(each for each in others if each is not None),
         )  # fmt: skip
 
@@ -119,33 +120,15 @@ class _Fitting:
     def y(self) -> Float[np.ndarray, " k"]:
         return self.scale.forward(self.labelled.quality)
 
-    @property
-    def _of(self) -> dict[str, Any]:
-        """How rows are held out."""
-        return {
-            "fold": grouped_folds(self.labelled.groups, self.method.folds, self.method.seed),
-            "sources": self.labelled.rows.strings("source"),
-            "scale": self.scale,
-            "judges": self.labelled.judges,
-        }
-
     def _fit_and_say(self, fit: Bool[np.ndarray, " k"], on: Bool[np.ndarray, " k"]) -> Said:
         x, y = self.x, self.y
         width = self.method.chosen_width(x[fit], y[fit], self.labelled.groups[fit])
         return Said(_weighted(x[on], x[fit], y[fit], width), np.ones(int(on.sum())))
 
-    def out_of_fold(self, n_rows: int) -> tuple[OutOfFold | None, Calibration]:
-        """What is said of rows that were not fitted on, among all candidates; None where no row can be held out."""
-        if len(np.unique(self._of["fold"][self.labelled.judges])) < 2:
-            return None, Calibration(self.scale)
-        found, calibration = out_of_fold_of(self.labelled.quality, self._fit_and_say, **self._of)
-        return found.spread_out(self.labelled.places, n_rows), calibration
-
-    def curve(self, n_rows: int) -> tuple[tuple[int, OutOfFold], ...]:
-        """The same with fewer labels."""
-        real, groups = self.labelled.quality, self.labelled.groups
-        points = learning_curve(real, self._fit_and_say, groups=groups, **self._of)
-        return tuple((n, each.spread_out(self.labelled.places, n_rows)) for n, each in points)
+    def left_out(self, n_rows: int, *, curve: bool = False) -> tuple[OutOfFold | None, Calibration, Curve]:
+        """What is said of rows that were not fitted on, among all candidates."""
+        folds, seed = self.method.folds, self.method.seed
+        return leave_out(self.labelled, self._fit_and_say, n_rows=n_rows, n_folds=folds, seed=seed, curve=curve)
 
 
 def _unit(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
