@@ -31,3 +31,11 @@ def test_states_and_likelihoods_are_those_of_the_row_alone(name: str):
 def test_layers_are_shares_of_the_depth():
     assert layers_at((0.5, 0, 1, 0.51), 30) == (0, 15, 30)
     assert layers_at((0.25, 0.3), 2) == (0, 1)
+
+
+def test_what_is_kept_of_a_row_holds_no_memory_but_its_own():
+    model, texts = model_of("llama"), some_targets(np.random.default_rng(0), LENGTHS)
+    for reading in RowStates(model, layers=(0, 1, 2), max_tokens_per_batch=64)(texts):
+        for states in (reading.mean, reading.last):
+            kept = states.base.untyped_storage().nbytes()
+            assert kept == states.nbytes

@@ -88,7 +88,8 @@ class RowStates:
 
     def _reading(self, layers: Sequence[torch.Tensor], log_probs: torch.Tensor, text: TokenTarget) -> RowReading:
         answers = torch.stack([layer[text.answer_start : text.answer_end].float() for layer in layers])
-        return RowReading(answers.mean(1).cpu().numpy(), answers[:, -1].cpu().numpy(), log_probs.numpy())
+        last = answers[:, -1].clone()  # A view would keep the states of all the answer's tokens as long as it lives.
+        return RowReading(answers.mean(1).cpu().numpy(), last.cpu().numpy(), log_probs.numpy())
 
 
 def layers_at(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
