@@ -104,6 +104,13 @@ def test_light_uses_load_no_heavy_library(code: str):
     assert found.stdout.strip().splitlines()[-1] == "[]"
 
 
+def test_a_configuration_is_read_without_what_only_an_open_model_needs():
+    late = {"sentence_transformers", "transformers.modeling_utils"}
+    probe = f"import qads.run\nimport sys; print(sorted({late!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
 def test_importing_a_module_by_itself_works():
     # A cycle shows only when one starts at the wrong end.
     names = [
