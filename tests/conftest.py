@@ -25,8 +25,10 @@ if n_processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # Togeth
 # A shell starts what it puts in the background with interruptions ignored; tests that interrupt would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("untimed", deadline=None)  # A busy machine is no failure.
-settings.load_profile("untimed")
+# Each time others, so that they add up; a busy machine is no failure.
+settings.register_profile("suite", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=1000)  # pytest --hypothesis-profile thorough
+settings.load_profile("suite")
 
 ROOT = Path(__file__).parents[1]
 
