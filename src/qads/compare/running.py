@@ -25,8 +25,8 @@ from qads.compare.trials import CELL_STAGES, cell_stages, evaluate_untrained, is
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, RunError
 from qads.run import Observer, RunDirectory, SilentObserver, read_json
-from qads.run.directory import write_json
 from qads.run.kinds import refuse_other_kinds
+from qads.run.sealed import write_json
 
 __all__ = ["EXPERIMENT_FILE", "read_results", "run_experiment"]
 

@@ -15,7 +15,7 @@ from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, CorruptError, QadsError, RunError
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.kinds import refuse_other_kinds
 from qads.run.limits import check_limits
 from qads.run.observing import Observer, SilentObserver
@@ -31,6 +31,7 @@ from qads.run.plan import (
 )
 from qads.run.reuse import read_reused
 from qads.run.scoring import check_saved_scorer
+from qads.run.sealed import read_json, write_json
 from qads.run.stages import STAGE_FUNCTIONS
 
 __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
