@@ -7,17 +7,21 @@ TEST_PROCESSES ?= 2
 READY := $(VENV)/.ready
 S3_READY := .venv-s3/.ready
 
-.PHONY: demo test check audit soak fix bench docs picture notebook clean
+.PHONY: demo test check lint types audit soak fix bench docs picture notebook clean
 
 demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 	$(BIN)/qads demo --out demo-run
 
 test: $(READY) $(S3_READY)  ## the whole suite, file by file on two processes
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-check: $(READY) audit  ## lint, format, types, known vulnerabilities
+check: lint types audit  ## lint, format, types, known vulnerabilities
+
+lint: $(READY)  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY)  ## pyright
 	$(BIN)/pyright
 
 audit: $(READY)  ## known vulnerabilities of the exact versions in use; says so where they cannot be looked up

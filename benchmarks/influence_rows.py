@@ -12,7 +12,8 @@ import numpy as np
 
 import qads
 from qads.demo import make_demo_anchors, make_demo_rows
-from qads.pool import Pool, Row, problem_key
+from qads.pool import Pool, Row
+from qads.problems import problem_key
 from qads.prompts import ExemplarTemplate
 from qads.quality.tokens import FittedTexts, fit_texts
 

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 import qads
 from qads.quality.fidelity import HeldOut, fidelity
 from qads.quality.influence import AGGREGATES
-from qads.run.directory import write_json
+from qads.run.sealed import write_json
 
 BASELINE = "positive_gain"
 ORIGINS = ("real", "predicted")

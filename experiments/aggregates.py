@@ -38,7 +38,7 @@ from qads.datasets import atomic_path
 from qads.models import CausalLM, find_model
 from qads.prompts import ExemplarTemplate
 from qads.quality.tokens import fit_texts
-from qads.run.directory import read_json, write_json
+from qads.run.sealed import read_json, write_json
 from qads.run.shards import DiskShards
 
 MODEL = "smollm2-135m"

@@ -31,7 +31,7 @@ from qads.prompts import ExemplarTemplate
 from qads.quality.influence import AGGREGATES, Aggregate
 from qads.quality.rounds import play_rounds
 from qads.quality.tokens import fit_texts
-from qads.run.directory import write_json
+from qads.run.sealed import write_json
 
 GUESSED_TOKENS = (180, 120)
 """Of an example and of an anchor, where the rows are not those of `aggregates.py`."""

@@ -33,7 +33,7 @@ from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
 from qads.models import find_model
 from qads.prompts import ExemplarTemplate
 from qads.quality.tokens import fit_texts
-from qads.run.directory import write_json
+from qads.run.sealed import write_json
 
 SOURCES = ("gsm8k_train", "math_train", "code_alpaca_2k", "alpaca_5k")
 N_ANCHORS = 16

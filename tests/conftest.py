@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from object_storage import ObjectStorage, serving
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # Threads that spin while they wait take the other core.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if n_processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # Together they have one thread a core.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // n_processes)))
 
 # A shell starts what it puts in the background with interruptions ignored; tests that interrupt would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("untimed", deadline=None)  # A busy machine is no failure.
-settings.load_profile("untimed")
+# Each time others, so that they add up; a busy machine is no failure.
+settings.register_profile("suite", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=1000)  # pytest --hypothesis-profile thorough
+settings.load_profile("suite")
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,6 +53,12 @@ def modules_with_shapes() -> list[str]:
 
 
 jaxtyping.install_import_hook(modules_with_shapes(), f"{__name__}.checked")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first, so that no process is left alone with one in the end."""
+    n_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -n_slow[item.path])
 
 
 @pytest.fixture

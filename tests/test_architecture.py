@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ LAYERS = [
     {"models", "datasets", "cluster", "sandbox", "demo"},
     {"kernels", "prompts", "answers", "amounts", "settings", "stopping", "storage"},
     {"pool"},
+    {"problems"},
     {"characters"},
     {"errors"},
 ]
@@ -41,10 +42,10 @@ MAY_LOAD_HEAVY = {
 }
 
 
-def modules() -> Iterator[tuple[str, str, ast.Module]]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        relative = path.relative_to(SOURCE)
-        yield str(relative), relative.parts[0].removesuffix(".py"), ast.parse(path.read_text())
+@functools.cache
+def modules() -> list[tuple[str, str, ast.Module]]:
+    found = [(path.relative_to(SOURCE), ast.parse(path.read_text())) for path in sorted(SOURCE.rglob("*.py"))]
+    return [(str(relative), relative.parts[0].removesuffix(".py"), tree) for relative, tree in found]
 
 
 def imported(node: ast.AST) -> list[str]:
@@ -102,6 +103,13 @@ def test_light_uses_load_no_heavy_library(code: str):
     probe = f"{code}\nimport sys; print(sorted({HEAVY!r} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert found.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_configuration_is_read_without_what_only_an_open_model_needs():
+    late = {"sentence_transformers", "transformers.modeling_utils"}
+    probe = f"import qads.run\nimport sys; print(sorted({late!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 def test_importing_a_module_by_itself_works():

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qads.errors import AlignmentError, InputError, PoolError
-from qads.pool import COLUMNS, Pool, Row, Selection, problem_key, take_rows, to_json
+from qads.pool import COLUMNS, Pool, Row, Selection, take_rows, to_json
+from qads.problems import problem_key
 
 
 def row(name: str, **fields: object) -> Row:

@@ -18,7 +18,7 @@ from qads.datasets import atomic_path
 from qads.errors import RunError, StorageError
 from qads.run import RunDirectory
 from qads.run.context import write_array, write_table
-from qads.run.directory import write_json
+from qads.run.sealed import write_json
 from qads.run.shards import DiskShards
 from run.trials import small_disk
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,10 +31,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
-from qads.characters import normalized
 from qads.errors import AlignmentError, InputError, PoolError
+from qads.problems import problem_key
 
-__all__ = ["COLUMNS", "Kind", "Pool", "Progress", "RejectedRow", "Row", "Selection", "Turn", "problem_key", "take_rows"]
+__all__ = ["COLUMNS", "Kind", "Pool", "Progress", "RejectedRow", "Row", "Selection", "Turn", "take_rows"]
 
 Kind = Literal["cot", "pot", "general", "answer-only"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -266,56 +265,6 @@ class Selection:
         tokens = None if self.tokens is None else self.tokens[:k]
         stopped = self.stopped if k == len(self) else None
         return Selection(*columns, n_rows=self.n_rows, method=self.method, stopped=stopped, tokens=tokens)
-
-
-_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
-_VULGAR_FRACTION = re.compile("[¼½¾⅐-⅞]")
-_ONE_OPERATOR = str.maketrans(
-    {"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "⁄": "/", "\N{MINUS SIGN}": "-"}
-)
-_CONTENT = re.compile(
-    r"(?P<number>(?:\d{1,3}(?:,\d{3}(?!\d))+|\d+)(?:\.\d+)*)"
-    r"|[^\W\d_]+"
-    r"|(?P<hyphens>-[-\s]*)(?=(?P<word>[^\W\d_]{2})?)"
-    r"|(?<=\d)!"  # 5! is a factorial
-    r"|[()\[\]{}+*/^%=<>±|\u2200-\u22ff]"  # the block of mathematical operators stays
-)
-_WORD_OR_END = re.compile(r"(?:[^\W\d_]{2,})?")
-
-
-def problem_key(text: str) -> str:
-    """The problem reduced to what makes it the same problem.
-
-    NFKC, case-folded, and of the characters only letters, digits and operators, since 2+3, 2·3 and 23 are three
-    problems. Signs of one operation (×, · and *) are one. Besides:
-
-    - Numbers keep their decimal points and lose the commas of thousands; whatever stands between two numbers is one
-      blank, so 1,000 is 1000, but "1, 23", "12, 3" and 123 are three.
-    - A bracket stays where a number, an operator or a single letter is next to it: in (2+3)*4, not in "(eggs)".
-    - A hyphen goes before a word of two letters or more: "3-page" is "3 page", and 3 - x is not 3x. So 3 - xy and 3xy
-      are taken for one, as are 2:3 and "2 3", and lists like 100,200 for one number.
-
-    >>> problem_key("What is  2 + 2 ?") == problem_key("what is 2+2?")
-    True
-    >>> problem_key("What is 2 + 2?") == problem_key("What is 2 * 2?")
-    False
-    """
-    powers = _SUPERSCRIPT.sub(lambda match: "^" + normalized("NFKC", match[0]), text)
-    apart = _VULGAR_FRACTION.sub(r" \g<0>", powers)  # 5½ is not 51/2
-    folded = normalized("NFKC", apart).casefold().translate(_ONE_OPERATOR)
-    pieces = [piece for match in _CONTENT.finditer(folded) if (piece := _piece(match))]
-    key: list[str] = []
-    for before, piece, after in zip(["", *pieces], pieces, [*pieces[1:], ""], strict=False):
-        if piece in "()[]{}" and _WORD_OR_END.fullmatch(before) and _WORD_OR_END.fullmatch(after):
-            continue
-        key.append(f" {piece}" if before[-1:].isdecimal() and piece[0].isdecimal() else piece)
-    return "".join(key)
-
-
-def _piece(match: re.Match[str]) -> str:
-    if match["hyphens"]:
-        return "" if match["word"] else "-" * match[0].count("-")
-    return match[0].replace(",", "")
 
 
 def to_json(value: object, *, sort_keys: bool = False) -> str:

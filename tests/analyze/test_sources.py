@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
@@ -121,7 +121,6 @@ def test_rows_that_could_not_be_scored_are_counted_and_left_out():
 # --- marginal value ---
 
 
-@settings(max_examples=60)
 @given(st.integers(1, 30), st.integers(1, 4), st.integers(1, 3), st.floats(0.5, 40), st.integers(0, 999))
 def test_the_best_without_each_are_those_of_brute_force(k: int, g: int, m: int, places: float, seed: int):
     rng = np.random.default_rng(seed)

@@ -16,10 +16,17 @@ from cli.conftest import Call
 from qads.run import read_status
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("computed")
+
+
 @pytest.fixture
-def finished(qads: Call, pool: Path, tiny: list[str], tmp_path: Path) -> Path:
-    assert qads("select", pool, "-b", "8", "-o", tmp_path / "out.jsonl", *tiny).code == 0
-    return tmp_path / "out.jsonl.qads"
+def finished(qads: Call, folder: Path, pool: Path, tiny: list[str], tmp_path: Path) -> Path:
+    """A run that is computed once, and copied for each test."""
+    if not (folder / "out.jsonl").exists():
+        assert qads("select", pool, "-b", "8", "-o", folder / "out.jsonl", *tiny).code == 0
+    return Path(shutil.copytree(folder / "out.jsonl.qads", tmp_path / "out.jsonl.qads"))
 
 
 @pytest.fixture

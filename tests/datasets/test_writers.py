@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qads.datasets import load_pool, write_pool
@@ -84,7 +84,6 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("name", "file"), TARGETS)
 @given(drawn=st.lists(rows(), min_size=1, max_size=4))
-@settings(max_examples=40, deadline=None)
 def test_reading_what_was_written_gives_the_pool_back(name: str, file: str, drawn: list[dict[str, Any]]) -> None:
     pool = Pool.from_rows(Row(id=f"é {number}", **fields) for number, fields in enumerate(drawn))
     with tempfile.TemporaryDirectory() as folder:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 from qads.cluster import Execution
 from qads.run import SilentObserver, evaluate_model
 from run.measuring import config, measure
-from run.processes import wait_until_stopped
+from run.processes import background, wait_until_stopped
 from run.tiny import StopAt, rows, write_rows
 
 CPU = Execution(device="cpu")
@@ -17,13 +16,9 @@ CPU = Execution(device="cpu")
 def test_an_evaluation_that_is_killed_ends_as_if_it_had_not_been(model: Path, tmp_path: Path):
     exam = f"exam={write_rows(tmp_path / 'exam.jsonl', rows(40))}"
     whole = evaluate_model(config(model, exam), tmp_path / "whole", execution=CPU, observer=SilentObserver())
-    out, context = tmp_path / "killed", multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["qads.run"])
-    process = context.Process(target=measure, args=(model, exam, out, StopAt("evaluate", 40 + 32)))
-    process.start()
-    wait_until_stopped(process)
-    process.kill()
-    process.join()
+    out = tmp_path / "killed"
+    with background(measure, model, exam, out, StopAt("evaluate", 40 + 32)) as process:
+        wait_until_stopped(process)
     shards = sorted((out / "evaluate" / "shards").glob("*.parquet"))
     assert len(shards) == 2
     written = shards[0].stat().st_mtime_ns

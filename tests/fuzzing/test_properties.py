@@ -21,7 +21,7 @@ from qads.pool import Row
 from qads.prompts import ExemplarTemplate
 from qads.selection import KCenterGreedy
 
-ONE_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+ONE_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXTS = st.text(max_size=12) | st.sampled_from(
     ["", " ", "\x00", "\ud800", "\u202e", "1e999", "[1]", '{"a": NaN}', "#### 4", "\\boxed{", "NaN"]
 )
@@ -62,7 +62,6 @@ def keys(cls: type = RunConfig) -> st.SearchStrategy[str]:
     return st.sampled_from(sorted(cls.__dataclass_fields__)) | TEXTS  # type: ignore[attr-defined]
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(keys(), VALUES | st.dictionaries(st.sampled_from(["kind", "sources", "n", "model", "alpha", "sample", "seed"]), VALUES, max_size=3), max_size=5),
        st.lists(st.tuples(st.sampled_from(["seed", "selection.alpha", "quality.sample", "pool.sources", "budget", "a.b", "execution.device"]), TEXTS), max_size=2))  # fmt: skip
 def test_any_tree_is_a_configuration_or_a_mistake_that_is_told(tree: dict[str, Any], overrides: list[tuple[str, str]]):
@@ -99,7 +98,6 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(COMMANDS), st.lists(WORDS, max_size=6))
 def test_any_words_end_with_a_documented_code_and_no_traceback(command: str, words: list[str]):
     words = [word for word in words if word != "-"]  # Standard input would be waited for.
@@ -109,7 +107,6 @@ def test_any_words_end_with_a_documented_code_and_no_traceback(command: str, wor
     assert "--help" in words or code == 2 or command in ("status",)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=9), st.text(max_size=9), st.text(max_size=9))
 def test_the_scored_characters_are_the_solution_whatever_the_texts(
     problem: str, solution: str, question: str, answer: str, separator: str
@@ -121,7 +118,6 @@ def test_the_scored_characters_are_the_solution_whatever_the_texts(
     assert renderer.example(row) == target.text + separator
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     arrays.arrays(
         st.sampled_from([np.float16, np.float32, np.float64]), st.tuples(st.integers(1, 9), st.integers(1, 3)),

@@ -6,14 +6,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.rows import pools
 from qads.kernels.bounds import BFloat16Product, BoundProduct, Bounds, Float32Product
 from qads.kernels.distance import Points, widened
 
-laws = settings(deadline=None, max_examples=150)
 PRODUCTS = st.sampled_from((BFloat16Product(), Float32Product()))
 
 
@@ -45,7 +44,6 @@ def has_direction(x: np.ndarray) -> bool:
     return bool((np.abs(widened(x)).max(axis=1) > 1e-140).all())
 
 
-@laws
 @given(x=pools(most=20), cosine=st.booleans(), product=PRODUCTS, reach=st.integers(0, 19))
 def test_a_centre_as_near_as_the_nearest_so_far_is_never_ruled_out(
     x: np.ndarray, cosine: bool, product: BoundProduct, reach: int
@@ -60,7 +58,6 @@ def test_a_centre_as_near_as_the_nearest_so_far_is_never_ruled_out(
     assert (product_of(bounds, product)[matters] > 0).all()
 
 
-@laws
 @given(x=pools(most=20), cosine=st.booleans(), product=PRODUCTS, far=st.integers(0, 19), near=st.integers(0, 19))
 def test_nor_when_the_nearest_has_come_nearer_since_the_bound_was_made(
     x: np.ndarray, cosine: bool, product: BoundProduct, far: int, near: int
@@ -75,7 +72,6 @@ def test_nor_when_the_nearest_has_come_nearer_since_the_bound_was_made(
     assert (product_of(bounds, product) >= least[:, None])[matters].all()
 
 
-@laws
 @given(x=pools(most=12), reach=st.integers(0, 11))
 def test_pieces_enclose_what_they_stand_for_in_exact_arithmetic(x: np.ndarray, reach: int) -> None:
     points, bounds = bounded(x, cosine=False)

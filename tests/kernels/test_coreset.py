@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
@@ -15,11 +15,9 @@ from qads.kernels.coreset import greedy_coreset
 from qads.kernels.distance import GreedyPicks, greedy_scan
 from qads.kernels.sharded import borders
 
-laws = settings(deadline=None, max_examples=60)
 SEEDS = st.integers(0, 10_000)
 
 
-@laws
 @given(seed=SEEDS, n_shards=st.integers(1, 7), kind=WEIGHTS, share=SHARES, data=st.data())
 def test_it_gives_the_budget_of_distinct_rows_with_true_distances(
     seed: int, n_shards: int, kind: str, share: float | None, data: st.DataObject
@@ -37,7 +35,6 @@ def test_it_gives_the_budget_of_distinct_rows_with_true_distances(
         assert (picks.distances[step], picks.nearest[step]) == (d[row], at[row])
 
 
-@laws
 @given(seed=SEEDS, kind=WEIGHTS, share=SHARES)
 def test_with_one_shard_or_the_whole_pool_as_budget_it_is_exact(seed: int, kind: str, share: float | None) -> None:
     x, weight = np.random.default_rng(seed).normal(size=(30, 4)), weights(30, kind)
@@ -50,7 +47,6 @@ def test_with_one_shard_or_the_whole_pool_as_budget_it_is_exact(seed: int, kind:
             np.testing.assert_array_equal(getattr(picks, name), getattr(exact, name))
 
 
-@laws
 @given(seed=SEEDS, n_shards=st.integers(2, 4), k=st.integers(1, 4))
 def test_the_covering_radius_is_at_most_four_times_the_best(seed: int, n_shards: int, k: int) -> None:
     x = hard_rows("grid", 9, 2, np.random.default_rng(seed))

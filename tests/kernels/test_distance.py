@@ -13,14 +13,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
 from qads.kernels.distance import GreedyPicks, greedy_scan
 
 DIMS = (1, 2, 9, 31, 32, 33, 70)
-laws = settings(deadline=None, max_examples=80)
 
 
 def scan(
@@ -76,7 +75,6 @@ def first_of(q: np.ndarray) -> tuple[int]:
     return (int(np.argmax(q)),)
 
 
-@laws
 @given(x=grids(), kind=WEIGHTS, share=SHARES, part=st.sampled_from((0.3, 1.0)))
 def test_the_scan_is_the_definition_to_the_bit_on_grids(
     x: np.ndarray, kind: str, share: float | None, part: float
@@ -91,7 +89,6 @@ def test_the_scan_is_the_definition_to_the_bit_on_grids(
     np.testing.assert_array_equal(picks.gains[1:], expected.gains[1:])
 
 
-@laws
 @given(x=clouds(), kind=WEIGHTS, share=SHARES)
 def test_the_scan_is_the_definition_on_clouds_with_duplicates(x: np.ndarray, kind: str, share: float | None) -> None:
     q = weights(len(x), kind)
@@ -103,7 +100,6 @@ def test_the_scan_is_the_definition_on_clouds_with_duplicates(x: np.ndarray, kin
     np.testing.assert_allclose(picks.distances, expected.distances, rtol=1e-12)
 
 
-@laws
 @given(seed=st.integers(0, 10_000), d=st.sampled_from((1, 4, 16)), share=SHARES)
 def test_cosine_is_the_definition_to_the_bit_where_lengths_are_powers_of_two(
     seed: int, d: int, share: float | None
@@ -119,7 +115,6 @@ def test_cosine_is_the_definition_to_the_bit_where_lengths_are_powers_of_two(
     np.testing.assert_array_equal(picks.nearest, expected.nearest)
 
 
-@laws
 @given(seed=st.integers(0, 10_000), d=st.sampled_from(DIMS), exponent=st.sampled_from((-4, 0, 4)))
 def test_cosine_distance_is_one_minus_the_cosine(seed: int, d: int, exponent: int) -> None:
     x = np.random.default_rng(seed).normal(size=(2, d)) * 10.0**exponent
@@ -137,7 +132,6 @@ def folded_lanes(a: np.ndarray, b: np.ndarray) -> float:
     return lanes[0]
 
 
-@laws
 @given(seed=st.integers(0, 10_000), d=st.integers(1, 100), dtype=st.sampled_from((np.float32, np.float64)))
 def test_squares_are_added_in_one_fixed_order(seed: int, d: int, dtype: type) -> None:
     # Two machines agree to the bit only if nothing reorders the sum or fuses its multiplications.
@@ -145,7 +139,6 @@ def test_squares_are_added_in_one_fixed_order(seed: int, d: int, dtype: type) ->
     assert scan(x, np.ones(2), k=2).distances[1] == math.sqrt(folded_lanes(x[0], x[1]))
 
 
-@laws
 @given(x=clouds())
 def test_distance_is_symmetric_to_the_bit(x: np.ndarray) -> None:
     forth = scan(x[[0, -1]], np.ones(2), k=2, start=(0,))

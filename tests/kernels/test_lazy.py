@@ -25,7 +25,6 @@ from qads.kernels.bounds import BFloat16Product, BoundProduct, Float32Product
 from qads.kernels.distance import GreedyPicks, greedy_scan, widened
 from qads.kernels.lazy import greedy, greedy_lazy
 
-laws = settings(deadline=None, max_examples=80)
 PRODUCTS = st.sampled_from((BFloat16Product(), Float32Product()))
 
 
@@ -51,7 +50,6 @@ def usable(x: np.ndarray, cosine: bool) -> bool:
     return cosine and bool((np.abs(widened(x)).max(axis=1) > 1e-140).all())
 
 
-@laws
 @given(
     x=pools(most=40), kind=WEIGHTS, share=SHARES, cosine=st.booleans(), product=PRODUCTS, n_threads=st.integers(1, 3),
     sizes=BLOCKS, data=st.data(),
@@ -69,7 +67,6 @@ def test_it_is_the_scan_to_the_bit(
     assert_same(picks, greedy_scan(x, weight, **rule))
 
 
-@laws
 @given(
     x=pools(most=40), kind=WEIGHTS, share=SHARES, product=PRODUCTS, sizes=BLOCKS, vectors=st.booleans(), data=st.data()
 )
@@ -93,7 +90,6 @@ def test_it_is_the_scan_where_centres_are_given(
     assert vectors or not set(rows) & set(picks.indices.tolist())
 
 
-@laws
 @given(
     seed=st.integers(0, 10_000), kind=st.sampled_from(KINDS), quality=WEIGHTS, share=SHARES, product=PRODUCTS,
     sizes=BLOCKS,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
@@ -17,8 +17,6 @@ from qads.kernels.bounds import BoundProduct
 from qads.kernels.distance import greedy_scan
 from qads.kernels.lazy import greedy_lazy
 from qads.kernels.limits import GroupLimits, Limits, walk
-
-laws = settings(deadline=None, max_examples=80)
 
 
 class Case:
@@ -74,7 +72,6 @@ def cases(draw: st.DrawFn, n: int) -> Case:
     return Case(draw, n)
 
 
-@laws
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(1, 24),
@@ -95,7 +92,6 @@ def test_the_scan_follows_the_definition(
     assert picks.indices.tolist() == reference.limited_greedy(x, weights(n, kind), **rule, **case.asked)
 
 
-@laws
 @given(
     x=pools(most=40), kind=WEIGHTS, share=SHARES, cosine=st.booleans(), product=PRODUCTS, sizes=BLOCKS,
     centres=st.sampled_from((None, "rows", "vectors")), data=st.data(),
@@ -121,7 +117,6 @@ def test_the_lazy_search_is_the_scan(
     assert limits.is_out_of_tokens == expected_limits.is_out_of_tokens
 
 
-@laws
 @given(n=st.integers(1, 40), data=st.data())
 def test_a_walk_takes_the_first_rows_that_may_follow(n: int, data: st.DataObject) -> None:
     case, order = data.draw(cases(n)), np.random.default_rng(n).permutation(n)

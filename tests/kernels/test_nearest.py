@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
@@ -17,7 +17,6 @@ from qads.kernels.canonical import distance
 from qads.kernels.distance import Points, Rows, widened
 from qads.kernels.nearest import nearest_centres, nearest_distances
 
-laws = settings(deadline=None, max_examples=40)
 PRODUCTS = st.sampled_from((BFloat16Product(), Float32Product()))
 
 
@@ -30,7 +29,6 @@ def scanned(x: Rows, centres: np.ndarray, cosine: bool, prefix: int) -> tuple[np
     return np.array([distance(value, cosine) for value in squared]), near
 
 
-@laws
 @given(
     x=pools(most=50), cosine=st.booleans(), product=PRODUCTS, seed=st.integers(0, 999), block=st.integers(1, 60),
     chunk=st.integers(1, 9), data=st.data(),
@@ -55,7 +53,6 @@ def test_it_is_the_scan_of_all_pairs_to_the_bit(
         assert found.mean[at] == pytest.approx(distances.mean(), rel=1e-12)
 
 
-@laws
 @given(seed=st.integers(0, 99), kind=st.sampled_from(("grid", "duplicates", "equal")))
 def test_of_equally_near_centres_it_is_the_first(seed: int, kind: str):
     rng = np.random.default_rng(seed)

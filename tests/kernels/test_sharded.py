@@ -14,7 +14,7 @@ from typing import Any
 import jaxtyping
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.rows import SHARES, WEIGHTS, pools, stored, weights
@@ -25,7 +25,6 @@ from qads.kernels.field import Threads
 from qads.kernels.rounds import ShardedGreedy
 from qads.kernels.sharded import Offer, Request, Shard, borders
 
-laws = settings(deadline=None, max_examples=50)
 PRODUCTS = st.sampled_from((BFloat16Product(), Float32Product()))
 N_SHARDS = st.sampled_from((1, 2, 3, 7))
 
@@ -125,7 +124,6 @@ def usable(x: np.ndarray, cosine: bool) -> bool:
     return cosine and bool((np.abs(widened(x)).max(axis=1) > 1e-140).all())
 
 
-@laws
 @given(
     x=pools(most=40), kind=WEIGHTS, share=SHARES, cosine=st.booleans(), product=PRODUCTS, small=SIZES, data=st.data()
 )
@@ -142,7 +140,6 @@ def test_it_is_the_scan_to_the_bit(
     assert_same(picks, greedy_scan(x, weight, **rule))
 
 
-@laws
 @given(x=pools(most=40), kind=WEIGHTS, share=SHARES, small=SIZES, vectors=st.booleans(), data=st.data())
 def test_it_is_the_scan_where_centres_are_given(
     x: np.ndarray, kind: str, share: float | None, small: contextlib.AbstractContextManager[None], vectors: bool,
@@ -166,7 +163,6 @@ def test_it_is_the_scan_where_centres_are_given(
     assert_same(picks, greedy_scan(x, weight, **rule))
 
 
-@laws
 @given(x=pools(most=30), kind=WEIGHTS, share=SHARES, given_rows=st.booleans(), small=SIZES, data=st.data())
 def test_shards_that_are_lost_at_any_time_change_nothing(
     x: np.ndarray, kind: str, share: float | None, given_rows: bool, small: contextlib.AbstractContextManager[None],
@@ -182,7 +178,6 @@ def test_shards_that_are_lost_at_any_time_change_nothing(
     assert_same(picks, greedy_scan(x, weight, **rule))
 
 
-@laws
 @given(x=pools(most=30), kind=WEIGHTS, share=SHARES, given_rows=st.booleans(), small=SIZES, data=st.data())
 def test_a_selection_that_was_broken_off_goes_on_from_any_pick(
     x: np.ndarray, kind: str, share: float | None, given_rows: bool, small: contextlib.AbstractContextManager[None],
@@ -286,7 +281,6 @@ def test_the_inputs_are_only_read() -> None:
     assert sorted(picks.indices.tolist()) == list(range(300))
 
 
-@laws
 @given(n=st.integers(1, 200), n_shards=st.integers(1, 250))
 def test_borders_are_even_and_no_shard_is_empty(n: int, n_shards: int) -> None:
     parts = borders(n, n_shards)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.kernel_ridge import KernelRidge
 
 import qads
 from qads.errors import AlignmentError, CorruptError, InputError
@@ -18,7 +19,7 @@ from qads.quality import MadeFor, Scorer
 from qads.quality.scorers import FittedScorer
 from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.choosing import choose
-from qads.quality.scorers.regressors import Boosted, Candidate, KernelMachine
+from qads.quality.scorers.regressors import Boosted, Candidate, KernelMachine, dual_of, kernel_matrix, median_distance
 from qads.quality.scorers.validation import grouped_folds
 
 RNG = np.random.default_rng(0)
@@ -260,6 +261,17 @@ def test_a_kernel_machine_is_the_mean_and_the_spread_of_its_gaussian_process():
     np.testing.assert_allclose(machine.predict(new), cross @ inverse @ (y - y.mean()) + y.mean(), atol=1e-6)
     variance = 1 - np.einsum("ij,jk,ik->i", cross, inverse, cross)
     np.testing.assert_allclose(machine.spread(new), np.sqrt(1 + variance / 0.1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("candidate", [Candidate("ridge"), Candidate("kernel", gamma=0.3)])
+def test_weights_of_a_kernel_are_those_of_scikit_learn_to_the_bit(candidate: Candidate):
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(40, 5)).astype(np.float32), rng.normal(size=40)
+    x[20:30] = x[:10]
+    gram = kernel_matrix(x, x, candidate, median_distance(x))
+    for penalty in (0.01, 1.0):
+        fitted = KernelRidge(alpha=penalty, kernel="precomputed").fit(gram, y)
+        np.testing.assert_array_equal(dual_of(gram, y, penalty), fitted.dual_coef_)
 
 
 def test_trees_are_chosen_where_they_are_better_and_a_line_where_that_is():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from qads.config import load_config
 from qads.demo import make_demo_anchors, make_demo_rows
 from qads.run import run_pipeline
+from report.chromium import Seen, open_chromium
+from run.tiny import make_model
 
 HOSTILE = (
     '<script>alert("1")</script><img src=x onerror=alert(2)> \x1b[31mred\x1b[0m \u202egnp.exe \x07 '
@@ -74,4 +77,20 @@ def random_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With quality: 12 rows against 3 anchors."""
     directory = tmp_path_factory.mktemp("scored")
-    return make_run(directory, quality={"sample": 12}, selection={"kind": "kcenter"})
+    influence = {"model": str(make_model(directory / "model", max_length=8192)), "dtype": "float32"}
+    return make_run(directory, quality={"sample": 12, "influence": influence}, selection={"kind": "kcenter"})
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with open_chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, page_file: Path) -> Iterator[Seen]:
+    """The page of a module's `page_file`, drawn."""
+    seen = Seen(browser, page_file)
+    seen.drawn()
+    yield seen
+    seen.context.close()

@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 
 from qads.report import write_report
-from report.chromium import BROWSER_MARKS, Seen, open_chromium
+from report.chromium import BROWSER_MARKS, Seen
 
 WIDTHS = (375, 768, 1440)
 pytestmark = BROWSER_MARKS
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +25,6 @@ def show_all(seen: Seen) -> None:
     if seen.page.is_visible("#unfilter"):
         seen.page.click("#unfilter")
     assert seen.found == "1 to 25 of 40 rows, 12 of them picked"
-
-
-@pytest.fixture(scope="module")
-def opened(browser: Any, page_file: Path) -> Iterator[Seen]:
-    seen = Seen(browser, page_file)
-    seen.drawn()
-    yield seen
-    seen.context.close()
 
 
 @pytest.fixture

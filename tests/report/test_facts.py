@@ -20,7 +20,7 @@ from qads.quality import AnchorGroups, Influence
 from qads.report.curves import axis_over, binned_means, running_mean
 from qads.report.facts import RunFacts, read_facts
 from qads.report.passages import beginning, visible
-from qads.run.directory import read_json, write_json
+from qads.run.sealed import read_json, write_json
 
 PLAIN_STAGES = ("pool", "embed", "select", "mixture")
 VALUES = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-6), min_size=1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qads.report import write_runs_report
-from report.chromium import BROWSER_MARKS, Seen, open_chromium
+from report.chromium import BROWSER_MARKS, Seen
 from report.runs import EVIL_NAME, RANDOM, other_run
 
 pytestmark = BROWSER_MARKS
@@ -17,24 +17,10 @@ ALL_ROWS = "1 to 25 of 40 rows, "
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def page_file(plain_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     write_runs_report([plain_run, other_run(folder, name=EVIL_NAME, **RANDOM)], folder / "two.html")
     return folder / "two.html"
-
-
-@pytest.fixture(scope="module")
-def opened(browser: Any, page_file: Path) -> Iterator[Seen]:
-    seen = Seen(browser, page_file)
-    seen.drawn()
-    yield seen
-    seen.context.close()
 
 
 @pytest.fixture

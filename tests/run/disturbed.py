@@ -15,7 +15,7 @@ import torch
 from qads.cli.running import write_run_report
 from qads.config import RunConfig, load_config
 from qads.run import RunDirectory, read_json, run_pipeline
-from qads.run.directory import write_json
+from qads.run.sealed import write_json
 from run.tiny import make_model, rows, settings, write_rows
 
 MEASURED = {"seconds", "model_seconds", "train_seconds", "seconds_a_row", "matmul_peak", "utilisation"}

@@ -20,7 +20,7 @@ from run.tiny import StopAt, run_in_process
 def background(target: Callable[..., None], *arguments: object) -> Iterator[BaseProcess]:
     """A function in a process of its own, forked off one that has loaded the libraries and computed nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["qads.run", "qads.report"])
+    context.set_forkserver_preload(["qads.run", "qads.report", "transformers.models.llama.modeling_llama"])
     process = context.Process(target=target, args=arguments)
     process.start()
     try:

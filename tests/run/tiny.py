@@ -20,7 +20,7 @@ from qads.run import run_pipeline
 WORDS = "apple pear plum book coin stone river train garden ladder candle button".split()
 
 
-def make_model(folder: Path) -> Path:
+def make_model(folder: Path, *, max_length: int = 1024) -> Path:
     """A Llama of a few thousand weights with a byte-level tokenizer, as safetensors."""
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator([" ".join(WORDS)] * 8, vocab_size=320, special_tokens=["<s>"], show_progress=False)
@@ -28,7 +28,7 @@ def make_model(folder: Path) -> Path:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=320, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=1024, bos_token_id=0, eos_token_id=0,
+        num_key_value_heads=2, max_position_embeddings=max_length, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
     wrapped.save_pretrained(folder)

@@ -93,7 +93,7 @@ from qads.clean.keys import mathematics, same_solution_key
 from qads.clean.text import exact_key, template, words
 from qads.cli.terminal import inert
 from qads.datasets.solutions import detect_kind, strip_calculator
-from qads.pool import problem_key
+from qads.problems import problem_key
 from qads.report.passages import visible
 from qads.report.segments import segments
 READERS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
@@ -47,7 +47,6 @@ def test_the_curves_are_those_of_the_first_picks(n: int, k: int, seed: int, metr
         assert found.n_tokens[at] == tokens[picks].sum()
 
 
-@settings(max_examples=40)
 @given(st.integers(2, 40), st.integers(0, 999), st.sampled_from(("euclidean", "cosine")))
 def test_the_radius_of_k_picks_is_the_next_gain_of_plain_kcenter(n: int, seed: int, metric: str):
     # To the bit: selection and coverage measure with the same numbers.

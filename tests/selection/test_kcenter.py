@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -19,7 +19,6 @@ import reference
 from qads.errors import InputError
 from qads.selection import KCenterGreedy, TopQuality
 
-laws = settings(deadline=None, max_examples=80)
 SEEDS = st.integers(0, 10_000)
 RULES = st.one_of(
     st.fixed_dictionaries({"combine": st.just("product"), "alpha": st.sampled_from((0.0, 0.5, 1.0, 2.0, 3.7))}),
@@ -58,7 +57,6 @@ def qualities(seed: int, n: int, kind: str) -> np.ndarray | None:
 QUALITIES = st.sampled_from(("missing", "zero", "constant", "few", "distinct", "any"))
 
 
-@laws
 @given(data=st.data(), seed=SEEDS, kind=QUALITIES, rule=RULES, scale=SCALES)
 def test_picks_are_the_oracles_on_grids(data: st.DataObject, seed: int, kind: str, rule: Any, scale: Any) -> None:
     x = grid(seed)
@@ -73,7 +71,6 @@ def test_picks_are_the_oracles_on_grids(data: st.DataObject, seed: int, kind: st
     np.testing.assert_array_equal(sel.gains, expected.gains)
 
 
-@laws
 @given(data=st.data(), seed=SEEDS, kind=QUALITIES, rule=RULES, scale=SCALES, five_fold=st.booleans())
 def test_picks_are_the_oracles_under_the_cosine(
     data: st.DataObject, seed: int, kind: str, rule: Any, scale: Any, five_fold: bool
@@ -92,7 +89,6 @@ def test_picks_are_the_oracles_under_the_cosine(
 FLOATS = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
 
 
-@laws
 @given(data=st.data(), rule=RULES)
 def test_every_pick_is_best_whatever_the_numbers(data: st.DataObject, rule: Any) -> None:
     n, d = data.draw(st.integers(1, 10)), data.draw(st.integers(1, 9))
@@ -105,7 +101,6 @@ def test_every_pick_is_best_whatever_the_numbers(data: st.DataObject, rule: Any)
         assert score[picks[step]] >= score.max() * (1 - 1e-12)
 
 
-@laws
 @given(seed=SEEDS, kind=QUALITIES, rule=RULES, metric=st.sampled_from(("euclidean", "cosine")))
 def test_distance_and_nearest_are_those_of_the_nearest_earlier_pick(
     seed: int, kind: str, rule: Any, metric: Any
@@ -119,7 +114,6 @@ def test_distance_and_nearest_are_those_of_the_nearest_earlier_pick(
         assert sel.distances[step] == pytest.approx(d[sel.indices[step]], rel=1e-10)
 
 
-@laws
 @given(seed=SEEDS, alpha=st.sampled_from((0.0, 0.5, 1.0, 2.0)), scale=SCALES)
 def test_the_gain_is_distance_times_quality(seed: int, alpha: float, scale: Any) -> None:
     x, quality = cloud(seed), np.random.default_rng(seed).random(24)
@@ -133,7 +127,6 @@ def test_the_gain_is_distance_times_quality(seed: int, alpha: float, scale: Any)
 # Metamorphic laws: change the input in a way that must not matter.
 
 
-@laws
 @given(seed=SEEDS, rule=RULES)
 def test_permuting_the_rows_permutes_the_selection(seed: int, rule: Any) -> None:
     x, quality = cloud(seed), qualities(seed, 24, "distinct")
@@ -146,7 +139,6 @@ def test_permuting_the_rows_permutes_the_selection(seed: int, rule: Any) -> None
     np.testing.assert_array_equal(moved.nearest, sel.nearest)
 
 
-@laws
 @given(seed=SEEDS, rule=RULES, factor=st.sampled_from((1e-4, 0.3, 7.0, 1e4)))
 def test_moving_turning_and_scaling_the_space_changes_only_distances(seed: int, rule: Any, factor: float) -> None:
     rng = np.random.default_rng(seed)
@@ -159,7 +151,6 @@ def test_moving_turning_and_scaling_the_space_changes_only_distances(seed: int, 
     np.testing.assert_allclose(moved.distances, factor * sel.distances, rtol=1e-10)
 
 
-@laws
 @given(seed=SEEDS, offset=st.integers(-1000, 1000))
 def test_moving_a_grid_changes_nothing_though_everything_ties(seed: int, offset: int) -> None:
     x = grid(seed)
@@ -168,7 +159,6 @@ def test_moving_a_grid_changes_nothing_though_everything_ties(seed: int, offset:
     np.testing.assert_array_equal(moved.distances, sel.distances)
 
 
-@laws
 @given(seed=SEEDS, rule=RULES, factor=st.floats(1e-6, 1e6), scale=st.sampled_from(("rank", "minmax")))
 def test_scaling_quality_changes_nothing(seed: int, rule: Any, factor: float, scale: Any) -> None:
     x, quality = cloud(seed), np.random.default_rng(seed).normal(size=24)
@@ -178,7 +168,6 @@ def test_scaling_quality_changes_nothing(seed: int, rule: Any, factor: float, sc
     np.testing.assert_allclose(scaled.gains, sel.gains, rtol=1e-9, atol=1e-12)
 
 
-@laws
 @given(seed=SEEDS, rule=RULES)
 def test_only_the_order_of_quality_counts_under_rank(seed: int, rule: Any) -> None:
     x, quality = cloud(seed), np.random.default_rng(seed).normal(size=24)
@@ -187,7 +176,6 @@ def test_only_the_order_of_quality_counts_under_rank(seed: int, rule: Any) -> No
     np.testing.assert_array_equal(bent.gains, sel.gains)
 
 
-@laws
 @given(seed=SEEDS, kind=QUALITIES, scale=SCALES)
 def test_alpha_zero_is_no_quality_at_all_after_the_same_start(seed: int, kind: str, scale: Any) -> None:
     x, quality = cloud(seed), qualities(seed, 24, kind)
@@ -198,7 +186,6 @@ def test_alpha_zero_is_no_quality_at_all_after_the_same_start(seed: int, kind: s
     np.testing.assert_array_equal(sel.gains, plain.gains)
 
 
-@laws
 @given(seed=SEEDS, quality_seed=SEEDS)
 def test_w_zero_is_plain_kcenter(seed: int, quality_seed: int) -> None:
     x, quality = cloud(seed), np.random.default_rng(quality_seed).random(24)
@@ -206,7 +193,6 @@ def test_w_zero_is_plain_kcenter(seed: int, quality_seed: int) -> None:
     np.testing.assert_array_equal(total(x, quality, budget=24).indices, plain(x, quality, budget=24).indices)
 
 
-@laws
 @given(seed=SEEDS, kind=st.sampled_from(("constant", "few", "any")))
 def test_w_one_is_top_quality(seed: int, kind: str) -> None:
     x, quality = cloud(seed), qualities(seed, 24, kind)
@@ -214,7 +200,6 @@ def test_w_one_is_top_quality(seed: int, kind: str) -> None:
     np.testing.assert_array_equal(total.indices, TopQuality()(x, quality, budget=24).indices)
 
 
-@laws
 @given(seed=SEEDS, scale=SCALES)
 def test_constant_quality_is_no_quality(seed: int, scale: Any) -> None:
     x = cloud(seed)
@@ -222,7 +207,6 @@ def test_constant_quality_is_no_quality(seed: int, scale: Any) -> None:
     np.testing.assert_array_equal(sel.indices, KCenterGreedy()(x, budget=24).indices)
 
 
-@laws
 @given(seed=SEEDS, data=st.data(), rule=RULES)
 def test_a_smaller_budget_is_a_prefix(seed: int, data: st.DataObject, rule: Any) -> None:
     x, quality = grid(seed), qualities(seed, 20, "few")
@@ -233,7 +217,6 @@ def test_a_smaller_budget_is_a_prefix(seed: int, data: st.DataObject, rule: Any)
         np.testing.assert_array_equal(getattr(whole.head(k), name), getattr(part, name))
 
 
-@laws
 @given(seed=SEEDS, rule=RULES)
 def test_the_cosine_ignores_the_length_of_a_row(seed: int, rule: Any) -> None:
     rng = np.random.default_rng(seed)
@@ -248,7 +231,6 @@ def test_the_cosine_ignores_the_length_of_a_row(seed: int, rule: Any) -> None:
 # What K-center Greedy promises.
 
 
-@laws
 @given(seed=SEEDS, n=st.integers(1, 9), span=st.integers(0, 4), data=st.data())
 def test_plain_kcenter_is_within_twice_the_best_radius(seed: int, n: int, span: int, data: st.DataObject) -> None:
     x = grid(seed, n=n, d=2, span=span)
@@ -257,7 +239,6 @@ def test_plain_kcenter_is_within_twice_the_best_radius(seed: int, n: int, span: 
     assert reference.covering_radius(x, picks) <= 2 * reference.smallest_covering_radius(x, k) * (1 + 1e-12)
 
 
-@laws
 @given(seed=SEEDS)
 def test_plain_distances_never_grow_and_each_is_the_radius_before(seed: int) -> None:
     x = cloud(seed)
@@ -323,7 +304,6 @@ def test_the_first_pick_may_be_a_row_by_number() -> None:
 # Given rows.
 
 
-@laws
 @given(seed=SEEDS, rule=RULES, vectors=st.booleans(), quality=QUALITIES)
 def test_after_given_rows_picks_are_the_oracles(seed: int, rule: Any, vectors: bool, quality: str) -> None:
     x, q = grid(seed), qualities(seed, 20, quality)
@@ -337,7 +317,6 @@ def test_after_given_rows_picks_are_the_oracles(seed: int, rule: Any, vectors: b
     np.testing.assert_array_equal(sel.nearest, expected.nearest)
 
 
-@laws
 @given(seed=SEEDS, rule=RULES, k=st.integers(2, 23))
 def test_given_the_first_picks_the_next_ones_follow(seed: int, rule: Any, k: int) -> None:
     # What a trained-on selection leaves is what a larger budget would have added.

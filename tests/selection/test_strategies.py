@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
@@ -32,7 +32,6 @@ from qads.selection import (
     TokenBudget,
 )
 
-laws = settings(deadline=None, max_examples=40)
 SEEDS = st.integers(0, 10_000)
 
 
@@ -46,7 +45,6 @@ def grid(seed: int, n: int = 20) -> np.ndarray:
 # Stratified random.
 
 
-@laws
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     weights=st.lists(st.integers(1, 9), min_size=6, max_size=6),
@@ -67,7 +65,6 @@ def test_counts_add_up_and_are_the_share_rounded_unless_a_group_is_short(sizes, 
         assert abs(counts[g] - share) < 1 + len(full_by_rounding)
 
 
-@laws
 @given(weights=st.lists(st.integers(1, 9), min_size=1, max_size=6), total=st.integers(0, 50))
 def test_with_rows_enough_counts_are_hamiltons(weights: list[int], total: int) -> None:
     quotas = [Fraction(total * weight, sum(weights)) for weight in weights]
@@ -78,7 +75,6 @@ def test_with_rows_enough_counts_are_hamiltons(weights: list[int], total: int) -
     assert apportion(total, [Fraction(weight) for weight in weights], [total + 1] * len(weights)) == expected
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 20), shares=st.sampled_from(["equal", "sqrt", "proportional"]))
 def test_every_group_gives_its_count_of_random_rows(seed: int, k: int, shares: Any) -> None:
     groups = np.random.default_rng(seed).choice(["a", "b", "b", "b", "c"], 20)
@@ -109,7 +105,6 @@ def test_groups_must_be_strings() -> None:
 # DEITA.
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 20), threshold=st.sampled_from([-1.0, 0.0, 0.5, 0.9]))
 def test_deita_keeps_the_best_rows_of_which_no_two_are_too_much_alike(seed: int, k: int, threshold: float) -> None:
     x, quality = grid(seed), np.random.default_rng(seed).integers(-3, 3, 20) / 4
@@ -125,7 +120,6 @@ def test_deita_keeps_the_best_rows_of_which_no_two_are_too_much_alike(seed: int,
         assert named == pytest.approx(nearest[row], abs=1e-12)
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 20))
 def test_deita_filled_goes_on_with_the_others_by_quality(seed: int, k: int) -> None:
     x, quality = grid(seed), np.random.default_rng(seed).integers(-3, 3, 20) / 4
@@ -136,7 +130,6 @@ def test_deita_filled_goes_on_with_the_others_by_quality(seed: int, k: int) -> N
     assert sel.stopped is None and sel.prefix_closed
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 20))
 def test_deita_is_greedy_selection_by_quality_with_a_least_distance(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
@@ -148,7 +141,6 @@ def test_deita_is_greedy_selection_by_quality_with_a_least_distance(seed: int, k
         np.testing.assert_array_equal(getattr(sel, name), getattr(expected, name))
 
 
-@laws
 @given(seed=SEEDS, most=st.integers(0, 10), fill=st.booleans())
 def test_deita_filled_or_not_keeps_to_quotas(seed: int, most: int, fill: bool) -> None:
     x, quality = grid(seed), np.random.default_rng(seed).integers(0, 5, 20)
@@ -195,7 +187,6 @@ def similarity(x: np.ndarray, method: FacilityLocation) -> np.ndarray:
 FACILITY = st.sampled_from([FacilityLocation(), FacilityLocation(similarity="rbf", gamma=0.3)])
 
 
-@laws
 @given(seed=SEEDS, method=FACILITY)
 def test_every_pick_of_facility_location_adds_as_much_as_any_could(seed: int, method: FacilityLocation) -> None:
     x = grid(seed, 60)
@@ -210,7 +201,6 @@ def test_every_pick_of_facility_location_adds_as_much_as_any_could(seed: int, me
         assert sel.gains[step] == pytest.approx(added, abs=1e-4)
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 4), method=FACILITY)
 def test_facility_location_reaches_its_guarantee(seed: int, k: int, method: FacilityLocation) -> None:
     x = np.random.default_rng(seed).normal(size=(9, 3))
@@ -240,7 +230,6 @@ def test_all_rows_as_witnesses_are_the_whole_sum() -> None:
 # Rankings.
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 20))
 def test_the_longest_rows_come_first(seed: int, k: int) -> None:
     lengths = np.random.default_rng(seed).integers(0, 6, 20)
@@ -258,7 +247,6 @@ def scores(seed: int) -> np.ndarray:
     return found
 
 
-@laws
 @given(seed=SEEDS, part=st.sampled_from(["low", "high"]), text=st.sampled_from([0, 1]))
 def test_perplexity_orders_the_rows_that_were_scored(seed: int, part: Any, text: int) -> None:
     found = scores(seed)
@@ -271,7 +259,6 @@ def test_perplexity_orders_the_rows_that_were_scored(seed: int, part: Any, text:
     np.testing.assert_allclose(sel.gains, np.exp(-found[sel.indices, text]))
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 12))
 def test_the_middle_of_perplexity_surrounds_the_median(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
@@ -282,7 +269,6 @@ def test_the_middle_of_perplexity_surrounds_the_median(seed: int, k: int) -> Non
     assert abs((ranks[0] + ranks[-1]) / 2 - 9.5) <= 0.5
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 20))
 def test_ifd_takes_the_highest_below_one(seed: int, k: int) -> None:
     found = scores(seed)
@@ -328,7 +314,6 @@ def test_a_length_that_is_none_is_refused_by_row(value: float) -> None:
 # Nearest to anchors.
 
 
-@laws
 @given(seed=SEEDS, m=st.integers(1, 25), k=st.integers(1, 20))
 def test_anchors_in_turn_take_their_nearest_free_row(seed: int, m: int, k: int) -> None:
     x, targets = grid(seed), grid(seed + 1, m)
@@ -353,7 +338,6 @@ def test_targets_of_another_dimension_are_refused() -> None:
 # GIST.
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 5), lam=st.sampled_from([0.0, 0.5, 2.0, 10.0]))
 def test_gist_reaches_its_guarantee_for_the_sum_of_qualities(seed: int, k: int, lam: float) -> None:
     pytest.importorskip("divsel", reason="the extra gist is not installed")
@@ -369,7 +353,6 @@ def test_gist_reaches_its_guarantee_for_the_sum_of_qualities(seed: int, k: int, 
     assert value >= (2 / 3 - 0.1) * best - 1e-6
 
 
-@laws
 @given(seed=SEEDS, k=st.integers(1, 4), lam=st.sampled_from([0.5, 2.0]))
 def test_gist_reaches_its_guarantee_for_facility_location(seed: int, k: int, lam: float) -> None:
     pytest.importorskip("divsel", reason="the extra gist is not installed")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
@@ -19,7 +19,6 @@ from qads.errors import InputError
 from qads.pool import Selection
 from qads.selection import Constraints, Grouping, KCenterGreedy, Quota, RandomSelection, TokenBudget, TopQuality
 
-laws = settings(deadline=None, max_examples=80)
 SEEDS = st.integers(0, 10_000)
 METHODS = (KCenterGreedy(), RandomSelection(), TopQuality())
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.kind)
@@ -108,7 +107,6 @@ def check_promises(sel: Selection, problem: dict[str, Any]) -> None:
         assert n >= quota.minimum or "still owed to minima" in (sel.stopped or "")
 
 
-@laws
 @given(problem=problems(), share=st.sampled_from((None, 0.5)), metric=st.sampled_from(("euclidean", "cosine")))
 def test_k_center_follows_the_definition(problem: dict[str, Any], share: float | None, metric: str) -> None:
     # No row is zero, so that the cosine is defined; in one more dimension, where all rows are 1.
@@ -139,7 +137,6 @@ def test_k_center_follows_the_definition(problem: dict[str, Any], share: float |
     assert sel.indices.tolist() == expected
 
 
-@laws
 @given(problem=problems(), method=st.sampled_from(METHODS[1:]))
 def test_rankings_keep_their_promises_and_their_order(problem: dict[str, Any], method: Any) -> None:
     x, quality = problem["x"], problem["quality"]
@@ -154,7 +151,6 @@ def test_rankings_keep_their_promises_and_their_order(problem: dict[str, Any], m
 
 
 @every_method
-@laws
 @given(seed=SEEDS, max_tokens=st.integers(9, 120), least=st.integers(9, 120))
 def test_a_selection_for_fewer_tokens_is_the_beginning(method: Any, seed: int, max_tokens: int, least: int) -> None:
     x, quality, _ = rows(seed)

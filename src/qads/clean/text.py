@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from qads.answers import FIGURE, without_latex
 from qads.characters import normalized
-from qads.pool import problem_key
+from qads.problems import problem_key
 
 __all__ = ["NUMBER", "exact_key", "mask_numbers", "template", "words"]
 
@@ -27,7 +27,7 @@ _NUMBER_WORDS = frozenset(
 def exact_key(text: str) -> str:
     r"""The text reduced to what makes it the same; empty for a text of punctuation alone.
 
-    `qads.pool.problem_key` of the text with its LaTeX as plain signs: Unicode form, case, spacing, punctuation and
+    `qads.problems.problem_key` of the text with its LaTeX as plain signs: Unicode form, case, spacing, punctuation and
     LaTeX forms do not count, nor that 70 is written 70.0; numbers and operators do.
 
     >>> exact_key(r"What is $\dfrac{1}{2} \cdot 4$?") == exact_key("what is 1/2 * 4")

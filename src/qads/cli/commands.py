@@ -16,38 +16,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import typer
 
+from qads.cli import options
 from qads.cli.analyze import analyze
 from qads.cli.check import check
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
 from qads.cli.compare import compare
 from qads.cli.evaluate import evaluate
-from qads.cli.options import (
-    AllowOther,
-    Anchors,
-    AsJson,
-    Budget,
-    Columns,
-    Device,
-    DryRun,
-    ManyValues,
-    Model,
-    OnBadRow,
-    Ray,
-    Redo,
-    Reuse,
-    RunDir,
-    Sample,
-    ScorerOption,
-    Settings,
-    Sources,
-    Style,
-    UntilRankStable,
-    UntilSe,
-    Workers,
-    config_from_flags,
-    execution_from_flags,
-    scorer_from_flags,
-)
 from qads.cli.report import report
 from qads.cli.running import make_terminal, run_stages, show_estimate, show_next
 from qads.cli.scorers import fit_scorer, predict
@@ -75,13 +49,13 @@ app = typer.Typer(
 
 @app.command(epilog="Example:  qads demo --out demo-run")
 def demo(
-    out: RunDir = Path("demo-run"),
+    out: options.RunDir = Path("demo-run"),
     rows: Annotated[int, typer.Option(min=50, help="Rows of the generated pool.")] = 2000,
-    budget: Budget = "10%",
+    budget: options.Budget = "10%",
     seed: Annotated[int, typer.Option(help="Seed of the generated pool.")] = 0,
-    settings: Settings = None,
-    redo: Redo = None,
-    as_json: AsJson = False,
+    settings: options.Settings = None,
+    redo: options.Redo = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Run the whole pipeline on a generated pool with planted flaws, and show what QaDS kept."""
     from qads.cli.demo import prepare_demo, show_demo
@@ -94,35 +68,37 @@ def demo(
 
 
 app.command(
-    cls=ManyValues,
+    cls=options.ManyValues,
     epilog="Example:  qads select data/*.jsonl.gz --budget 10% --anchors gsm8k_dev.jsonl -o picked.jsonl",
 )(select)
 
 
-@app.command(name="run", cls=ManyValues, epilog="Example:  qads run examples/select.yaml --set selection.alpha=0.5")
+@app.command(
+    name="run", cls=options.ManyValues, epilog="Example:  qads run examples/select.yaml --set selection.alpha=0.5"
+)
 def run_command(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; by default runs/CONFIG.")] = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
     publish: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Folder of s3:// or gs:// for the files for trainers, the picks, the page."),
     ] = None,
-    redo: Redo = None,
-    reuse: Reuse = None,
+    redo: options.Redo = None,
+    reuse: options.Reuse = None,
     dedup: Dedup = None,
     against: Against = None,
     solutions: Solutions = None,
-    workers: Workers = None,
-    ray: Ray = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Compute every stage of a configuration; what is done already is used as it is."""
     from qads.config import load_config
 
-    from_flags = [*settings_from_flags(dedup, against, solutions), *execution_from_flags(workers, ray)]
+    from_flags = [*settings_from_flags(dedup, against, solutions), *options.execution_from_flags(workers, ray)]
     config = load_config(config_file, [*from_flags, *(settings or [])])
     directory = out or Path("runs") / config_file.stem
     terminal = make_terminal(as_json)
@@ -138,13 +114,20 @@ def run_command(
 
 @app.command(epilog="Example:  qads embed data/*.parquet --out runs/mine")
 def embed(
-    pool: Sources, out: RunDir, column: Columns = None, on_bad_row: OnBadRow = "error", device: Device = None,
-    workers: Workers = None, ray: Ray = None, settings: Settings = None, redo: Redo = None, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    pool: options.Sources,
+    out: options.RunDir,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = "error",
+    device: options.Device = None,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
+    settings: options.Settings = None,
+    redo: options.Redo = None,
+    as_json: options.AsJson = False,
+) -> None:
     """Embed a pool: OUT/embed/embeddings.npy."""
-    config = config_from_flags(
-        pool, "1", column=column, on_bad_row=on_bad_row, device=device,
-        settings=[*execution_from_flags(workers, ray), *(settings or [])],
+    config = options.config_from_flags(
+        pool, "1", column=column, on_bad_row=on_bad_row, device=device, workers=workers, ray=ray, settings=settings,
     )  # fmt: skip
     terminal = make_terminal(as_json)
     result = run_stages(config, out, terminal, redo=redo, until="embed")
@@ -153,25 +136,40 @@ def embed(
 
 
 @app.command(
-    cls=ManyValues,
+    cls=options.ManyValues,
     epilog="Example:  qads score data/*.jsonl --sample 500 --until-se 0.01 --out runs/mine --anchors target.jsonl",
 )
 def score(
-    pool: Sources, out: RunDir, anchors: Anchors = None, model: Model = None, sample: Sample = None,
-    scorer: ScorerOption = None, allow_other: AllowOther = None,
-    style: Style = "off", until_se: UntilSe = None, until_rank_stable: UntilRankStable = False, reuse: Reuse = None,
-    dedup: Dedup = None, against: Against = None, solutions: Solutions = None, column: Columns = None,
-    on_bad_row: OnBadRow = "error", device: Device = None, workers: Workers = None, ray: Ray = None,
-    settings: Settings = None, redo: Redo = None, dry_run: DryRun = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    pool: options.Sources,
+    out: options.RunDir,
+    anchors: options.Anchors = None,
+    model: options.Model = None,
+    sample: options.Sample = None,
+    scorer: options.ScorerOption = None,
+    allow_other: options.AllowOther = None,
+    style: options.Style = "off",
+    until_se: options.UntilSe = None,
+    until_rank_stable: options.UntilRankStable = False,
+    reuse: options.Reuse = None,
+    dedup: Dedup = None,
+    against: Against = None,
+    solutions: Solutions = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = "error",
+    device: options.Device = None,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
+    settings: options.Settings = None,
+    redo: options.Redo = None,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
+) -> None:
     """Score a sample of a pool for real and predict the rest: OUT/quality/quality.parquet."""
-    config = config_from_flags(
-        pool, "1", anchors=anchors, model=model, sample=sample, scorer=scorer_from_flags(scorer, allow_other),
+    config = options.config_from_flags(
+        pool, "1", anchors=anchors, model=model, sample=sample, scorer=options.scorer_from_flags(scorer, allow_other),
         style=style, column=column, on_bad_row=on_bad_row,
         device=device, until_se=until_se, until_rank_stable=until_rank_stable,
-        settings=[
-            *settings_from_flags(dedup, against, solutions), *execution_from_flags(workers, ray), *(settings or []),
-        ],
+        workers=workers, ray=ray, settings=[*settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:
@@ -182,7 +180,9 @@ def score(
     show_next(result, terminal, new_budget=True)
 
 
-app.command(cls=ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k math500.jsonl --show 20")(check)
+app.command(cls=options.ManyValues, epilog="Example:  qads check data/*.jsonl --against gsm8k math500.jsonl --show 20")(
+    check
+)
 
 
 @app.command(epilog="Example:  qads mix examples/openmathmix.yaml -o openmathmix")
@@ -192,9 +192,9 @@ def mix(
         str,
         typer.Option("--out", "-o", help="Folder to write, also s3://… or gs://…; a mixture there is replaced."),
     ],
-    settings: Settings = None,
+    settings: options.Settings = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would come to; write nothing.")] = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Put pools and selections together, and write the folder that trainers read."""
     from qads.cli.mix import mix_recipe
@@ -219,7 +219,7 @@ def explain(
         bool, typer.Option("--not-picked", help="Rows that were not picked, the best first, and what covers them.")
     ] = False,
     show: Annotated[int, typer.Option(min=1, help="How many of those.")] = 20,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show why a row was picked or what covers it instead; without rows, what each budget would have covered."""
     from qads.cli.explain import explain_run
@@ -228,22 +228,23 @@ def explain(
 
 
 app.command(
-    cls=ManyValues,
+    cls=options.ManyValues,
     epilog="Example:  qads analyze data/*.jsonl.gz --anchors target.jsonl --sample 960 --out analysis",
 )(analyze)
 
 
 app.command(epilog="Example:  qads compare examples/compare.yaml -o experiment --max-cells 4")(compare)
 app.command(
-    name="fit-scorer", cls=ManyValues,
+    name="fit-scorer", cls=options.ManyValues,
     epilog="Example:  qads fit-scorer data/*.jsonl.gz --anchors target.jsonl --labels 640 --out scorers/mine",
 )(fit_scorer)  # fmt: skip
 app.command(
-    cls=ManyValues,
+    cls=options.ManyValues,
     epilog="Example:  qads predict new/*.jsonl --scorer scorers/mine --allow-other pool -o quality.parquet",
 )(predict)
 app.command(
-    cls=ManyValues, epilog="Example:  qads evaluate smollm2-135m --sets gsm8k=gsm8k_test.jsonl --limit 100 -o eval/base"
+    cls=options.ManyValues,
+    epilog="Example:  qads evaluate smollm2-135m --sets gsm8k=gsm8k_test.jsonl --limit 100 -o eval/base",
 )(evaluate)
 app.command(name="validate-scorer", epilog="Example:  qads validate-scorer runs/mine --labels 200")(validate)
 

@@ -203,6 +203,8 @@ def config_from_flags(
     column: list[str] | None = None,
     on_bad_row: str = "error",
     device: str | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
     until_se: float | None = None,
     until_rank_stable: bool = False,
     scorer: dict[str, Any] | None = None,
@@ -243,7 +245,7 @@ def config_from_flags(
                 raw["embedding"] = embedder
         quality["scorer"] = scorer
     raw["quality"] = None if no_quality else quality
-    config = load_config(raw, settings or [])
+    config = load_config(raw, [*execution_from_flags(workers, ray), *(settings or [])])
     if no_quality and config.quality is not None:
         raise typer.BadParameter("--no-quality excludes --set quality…: it would turn quality on again")
     return config

@@ -7,30 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from qads.cli.options import (
-    AllowOther,
-    Anchors,
-    AsJson,
-    Columns,
-    Device,
-    DryRun,
-    Model,
-    OnBadRow,
-    Ray,
-    Redo,
-    Reuse,
-    RunDir,
-    Settings,
-    Sources,
-    Style,
-    UntilRankStable,
-    UntilSe,
-    Workers,
-    config_from_flags,
-    execution_from_flags,
-    saved_scorer,
-)
-from qads.cli.running import make_terminal, run_stages, show_next
+from qads.cli import options
+from qads.cli.running import make_terminal, run_stages, show_estimate, show_next
 
 __all__ = ["fit_scorer", "predict"]
 
@@ -38,10 +16,10 @@ __all__ = ["fit_scorer", "predict"]
 
 
 def fit_scorer(
-    pool: Sources,
-    out: RunDir,
-    anchors: Anchors = None,
-    model: Model = None,
+    pool: options.Sources,
+    out: options.RunDir,
+    anchors: options.Anchors = None,
+    model: options.Model = None,
     labels: Annotated[int, typer.Option(min=10, help="Rows that are really scored, to fit and to judge by.")] = 256,
     scorer: Annotated[
         Literal["probe", "lm", "retrieval"],
@@ -54,19 +32,19 @@ def fit_scorer(
             help="Draw half of the labels evenly, then label where the scorer is least sure, until that helps no more.",
         ),
     ] = False,
-    style: Style = "off",
-    until_se: UntilSe = None,
-    until_rank_stable: UntilRankStable = False,
-    reuse: Reuse = None,
-    column: Columns = None,
-    on_bad_row: OnBadRow = "error",
-    device: Device = None,
-    workers: Workers = None,
-    ray: Ray = None,
-    settings: Settings = None,
-    redo: Redo = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    style: options.Style = "off",
+    until_se: options.UntilSe = None,
+    until_rank_stable: options.UntilRankStable = False,
+    reuse: options.Reuse = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = "error",
+    device: options.Device = None,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
+    settings: options.Settings = None,
+    redo: options.Redo = None,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Score some rows for real, fit a scorer on them, and say how well it predicts: OUT/scorer.
 
@@ -75,16 +53,14 @@ def fit_scorer(
     from qads.cli.validate import show_measured
 
     planned = ["quality.labelling={kind: rounds}"] if in_rounds else []
-    config = config_from_flags(
+    config = options.config_from_flags(
         pool, "1", anchors=anchors, model=model, sample=labels, scorer={"kind": scorer}, column=column,
         on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable, style=style,
-        settings=[*planned, *execution_from_flags(workers, ray), *(settings or [])],
+        workers=workers, ray=ray, settings=[*planned, *(settings or [])],
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:
-        from qads.run import estimate_run
-
-        terminal.estimate(estimate_run(config, out, reuse=reuse or ()), where=config.execution.described)
+        show_estimate(config, out, terminal, reuse)
         return
     result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="scorer")
     terminal.run_finished(result)
@@ -93,19 +69,19 @@ def fit_scorer(
 
 
 def predict(
-    pool: Sources,
+    pool: options.Sources,
     scorer: Annotated[str, typer.Option(metavar="RUN", help="The run that fitted it, or a folder that holds it.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File for the predictions: .parquet or .jsonl.")],
-    allow_other: AllowOther = None,
+    allow_other: options.AllowOther = None,
     run_dir: Annotated[Path | None, typer.Option(help="Run directory; by default OUT with the ending .qads.")] = None,
-    column: Columns = None,
-    on_bad_row: OnBadRow = "error",
-    device: Device = None,
-    workers: Workers = None,
-    ray: Ray = None,
-    settings: Settings = None,
-    redo: Redo = None,
-    as_json: AsJson = False,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = "error",
+    device: options.Device = None,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
+    settings: options.Settings = None,
+    redo: options.Redo = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Predict the quality of every row of a pool, with an interval that holds for 9 in 10.
 
@@ -116,9 +92,9 @@ def predict(
 
     if out.suffix not in (".parquet", ".jsonl"):
         raise InputError(f"--out {out}: predictions are written as .parquet or .jsonl")
-    config = config_from_flags(
-        pool, "1", scorer=saved_scorer(scorer, allow_other), column=column, on_bad_row=on_bad_row, device=device,
-        settings=[*execution_from_flags(workers, ray), *(settings or [])],
+    config = options.config_from_flags(
+        pool, "1", scorer=options.saved_scorer(scorer, allow_other), column=column, on_bad_row=on_bad_row,
+        device=device, workers=workers, ray=ray, settings=settings,
     )  # fmt: skip
     refuse_own_output(config.files, [out])
     terminal = make_terminal(as_json)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from qads.cli import options
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
 from qads.cli.limits import (
     AtLeast,
@@ -18,32 +19,6 @@ from qads.cli.limits import (
     Share,
     constraints_from_flags,
 )
-from qads.cli.options import (
-    AllowOther,
-    Anchors,
-    AsJson,
-    Budgets,
-    Columns,
-    Device,
-    DryRun,
-    Model,
-    OnBadRow,
-    Ray,
-    Redo,
-    Reuse,
-    Sample,
-    ScorerOption,
-    Settings,
-    Sources,
-    Style,
-    UntilRankStable,
-    UntilSe,
-    Workers,
-    check_out,
-    config_from_flags,
-    execution_from_flags,
-    scorer_from_flags,
-)
 from qads.cli.running import make_terminal, run_stages, show_estimate, show_next
 
 __all__ = ["select"]
@@ -52,15 +27,15 @@ __all__ = ["select"]
 
 
 def select(
-    pool: Sources,
-    budget: Budgets,
+    pool: options.Sources,
+    budget: options.Budgets,
     out: Annotated[
         str,
         typer.Option(
             "--out", "-o", help="File for the selected rows, also s3://… or gs://…: .jsonl, .json or .parquet."
         ),
     ],
-    anchors: Anchors = None,
+    anchors: options.Anchors = None,
     run_dir: Annotated[
         Path | None,
         typer.Option(help="Run directory; by default OUT with the ending .qads, of s3://… its last part, here."),
@@ -69,14 +44,14 @@ def select(
         str | None,
         typer.Option(help="jsonl, parquet, alpaca, messages or sharegpt; by default by OUT's ending."),
     ] = None,
-    model: Model = None,
-    sample: Sample = None,
-    scorer: ScorerOption = None,
-    allow_other: AllowOther = None,
-    style: Style = "off",
-    until_se: UntilSe = None,
-    until_rank_stable: UntilRankStable = False,
-    reuse: Reuse = None,
+    model: options.Model = None,
+    sample: options.Sample = None,
+    scorer: options.ScorerOption = None,
+    allow_other: options.AllowOther = None,
+    style: options.Style = "off",
+    until_se: options.UntilSe = None,
+    until_rank_stable: options.UntilRankStable = False,
+    reuse: options.Reuse = None,
     no_quality: Annotated[bool, typer.Option("--no-quality", help="Diversity alone: plain K-center Greedy.")] = False,
     at_most: AtMost = None,
     at_least: AtLeast = None,
@@ -88,15 +63,15 @@ def select(
     dedup: Dedup = None,
     against: Against = None,
     solutions: Solutions = None,
-    column: Columns = None,
-    on_bad_row: OnBadRow = "error",
-    device: Device = None,
-    workers: Workers = None,
-    ray: Ray = None,
-    settings: Settings = None,
-    redo: Redo = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = "error",
+    device: options.Device = None,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
+    settings: options.Settings = None,
+    redo: options.Redo = None,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """From files to a selected file, with a reason for every row."""
     shape = format or ("parquet" if out.endswith(".parquet") else "jsonl")
@@ -104,19 +79,16 @@ def select(
         at_most=at_most, at_least=at_least, share=share, exclude=exclude, include=include, given=given,
         min_distance=min_distance,
     )  # fmt: skip
-    config = config_from_flags(
+    config = options.config_from_flags(
         pool, budget, anchors=anchors, model=model, sample=sample, style=style, no_quality=no_quality,
-        scorer=scorer_from_flags(scorer, allow_other),
+        scorer=options.scorer_from_flags(scorer, allow_other),
         column=column, on_bad_row=on_bad_row, device=device, until_se=until_se, until_rank_stable=until_rank_stable,
-        constraints=constraints,
-        settings=[
-            f"output.format={shape}", *settings_from_flags(dedup, against, solutions),
-            *execution_from_flags(workers, ray), *(settings or []),
-        ],
+        constraints=constraints, workers=workers, ray=ray,
+        settings=[f"output.format={shape}", *settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
     from qads.cli.delivering import copy_files
 
-    check_out(out, config)
+    options.check_out(out, config)
     directory = run_dir or Path((out.rpartition("/")[2] if "://" in out else out) + ".qads")
     terminal = make_terminal(as_json)
     if dry_run:

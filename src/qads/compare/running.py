@@ -25,8 +25,8 @@ from qads.compare.trials import CELL_STAGES, cell_stages, evaluate_untrained, is
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, RunError
 from qads.run import Observer, RunDirectory, SilentObserver, read_json
-from qads.run.directory import write_json
 from qads.run.kinds import refuse_other_kinds
+from qads.run.sealed import write_json
 
 __all__ = ["EXPERIMENT_FILE", "read_results", "run_experiment"]
 
@@ -67,15 +67,7 @@ def run_experiment(
     root, observer = Path(out), observer or SilentObserver()
     only_cells(all_cells(experiment), only or {})
     _check_redo(redo)
-    if experiment.train is not None:
-        for model in experiment.models:
-            dataclasses.replace(experiment.train, model=model).check(experiment.execution)
-    if experiment.evaluate is not None:
-        experiment.evaluate.check_possible(may_run_programs=experiment.execution.allow_code_execution)
-    files = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0]).files
-    refuse_own_output(files, [], folders=[root])
-    if not has_pool(experiment, root):
-        check_amounts(experiment, pool_so_far(experiment, root), {})
+    _check_possible(experiment, root)
     with RunDirectory(root).lock():
         _check_experiment_file(root / EXPERIMENT_FILE)
         write_json(root / EXPERIMENT_FILE, dataclasses.asdict(experiment))
@@ -97,6 +89,19 @@ def run_experiment(
             context.select(cell)
         _run_trials(context, chosen, max_cells)
         return collect(context, cells, notes)
+
+
+def _check_possible(experiment: Experiment, root: Path) -> None:
+    """Refuse before the work what would stop it later."""
+    if experiment.train is not None:
+        for model in experiment.models:
+            dataclasses.replace(experiment.train, model=model).check(experiment.execution)
+    if experiment.evaluate is not None:
+        experiment.evaluate.check_possible(may_run_programs=experiment.execution.allow_code_execution)
+    files = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0]).files
+    refuse_own_output(files, [], folders=[root])
+    if not has_pool(experiment, root):
+        check_amounts(experiment, pool_so_far(experiment, root), {})
 
 
 def read_results(out: str | Path, experiment: Experiment) -> Results:

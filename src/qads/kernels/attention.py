@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import AttentionInterface
 
 __all__ = ["Layout", "Part", "laid_out", "packed_attention"]
 
@@ -66,6 +65,8 @@ _LAYOUT: ContextVar[Layout] = ContextVar("layout")
 @contextmanager
 def packed_attention(model: Any) -> Generator[None]:
     """Let a model of transformers attend by the layout of each pass; what it had before comes back afterwards."""
+    from transformers import AttentionInterface  # Loads every model's base class, which few commands need.
+
     AttentionInterface.register(_NAME, _attention)  # A name without a mask function of its own: none is made.
     before = model.config._attn_implementation
     model.set_attn_implementation(_NAME)

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import transformers
 from huggingface_hub import snapshot_download
-from sentence_transformers import SentenceTransformer
 
 from qads.errors import InputError, ModelError
 from qads.kernels.cost import ModelShape, model_shape
@@ -32,6 +31,9 @@ from qads.models.sources import (
     refuse_pickled,
 )
 from qads.pool import Turn
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 __all__ = [
     "CausalLM",
@@ -241,6 +243,8 @@ def open_encoder(
     trust_remote_code: bool = False,
 ) -> Encoder:
     """Open a sentence encoder through sentence-transformers; arguments as for `open_causal_lm`."""
+    from sentence_transformers import SentenceTransformer  # Takes longer to load than all else; few commands embed.
+
     source = find_model(name, revision=revision)
     with _opening(source), quiet_loading():
         model = SentenceTransformer(

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 
 from qads.errors import InputError
 from qads.kernels.distance import greedy_scan
-from qads.pool import Pool, problem_key, take_rows
+from qads.pool import Pool, take_rows
+from qads.problems import problem_key
 
 __all__ = ["choose_anchors", "stratified_sample"]
 

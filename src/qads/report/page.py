@@ -13,6 +13,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -81,6 +82,7 @@ def page_scripts(wanted: bool) -> dict[str, Any]:
     return {"scripts": scripts, "script_hashes": [] if scripts is None else [*map(_digest, scripts.values())]}
 
 
+@cache
 def _scripts() -> Mapping[str, Markup]:
     """Our script and deck.gl's, as they stand in the page."""
     ours = "\n".join(["(() => {", '"use strict";', *map(_resource, _SCRIPTS), "})();"])
@@ -97,6 +99,13 @@ def _digest(text: str) -> str:
 def render_page(template: str, **values: Any) -> str:
     """A template of ours with the style sheet and its hash."""
     style = _resource("page.css")
+    of_ours = {"style": Markup(style), "style_hash": _digest(style)}
+    return _environment().get_template(template).render(of_ours, **values)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """What templates know; kept, since compiling one takes longer than filling it."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_resource),
         autoescape=True,
@@ -110,11 +119,7 @@ def render_page(template: str, **values: Any) -> str:
         axis=axis_over, band=_band, count=_count, digits=digits_for, duration=duration, heat=_heat, number=number,
         path=_path, percent=_percent, settings=_settings, short=_short, visible=visible,
     )  # fmt: skip
-    return environment.get_template(template).render(
-        style=Markup(style),  # Our own file.
-        style_hash=_digest(style),
-        **values,
-    )
+    return environment
 
 
 def is_weak(within_source: float | None) -> bool:

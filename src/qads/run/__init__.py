@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qads.run.coverage import ensure_coverage, read_coverage
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file, read_json
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, labelled_file, pool_file
 from qads.run.estimate import StageEstimate, estimate_evaluation, estimate_run
 from qads.run.evaluating import Evaluated, evaluate_model, summary_json
 from qads.run.kinds import Kind, TaskStatus, kinds_in, read_task_status
@@ -11,6 +11,7 @@ from qads.run.observing import Observer, SilentObserver
 from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
 from qads.run.projection import Plane, ensure_projection, has_projection
 from qads.run.publishing import publish_run
+from qads.run.sealed import read_json
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from qads.datasets import atomic_path
 from qads.errors import RunError
 from qads.pool import Progress, Selection
-from qads.run.directory import RunDirectory, StageDirectory, StagePlan, pool_file, read_json
+from qads.run.directory import RunDirectory, StageDirectory, StagePlan, pool_file
+from qads.run.sealed import read_json
 from qads.selection import Coverage, coverage
 
 __all__ = ["ensure_coverage", "read_coverage", "read_selection"]

@@ -13,31 +13,21 @@ import importlib.metadata
 import json
 import logging
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from qads.datasets import atomic_path
 from qads.datasets.storage import local_path
 from qads.errors import CorruptError, DriftError, RunError
 from qads.run.lock import DirectoryLock
+from qads.run.sealed import canonical, read_json, write_json
 from qads.run.shards import DiskShards, file_sha256
 from qads.storage import storing
 
-__all__ = [
-    "TOLD",
-    "Manifest",
-    "RunDirectory",
-    "StageDirectory",
-    "StagePlan",
-    "labelled_file",
-    "pool_file",
-    "read_json",
-    "write_json",
-]
+__all__ = ["TOLD", "Manifest", "RunDirectory", "StageDirectory", "StagePlan", "labelled_file", "pool_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +40,6 @@ TOLD = ".progress"
 """File that says how far the process that is, or was, in the directory is with what it does."""
 _BOOKKEEPING = {".lock", ".owner", TOLD, f"{TOLD}.new", "config.json", "experiment.json", "input"}
 """What is in a run directory before a stage has left anything."""
-_SEAL = "seal"
-"""Key of the SHA-256 of all other values of a plan or manifest."""
 Manifest = dict[str, Any]
 
 
@@ -70,7 +58,7 @@ class StagePlan:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of stage, settings and inputs."""
-        return hashlib.sha256(_canonical(self._content()).encode()).hexdigest()
+        return hashlib.sha256(canonical(self._content()).encode()).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
         """The plan with its fingerprint."""
@@ -214,7 +202,7 @@ class StageDirectory:
         manifest = self.manifest() or {}
         plan = {name: manifest[name] for name in self.plan.as_json() | {"execution": {}} if name in manifest}
         with suppress(CorruptError):
-            if read_json(self.path / "plan.json") == json.loads(_canonical(plan)):
+            if read_json(self.path / "plan.json") == json.loads(canonical(plan)):
                 return
         write_json(self.path / "plan.json", plan, sealed=True)
 
@@ -336,44 +324,6 @@ def labelled_file(root: Path) -> Path:
     return chosen if chosen.exists() else root / "anchors" / "candidates.npy"
 
 
-def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, sealed: bool = False) -> None:
-    """Write JSON, whole or not at all; with a seal, a change of any value is found when it is read."""
-    if sealed:
-        value = {**cast(Mapping[str, Any], value), _SEAL: _seal(value)}
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file, without its seal; None where there is no file.
-
-    Raises:
-        CorruptError: the file holds something else, or other values than were sealed.
-        RunError: it cannot be read.
-    """
-    redo = f" Compute it again: --redo {path.parent.name}" if path.name in ("plan.json", "manifest.json") else ""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:  # No JSON, no UTF-8, or absurdly nested.
-        raise CorruptError(f"{path}: not valid JSON ({error}); the file was changed or damaged.{redo}") from error
-    if not isinstance(found, dict):
-        raise CorruptError(f"{path}: holds no JSON object; the file was changed or damaged.{redo}")
-    told = cast(dict[str, Any], found)
-    seal = told.pop(_SEAL, None)  # What an earlier version has written has none.
-    if seal is not None and seal != _seal(told):
-        raise CorruptError(f"{path}: has other values than it was written with; it was changed or damaged.{redo}")
-    return told
-
-
-def _seal(value: object) -> str:
-    """SHA-256 of values as they come back from JSON."""
-    return hashlib.sha256(_canonical(json.loads(json.dumps(value, default=str))).encode()).hexdigest()
-
-
 @cache
 def _version(package: str) -> str:
     return importlib.metadata.version(package)
@@ -388,13 +338,9 @@ def _remove_partial(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)  # It lay in one of the folders.
 
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-
-
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Lines `path: was …, now …` for what differs between two plans."""
-    before, now = json.loads(_canonical(before)), json.loads(_canonical(now))  # Tuples as the lists they became.
+    before, now = json.loads(canonical(before)), json.loads(canonical(now))  # Tuples as the lists they became.
     for key in dict.fromkeys([*before, *now]):
         here = f"{path}.{key}".removeprefix(".settings.").removeprefix(".")
         old, new = before.get(key), now.get(key)

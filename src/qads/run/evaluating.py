@@ -19,10 +19,11 @@ from qads.models import refuse_inside_model
 from qads.pool import Progress
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext, write_table
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, write_json
+from qads.run.directory import Manifest, RunDirectory, StageDirectory
 from qads.run.kinds import refuse_other_kinds
 from qads.run.measured import evaluated_model, evaluates_trained, evaluation_plan, named_model
 from qads.run.observing import Observer
+from qads.run.sealed import write_json
 from qads.run.telling import Told
 
 __all__ = ["Evaluated", "evaluate_model", "measure_model", "run_evaluate", "summary_json"]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qads.errors import RunError
-from qads.run.directory import RunDirectory, StageDirectory, StagePlan, read_json
+from qads.run.directory import RunDirectory, StageDirectory, StagePlan
+from qads.run.sealed import read_json
 from qads.run.telling import read_told
 
 __all__ = ["Kind", "TaskStatus", "kinds_in", "read_task_status", "refuse_other_kinds"]

@@ -16,7 +16,8 @@ from qads.datasets.formats import UnknownShapeError, read_record
 from qads.datasets.records import Record, read_records
 from qads.datasets.storage import is_object
 from qads.errors import InputError, PoolError
-from qads.pool import Pool, Row, problem_key
+from qads.pool import Pool, Row
+from qads.problems import problem_key
 
 __all__ = ["NamedRows", "read_named"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, CorruptError, QadsError, RunError
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan, read_json, write_json
+from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.kinds import refuse_other_kinds
 from qads.run.limits import check_limits
 from qads.run.observing import Observer, SilentObserver
@@ -31,6 +31,7 @@ from qads.run.plan import (
 )
 from qads.run.reuse import read_reused
 from qads.run.scoring import check_saved_scorer
+from qads.run.sealed import read_json, write_json
 from qads.run.stages import STAGE_FUNCTIONS
 
 __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
@@ -82,12 +83,8 @@ def run_pipeline(
         InputError: configuration or data cannot be used.
     """
     observer = observer or SilentObserver()
-    names = [name for name in stage_names(config) if name in STAGE_FUNCTIONS]
-    for name in (*redo, *([until] if until else [])):
-        if name not in names:
-            raise ConfigError(f"unknown stage {name!r}; this run has {', '.join(names)}.")
+    wanted = _wanted(config, until, redo)
     run = RunDirectory(Path(directory))
-    wanted = names[: names.index(until) + 1] if until else names
     own = (run.root / "pool" / "pool.parquet", run.root / "mixture" / "train.jsonl")
     folders = [run.root / name for name in STAGES]
     refuse_own_output(config.files, own, folders)
@@ -98,13 +95,7 @@ def run_pipeline(
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
         context.reused = read_reused(reuse, run.root, config)
-        again = with_dependents(config, redo)
-        for name in wanted:
-            stages[name].check_owner()
-            if name not in again:
-                stages[name].check_drift()
-        for name in reversed(again):
-            stages.get(name, run.stage(StagePlan(name, {}))).remove()
+        _make_way(run, stages, wanted, with_dependents(config, redo))
         write_json(run.root / "config.json", dataclasses.asdict(config))
         if any(stages[name].manifest() is None for name in wanted):
             stack.enter_context(connected(config.execution))
@@ -123,6 +114,27 @@ def run_pipeline(
                 _check_early(context, wanted)
         check_held()
     return RunResult(run.root, manifests)
+
+
+def _wanted(config: RunConfig, until: str | None, redo: Sequence[str]) -> list[str]:
+    """The stages to compute, in order."""
+    names = [name for name in stage_names(config) if name in STAGE_FUNCTIONS]
+    for name in (*redo, *([until] if until else [])):
+        if name not in names:
+            raise ConfigError(f"unknown stage {name!r}; this run has {', '.join(names)}.")
+    return names[: names.index(until) + 1] if until else names
+
+
+def _make_way(
+    run: RunDirectory, stages: Mapping[str, StageDirectory], wanted: Sequence[str], again: Sequence[str]
+) -> None:
+    """Throw away what is computed again, once it is clear that every other stage can be used."""
+    for name in wanted:
+        stages[name].check_owner()
+        if name not in again:
+            stages[name].check_drift()
+    for name in reversed(again):
+        stages.get(name, run.stage(StagePlan(name, {}))).remove()
 
 
 def _check_config_file(path: Path) -> None:

@@ -16,9 +16,10 @@ from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
 from qads.errors import CorruptError, DriftError, InputError, PoolError
 from qads.models import find_tokenizer, resolve_device
 from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence, RetrievalScorer
-from qads.run.directory import StagePlan, read_json
+from qads.run.directory import StagePlan
 from qads.run.limits import ROLES
 from qads.run.measured import evaluated_model, evaluates_trained, evaluation_plan
+from qads.run.sealed import read_json
 from qads.run.shards import file_sha256
 
 __all__ = [

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from qads.analyze import TSNEProjection
 from qads.datasets import atomic_path
 from qads.errors import RunError
-from qads.run.directory import RunDirectory, StageDirectory, StagePlan, read_json
+from qads.run.directory import RunDirectory, StageDirectory, StagePlan
+from qads.run.sealed import read_json
 
 __all__ = ["Plane", "ensure_projection", "has_projection"]
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from qads.config import RunConfig
 from qads.errors import CorruptError, InputError, RunError
 from qads.quality import Influence, check_known
-from qads.run.directory import read_json
+from qads.run.sealed import read_json
 from qads.run.shards import file_sha256
 
 __all__ = ["ReusedRun", "read_reused"]

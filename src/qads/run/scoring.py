@@ -20,9 +20,10 @@ from qads.quality.fidelity import CurvePoint, Fidelity, FidelityReport, HeldOut,
 from qads.quality.scorers import FittedScorer
 from qads.run.clusters import near_duplicates
 from qads.run.context import Facts, StageContext, nullable, write_array, write_table
-from qads.run.directory import StageDirectory, write_json
+from qads.run.directory import StageDirectory
 from qads.run.halves import AnchorHalves
 from qads.run.labels import Labels
+from qads.run.sealed import write_json
 
 __all__ = ["check_saved_scorer", "run_quality", "run_scorer"]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from qads.errors import CorruptError, RunError
-from qads.run.directory import RunDirectory, StageDirectory, StagePlan, read_json
+from qads.run.directory import RunDirectory, StageDirectory, StagePlan
 from qads.run.pipeline import OCCASIONAL, STAGES
+from qads.run.sealed import read_json
 
 __all__ = ["RunStatus", "StageStatus", "read_status", "stages_of_run"]
 

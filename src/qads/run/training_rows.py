@@ -11,7 +11,7 @@ from qads.datasets import expand_sources, load_pool, source_identity
 from qads.errors import InputError
 from qads.pool import Pool, Progress
 from qads.prompts import ExemplarTemplate
-from qads.run.directory import read_json
+from qads.run.sealed import read_json
 from qads.train import FineTuning
 
 __all__ = ["TrainingFiles", "find_training_files"]

@@ -25,10 +25,11 @@ from qads.quality import AnchorGroups, EveryAnchor, Influence, Prediction, load_
 from qads.quality.fidelity import FidelityReport, HeldOut, ScoringCost, fidelity
 from qads.run.clusters import near_duplicates
 from qads.run.context import StageContext, write_table
-from qads.run.directory import RunDirectory, StageDirectory, StagePlan, write_json
+from qads.run.directory import RunDirectory, StageDirectory, StagePlan
 from qads.run.labels import Labels
 from qads.run.observing import Observer
 from qads.run.plan import method_identity
+from qads.run.sealed import write_json
 from qads.run.status import stages_of_run
 
 __all__ = ["Validation", "validate_scorer"]

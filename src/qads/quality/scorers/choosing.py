@@ -10,9 +10,9 @@ from qads.quality.scorers.regressors import (
     Candidate,
     Family,
     candidates_of,
+    dual_of,
     kernel_matrix,
     median_distance,
-    precomputed_ridge,
 )
 
 __all__ = ["choose"]
@@ -59,9 +59,8 @@ def _kernel_errors(
             for number in np.unique(fold):
                 rest, held = fold != number, fold == number
                 centre = y[rest].mean()
-                solved = precomputed_ridge(max(candidate.penalty * unit, 1e-9))
-                solved.fit(gram[np.ix_(rest, rest)], y[rest] - centre)
-                said[held] = solved.predict(gram[np.ix_(held, rest)]) + centre
+                dual = dual_of(gram[np.ix_(rest, rest)], y[rest] - centre, max(candidate.penalty * unit, 1e-9))
+                said[held] = gram[np.ix_(held, rest)] @ dual + centre
             errors[candidate] = float(np.mean((said - y) ** 2))
     return errors
 

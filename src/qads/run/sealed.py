@@ -1,0 +1,60 @@
+"""JSON files of a run: whole or not at all, and plans and manifests with a seal that tells when a value was changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from qads.datasets import atomic_path
+from qads.errors import CorruptError, RunError
+
+__all__ = ["canonical", "read_json", "write_json"]
+
+_SEAL = "seal"
+"""Key of the SHA-256 of all other values of the file."""
+
+
+def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, sealed: bool = False) -> None:
+    """Write JSON, whole or not at all; with a seal, a change of any value is found when it is read."""
+    if sealed:
+        value = {**cast(Mapping[str, Any], value), _SEAL: _seal(value)}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, without its seal; None where there is no file.
+
+    Raises:
+        CorruptError: the file holds something else, or other values than were sealed.
+        RunError: it cannot be read.
+    """
+    redo = f" Compute it again: --redo {path.parent.name}" if path.name in ("plan.json", "manifest.json") else ""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:  # No JSON, no UTF-8, or absurdly nested.
+        raise CorruptError(f"{path}: not valid JSON ({error}); the file was changed or damaged.{redo}") from error
+    if not isinstance(found, dict):
+        raise CorruptError(f"{path}: holds no JSON object; the file was changed or damaged.{redo}")
+    told = cast(dict[str, Any], found)
+    seal = told.pop(_SEAL, None)  # What an earlier version has written has none.
+    if seal is not None and seal != _seal(told):
+        raise CorruptError(f"{path}: has other values than it was written with; it was changed or damaged.{redo}")
+    return told
+
+
+def _seal(value: object) -> str:
+    """SHA-256 of values as they come back from JSON."""
+    return hashlib.sha256(canonical(json.loads(json.dumps(value, default=str))).encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """JSON that is the same for equal values, to be hashed and compared."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
