@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 import qads
+from cluster.killing import ActorKiller
 from qads import embed
 from qads.clean import keys
 from qads.cluster import ClusterGreedy, Execution
@@ -21,7 +23,11 @@ from qads.config import load_config
 from qads.evaluate import method as evaluating
 from qads.quality import likelihoods
 from qads.quality.scorers import base
-from run.tiny import make_model, rows, run, settings, write_rows, written
+from qads.run import run_pipeline
+from run.tiny import make_model, rows, settings, write_rows, written
+
+MAPPED = {"clean", "embed", "influence", "quality", "evaluate"}
+"""Stages whose shards go to workers."""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +43,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a pool of few rows has several of each kind; who computes them need not know."""
     for module in (embed, likelihoods, base):
-        monkeypatch.setattr(module, "_ROWS_PER_SHARD", 8)
+        monkeypatch.setattr(module, "_ROWS_PER_SHARD", 32)
     monkeypatch.setattr(evaluating, "_ITEMS_PER_SHARD", {name: 3 for name in evaluating._ITEMS_PER_SHARD})
+    monkeypatch.setattr(keys, "ROWS_PER_BATCH", 32)
 
 
 @pytest.fixture
@@ -55,19 +62,24 @@ def on_ray() -> Iterator[None]:
         ray.shutdown()
 
 
-def run_with(execution: dict[str, Any], model: Path, folder: Path, out: str) -> dict[str, bytes]:
+def run_with(
+    execution: dict[str, Any], model: Path, folder: Path, out: str, observer: ActorKiller | None = None
+) -> dict[str, bytes]:
     """What a whole run leaves, but for what says how it was computed."""
     pool = folder / "pool.jsonl"
     exam = folder / "exam.jsonl"
     if not pool.exists():
-        write_rows(pool, rows(40))
-        write_rows(exam, rows(8, seed=1, prefix="e"))
+        made = rows(160)
+        copies = [row | {"id": f"copy of {row['id']}", "problem": row["problem"].upper()} for row in made[:9]]
+        write_rows(pool, made + copies)
+        write_rows(exam, rows(8, seed=1, prefix="e") + [row | {"source": "exam"} for row in made[20:24]])
     config = settings(
-        model, pool, quality={"sample": 24, "influence": {"model": str(model)}},
+        model, pool, quality={"sample": 40, "influence": {"model": str(model)}},
+        clean={"duplicates": {}, "against": str(exam)},
         evaluate={"model": str(model), "sets": [f"exam={exam}"], "max_new_tokens": 8},
         execution={"device": "cpu"} | execution,
     )  # fmt: skip
-    run(load_config(config), folder / out)
+    run_pipeline(load_config(config), folder / out, observer=observer)
     return {name: content for name, content in written(folder / out).items() if name != "config.json"}
 
 
@@ -77,13 +89,15 @@ def test_processes_leave_the_bytes_of_this_one(model: Path, tmp_path: Path) -> N
     alone = run_with({}, model, tmp_path, "alone")
     two = run_with({"workers": 2}, model, tmp_path, "two")
     assert two == alone
-    assert {name.partition("/")[0] for name in alone} >= {"embed", "influence", "quality", "select", "evaluate"}
+    assert {name.partition("/")[0] for name in alone} >= MAPPED | {"select"}
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("small_shards", "on_ray")
-def test_actors_leave_the_bytes_of_this_one(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_actors_leave_the_bytes_of_this_one_though_one_is_killed_in_every_stage(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     alone = run_with({}, model, tmp_path, "alone")
     selected: list[ClusterGreedy] = []
     select = ClusterGreedy.__call__
@@ -93,7 +107,12 @@ def test_actors_leave_the_bytes_of_this_one(model: Path, tmp_path: Path, monkeyp
         return select(self, *args, **kwargs)
 
     monkeypatch.setattr(ClusterGreedy, "__call__", noted)
-    assert run_with({"kind": "ray", "workers": 2}, model, tmp_path, "actors") == alone
+    with ActorKiller(MAPPED) as killer:
+        disturbed = run_with({"kind": "ray", "workers": 2}, model, tmp_path, "actors", killer)
+    assert set(killer.killed) == MAPPED
+    assert disturbed == alone
+    again = re.findall(r"worker \d+ is lost, and shard (\d+)", caplog.text)
+    assert len(again) == len(killer.killed), "the shard in the hands of who was killed is done again, and no other"
     assert [method.shards for method in selected] == [2]
 
 

@@ -143,7 +143,7 @@ class Deduplication:
             embeddings: float [n, d], one row a row of the pool, or a function that embeds rows when they are needed;
                 with `semantic` only.
             prefer: one number a row [n], the greatest stays; with ``keep="quality"`` only.
-            execution: who normalises the texts; this process alone unless a number of workers is asked for.
+            execution: who reads the texts; this process alone unless a number of workers or a cluster is asked for.
             progress: called with (steps done, steps).
 
         Raises:
@@ -162,7 +162,7 @@ class Deduplication:
         standing = Standing(keys, self._rank(pool, keys, prefer))
         if self.near is not None:
             rule = NearRule(threshold=self.near, shingle=self.shingle, same_mathematics=self.numbers == "same")
-            standing.drop_near(KeptRows(pool, standing.leaders, keys, rule, progress=steps.next()))
+            standing.drop_near(KeptRows(pool, standing.leaders, keys, rule, execution=execution, progress=steps.next()))
         several = standing.several_solutions()
         if self.solutions != "keep":
             standing.cap_solutions(pool, 1 if self.solutions == "collapse" else self.solutions, size=self.shingle)

@@ -31,7 +31,7 @@ from qads.clean.text import exact_key
 from qads.cluster import Execution, Function, Grid, MemoryShards, Tell, map_shards, workers
 from qads.pool import Pool, Progress
 
-__all__ = ["ROWS_PER_BATCH", "RowKeys", "mathematics", "row_keys", "same_solution_key"]
+__all__ = ["Numbers", "RowKeys", "as_columns", "mathematics", "row_keys", "same_solution_key"]
 
 ROWS_PER_BATCH = 4096
 """Rows whose texts are in memory at a time."""
@@ -60,36 +60,40 @@ def row_keys(pool: Pool, *, execution: Execution | None = None, progress: Progre
 
     Args:
         pool: the rows; their table may be mapped from a file.
-        execution: who reads; this process alone unless a number of workers is asked for.
+        execution: who reads; this process alone unless a number of workers or a cluster is asked for.
         progress: called with (rows done, rows).
 
     Raises:
         ClusterError: workers died again and again.
     """
-    execution = execution or Execution()
-    found = _Columns(len(pool))
+    found = Numbers(len(pool), 7)
     table = pool.table.select(["context", "problem", "solution", "answer"])
-    with workers(_Reading, execution if execution.workers != "auto" else execution.here()) as crew:
-        grid = Grid(n_rows=len(pool), rows_per_shard=ROWS_PER_BATCH)
-        map_shards(crew, lambda rows: table.slice(rows.start, len(rows)), grid, store=found, progress=progress)
-    turns, signs, lengths = (column.copy() for column in found.numbers[:, 4:].T)
+    with workers(_Reading, (execution or Execution()).reading()) as crew:
+        map_shards(crew, lambda rows: table.slice(rows.start, len(rows)), found.grid, store=found, progress=progress)
+    turns, signs, lengths = (column.copy() for column in found.columns[:, 4:].T)
     return RowKeys(
-        _numbered(found.numbers[:, :2]), _numbered(found.numbers[:, 2:4]), turns, signs, lengths.astype(np.int64)
+        _numbered(found.columns[:, :2]), _numbered(found.columns[:, 2:4]), turns, signs, lengths.astype(np.int64)
     )
 
 
-class _Columns(MemoryShards):
-    """The keys of all rows, filled batch by batch."""
+class Numbers(MemoryShards):
+    """Some numbers of every row, filled batch by batch and kept as one array."""
 
-    def __init__(self, n_rows: int) -> None:
+    def __init__(self, n_rows: int, n_columns: int) -> None:
         super().__init__()
-        self.numbers = np.empty((n_rows, 7), np.uint64)
+        self.grid = Grid(n_rows=n_rows, rows_per_shard=ROWS_PER_BATCH)
+        self.columns: UInt64[np.ndarray, "n c"] = np.empty((n_rows, n_columns), np.uint64)
 
     def put(self, index: int, table: pa.Table) -> None:
-        """Fill in the keys of a batch."""
-        start = index * ROWS_PER_BATCH
+        """Fill in the numbers of a batch."""
+        start = index * self.grid.rows_per_shard
         for place, column in enumerate(table.columns):
-            self.numbers[start : start + len(table), place] = column.to_numpy()
+            self.columns[start : start + len(table), place] = column.to_numpy()
+
+
+def as_columns(numbers: UInt64[np.ndarray, "c n"]) -> pa.Table:
+    """What `Numbers` takes."""
+    return pa.table({str(place): column for place, column in enumerate(numbers)})
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def _read(rows: pa.Table) -> pa.Table:
         numbers[2:4, row] = _digest(context, _without_options(problem, answer) or key)
         numbers[4, row], numbers[5, row] = _digest(context)[0], _digest(_LETTERS.sub("", key))[0]
         numbers[6, row] = len(solution)
-    return pa.table({str(place): column for place, column in enumerate(numbers)})
+    return as_columns(numbers)
 
 
 def mathematics(text: str) -> str:

@@ -15,8 +15,9 @@ from qads.cluster import MemoryShards
 from qads.embed import Embeddings
 from qads.pool import Pool
 from qads.run.context import Facts, StageContext, write_array, write_table
-from qads.run.decontamination import contamination_facts, evidence, find_contamination, rows_left
+from qads.run.decontamination import contamination_facts, evidence, refuse_contamination, rows_left
 from qads.run.directory import StageDirectory
+from qads.run.shards import DiskShards
 
 __all__ = ["run_clean"]
 
@@ -30,9 +31,11 @@ def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
     assert config is not None
     contamination = None
     if context.evaluation is not None:
-        contamination = find_contamination(
-            pool, config, context.evaluation, what="rows of the pool", progress=context.progress
-        )
+        contamination = config.contamination(
+            pool, context.evaluation, execution=context.config.execution,
+            shards=DiskShards(stage.path / "shards" / "contamination"), progress=context.progress,
+        )  # fmt: skip
+        refuse_contamination(contamination, config, what="rows of the pool")
         write_table(evidence(contamination), stage.path / "contaminated.parquet")
     left = rows_left(len(pool), contamination, config)
     found, kept, facts = None, left, dict[str, Any]()
