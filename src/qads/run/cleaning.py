@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from qads.clean import Duplicates
 from qads.cluster import MemoryShards
 from qads.embed import Embeddings
+from qads.errors import InputError
 from qads.pool import Pool
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.decontamination import contamination_facts, evidence, refuse_contamination, rows_left
@@ -35,7 +36,11 @@ def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
             pool, context.evaluation, execution=context.config.execution,
             shards=DiskShards(stage.path / "shards" / "contamination"), progress=context.progress,
         )  # fmt: skip
-        refuse_contamination(contamination, config, what="rows of the pool")
+        try:
+            refuse_contamination(contamination, config, what="rows of the pool")
+        except InputError:
+            stage.remove_shards()  # They are no work to go on from: other settings are what is needed.
+            raise
         write_table(evidence(contamination), stage.path / "contaminated.parquet")
     left = rows_left(len(pool), contamination, config)
     found, kept, facts = None, left, dict[str, Any]()
@@ -100,7 +105,7 @@ class _Vectors:
 def _keep_vectors(vectors: _Vectors, found: Duplicates, stage: StageDirectory) -> Facts:
     """The embeddings of what stays, for the stage `embed` to take over."""
     write_array(vectors.of(found.kept_rows), stage.path / "embeddings.npy")
-    (stage.path / "joined.npy.partial").unlink(missing_ok=True)
+    stage.shards.drop_array()
     return {"tokens": vectors.n_tokens, "truncated": vectors.n_truncated}
 
 
