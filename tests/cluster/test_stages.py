@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 import qads
 from cluster.killing import ActorKiller
 from qads import embed
-from qads.clean import keys
+from qads.clean import keys, searching
 from qads.cluster import ClusterGreedy, Execution
 from qads.config import load_config
 from qads.evaluate import method as evaluating
@@ -46,6 +46,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "_ROWS_PER_SHARD", 32)
     monkeypatch.setattr(evaluating, "_ITEMS_PER_SHARD", {name: 3 for name in evaluating._ITEMS_PER_SHARD})
     monkeypatch.setattr(keys, "ROWS_PER_BATCH", 32)
+    monkeypatch.setattr(searching, "_ROWS_PER_BATCH", 32)
 
 
 @pytest.fixture
@@ -124,15 +125,28 @@ def test_likelihoods_of_processes_are_those_of_this_one(model: Path) -> None:
     np.testing.assert_array_equal(method(pool, execution=Execution(device="cpu", workers=2)), alone)
 
 
-def test_duplicates_that_processes_look_for_are_those_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicates_and_contamination_that_processes_look_for_are_those_of_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(keys, "ROWS_PER_BATCH", 16)
-    made = rows(30)
-    pool = qads.Pool.from_rows(qads.Row(**row | {"id": f"{row['id']}-{copy}"}) for copy in "ab" for row in made)
-    alone = qads.Deduplication()(pool)
-    two = qads.Deduplication()(pool, execution=Execution(workers=2))
-    assert len(alone.rows) == 30
-    for name in ("rows", "kept", "groups"):
-        np.testing.assert_array_equal(getattr(two, name), getattr(alone, name))
+    monkeypatch.setattr(searching, "_ROWS_PER_BATCH", 16)
+    made, two = rows(40), Execution(workers=2)
+    nearly = [row | {"solution": f"{row['solution']} Done."} for row in made]
+    copies = [row | {"id": f"{row['id']}-{copy}"} for copy, part in enumerate((made, made, nearly)) for row in part]
+    pool = qads.Pool.from_rows(qads.Row(**row) for row in copies)
+    found = [qads.Deduplication(near=0.3)(pool, execution=each) for each in (Execution(), two)]
+    assert found[0].n_by_reason["exact"] == 40 and found[0].n_by_reason["near"] > 0
+    for name in ("rows", "kept", "groups", "similarity", "problems"):
+        np.testing.assert_array_equal(getattr(found[1], name), getattr(found[0], name))
+    short = [
+        row | {"id": f"e{n}", "problem": f"{n} + {n + 1} = ?", "source": "short"} for n, row in enumerate(made[:9])
+    ]
+    exam = qads.Pool.from_rows(qads.Row(**row) for row in [*made[3:9], *short])
+    asked = [row | {"problem": f"{n + 50} + {n} = ?"} for n, row in enumerate(made)]
+    pool = qads.Pool.from_rows([*pool, *(qads.Row(**row | {"id": f"asked {row['id']}"}) for row in asked)])
+    alone, shared = (qads.Decontamination()(pool, exam, execution=each) for each in (Execution(), two))
+    assert {match.kind for match in alone.matches} >= {"exact"} and alone.templates
+    assert (shared.matches, shared.templates) == (alone.matches, alone.templates)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
