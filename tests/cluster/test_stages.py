@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 import qads
 from cluster.killing import ActorKiller
 from qads import embed
-from qads.clean import keys, searching
+from qads.clean import reading, searching
 from qads.cluster import ClusterGreedy, Execution
 from qads.config import load_config
 from qads.evaluate import method as evaluating
@@ -45,7 +45,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (embed, likelihoods, base):
         monkeypatch.setattr(module, "_ROWS_PER_SHARD", 32)
     monkeypatch.setattr(evaluating, "_ITEMS_PER_SHARD", {name: 3 for name in evaluating._ITEMS_PER_SHARD})
-    monkeypatch.setattr(keys, "ROWS_PER_BATCH", 32)
+    monkeypatch.setattr(reading, "_ROWS_PER_BATCH", 32)
     monkeypatch.setattr(searching, "_ROWS_PER_BATCH", 32)
 
 
@@ -128,7 +128,7 @@ def test_likelihoods_of_processes_are_those_of_this_one(model: Path) -> None:
 def test_duplicates_and_contamination_that_processes_look_for_are_those_of_this_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keys, "ROWS_PER_BATCH", 16)
+    monkeypatch.setattr(reading, "_ROWS_PER_BATCH", 16)
     monkeypatch.setattr(searching, "_ROWS_PER_BATCH", 16)
     made, two = rows(40), Execution(workers=2)
     nearly = [row | {"solution": f"{row['solution']} Done."} for row in made]

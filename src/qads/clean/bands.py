@@ -26,9 +26,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int, UInt32, UInt64
 
-from qads.clean.keys import Numbers, as_columns
+from qads.clean.reading import Reading, as_columns
 from qads.clean.shingles import shingle_words
-from qads.cluster import Execution, Function, Tell, map_shards, workers
+from qads.cluster import Execution, Function, Tell
 from qads.pool import Pool, Progress, take_rows
 
 __all__ = ["N_BANDS", "Banding", "band_keys", "rows_in_band", "shared_buckets"]
@@ -87,7 +87,7 @@ def band_keys(
     apart: UInt64[np.ndarray, " n"],
     banding: Banding,
     *,
-    execution: Execution | None = None,
+    reading: Reading | None = None,
     progress: Progress | None = None,
 ) -> UInt64[np.ndarray, "m b"]:
     """The keys of some rows; two rows whose key of one band is equal are candidates.
@@ -97,13 +97,13 @@ def band_keys(
         rows: positions of those that are asked about, rising.
         apart: a number for every row of the pool; rows with different ones are no candidates.
         banding: how keys are made.
-        execution: who reads; this process alone unless a number of workers or a cluster is asked for.
+        reading: who reads; this process alone by default.
         progress: called with (rows done, rows).
 
     Raises:
         ClusterError: workers died again and again.
     """
-    found, texts = Numbers(len(rows), N_BANDS), pool.table.select(["problem", "solution"])
+    texts = pool.table.select(["problem", "solution"])
 
     def part(batch: range) -> pa.Table:
         asked = rows[batch.start : batch.stop]
@@ -111,9 +111,7 @@ def band_keys(
         stretch = texts.slice(int(asked[0]), int(asked[-1] - asked[0]) + 1)
         return take_rows(stretch, asked - asked[0]).append_column("apart", pa.array(apart[asked]))
 
-    with workers(lambda: banding, (execution or Execution()).reading()) as crew:
-        map_shards(crew, part, found.grid, store=found, progress=progress)
-    return found.columns
+    return (reading or Reading()).numbers(banding, part, len(rows), N_BANDS, progress)
 
 
 def shared_buckets(keys: UInt64[np.ndarray, "m b"]) -> Int[np.ndarray, "m b"]:

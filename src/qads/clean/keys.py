@@ -27,14 +27,13 @@ from jaxtyping import Int, UInt64
 
 from qads.answers import split_options
 from qads.characters import normalized
+from qads.clean.reading import Reading, as_columns
 from qads.clean.text import exact_key
-from qads.cluster import Execution, Function, Grid, MemoryShards, Tell, map_shards, workers
+from qads.cluster import Execution, Function, Tell
 from qads.pool import Pool, Progress
 
-__all__ = ["Numbers", "RowKeys", "as_columns", "mathematics", "row_keys", "same_solution_key"]
+__all__ = ["RowKeys", "mathematics", "row_keys", "same_solution_key"]
 
-ROWS_PER_BATCH = 4096
-"""Rows whose texts are in memory at a time."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 _BLANKS = " \t\f\v"
 
@@ -55,50 +54,28 @@ class RowKeys:
     """Characters of every solution."""
 
 
-def row_keys(pool: Pool, *, execution: Execution | None = None, progress: Progress | None = None) -> RowKeys:
+def row_keys(pool: Pool, *, reading: Reading | None = None, progress: Progress | None = None) -> RowKeys:
     """Read every row once.
 
     Args:
         pool: the rows; their table may be mapped from a file.
-        execution: who reads; this process alone unless a number of workers or a cluster is asked for.
+        reading: who reads; this process alone by default.
         progress: called with (rows done, rows).
 
     Raises:
         ClusterError: workers died again and again.
     """
-    found = Numbers(len(pool), 7)
     table = pool.table.select(["context", "problem", "solution", "answer"])
-    with workers(_Reading, (execution or Execution()).reading()) as crew:
-        map_shards(crew, lambda rows: table.slice(rows.start, len(rows)), found.grid, store=found, progress=progress)
-    turns, signs, lengths = (column.copy() for column in found.columns[:, 4:].T)
-    return RowKeys(
-        _numbered(found.columns[:, :2]), _numbered(found.columns[:, 2:4]), turns, signs, lengths.astype(np.int64)
+    numbers = (reading or Reading()).numbers(
+        _Keying(), lambda rows: table.slice(rows.start, len(rows)), len(pool), 7, progress
     )
-
-
-class Numbers(MemoryShards):
-    """Some numbers of every row, filled batch by batch and kept as one array."""
-
-    def __init__(self, n_rows: int, n_columns: int) -> None:
-        super().__init__()
-        self.grid = Grid(n_rows=n_rows, rows_per_shard=ROWS_PER_BATCH)
-        self.columns: UInt64[np.ndarray, "n c"] = np.empty((n_rows, n_columns), np.uint64)
-
-    def put(self, index: int, table: pa.Table) -> None:
-        """Fill in the numbers of a batch."""
-        start = index * self.grid.rows_per_shard
-        for place, column in enumerate(table.columns):
-            self.columns[start : start + len(table), place] = column.to_numpy()
-
-
-def as_columns(numbers: UInt64[np.ndarray, "c n"]) -> pa.Table:
-    """What `Numbers` takes."""
-    return pa.table({str(place): column for place, column in enumerate(numbers)})
+    turns, signs, lengths = (column.copy() for column in numbers[:, 4:].T)
+    return RowKeys(_numbered(numbers[:, :2]), _numbered(numbers[:, 2:4]), turns, signs, lengths.astype(np.int64))
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """Reads rows, wherever that is done."""
+class _Keying:
+    """Makes the keys of rows, wherever that is done."""
 
     @contextmanager
     def open(self, _: Execution, __: Tell) -> Generator[Function]:

@@ -27,8 +27,8 @@ from jaxtyping import Bool, Int
 
 from qads.clean.bands import Banding, band_keys, shared_buckets
 from qads.clean.keys import RowKeys, mathematics
+from qads.clean.reading import Reading
 from qads.clean.shingles import jaccard, shingles
-from qads.cluster import Execution
 from qads.pool import Pool, Progress
 
 __all__ = ["KeptRows", "NearRule"]
@@ -68,7 +68,7 @@ class KeptRows:
         keys: RowKeys,
         rule: NearRule,
         *,
-        execution: Execution | None = None,
+        reading: Reading | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Find the candidates among some rows.
@@ -78,7 +78,7 @@ class KeptRows:
             rows: those among which near duplicates are looked for, rising.
             keys: of the pool.
             rule: when two rows are near duplicates.
-            execution: who reads them.
+            reading: who reads them; this process alone by default.
             progress: called with (rows read, rows).
         """
         self._rule = rule
@@ -86,7 +86,7 @@ class KeptRows:
         self._read = lru_cache(_TEXTS_CACHED)(self._texts)
         apart = keys.turns ^ keys.mathematics if rule.same_mathematics else keys.turns
         banding = Banding(threshold=rule.threshold, size=rule.shingle)
-        bands = band_keys(pool, rows, apart, banding, execution=execution, progress=progress)
+        bands = band_keys(pool, rows, apart, banding, reading=reading, progress=progress)
         self._buckets = shared_buckets(bands)
         self._place = np.full(len(pool), -1, np.int64)
         self._place[rows] = np.arange(len(rows))

@@ -48,8 +48,9 @@ def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
         rows = pool if len(left) == len(pool) else pool.take(left)
         vectors = None if config.duplicates.semantic is None else _Vectors(context, rows, stage)
         found = config.duplicates(
-            rows, embeddings=vectors and vectors.of, execution=context.config.execution, progress=context.progress
-        )
+            rows, embeddings=vectors and vectors.of, execution=context.config.execution,
+            shards=DiskShards(stage.path / "shards" / "duplicates"), progress=context.progress,
+        )  # fmt: skip
         kept = left[found.kept_rows]
         if vectors is not None:
             facts = _keep_vectors(vectors, found, stage)
