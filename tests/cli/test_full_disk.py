@@ -48,7 +48,7 @@ def test_check_leaves_no_half_of_what_it_was_to_write(qads: Call, disk: Path, la
     exam = write_rows(tmp_path / "exam.jsonl", rows(400)[:300])
     check = ["check", large, "--against", exam]
     assert_told(qads(*check, "--out", disk / "matches.jsonl"))
-    assert_told(qads(*check, "--write-clean", disk / "clean.parquet"))
+    assert_told(qads(*check, "--write-clean", disk / "clean.jsonl"))
     assert files(disk) == []
     grow(disk, 4_000_000)
     assert qads(*check, "--out", disk / "matches.jsonl").code == 1, "findings, as without a full disk"
