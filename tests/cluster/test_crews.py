@@ -37,6 +37,7 @@ def ray_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[Execution]:
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     if not ray.is_initialized():
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        monkeypatch.setenv("RAY_worker_niceness", "0")  # By default actors give way to everything else.
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # Whatever this process imports, actors do.
         ray.init(
             num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",

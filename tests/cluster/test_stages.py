@@ -54,6 +54,7 @@ def on_ray() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # By default actors give way to everything else.
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # Whatever this process imports, actors do.
         ray.init(
             num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
