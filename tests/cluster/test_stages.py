@@ -109,8 +109,8 @@ def test_actors_leave_the_bytes_of_this_one_though_one_is_killed_in_every_stage(
         return select(self, *args, **kwargs)
 
     monkeypatch.setattr(ClusterGreedy, "__call__", noted)
-    with ActorKiller(MAPPED) as killer:
-        disturbed = run_with({"kind": "ray", "workers": 2}, model, tmp_path, "actors", killer)
+    killer = ActorKiller(MAPPED)
+    disturbed = run_with({"kind": "ray", "workers": 2}, model, tmp_path, "actors", killer)
     assert set(killer.killed) == MAPPED
     assert disturbed == alone
     again = re.findall(r"worker \d+ is lost, and shard (\d+)", caplog.text)
