@@ -261,12 +261,12 @@ def test_how_the_table_is_cut_into_pieces_changes_nothing():
 def test_another_process_finds_the_same():
     code = """
 import numpy as np, qads
-from qads.clean.bands import band_keys
+from qads.clean.bands import Banding, band_keys
 from qads.clean.keys import row_keys
 rows = [qads.Row(id=str(n), source="s", problem=f"What is {n} times three?", solution=f"It is {3 * n}.") for n in range(9)]
 pool = qads.Pool.from_rows(rows)
 keys = row_keys(pool)
-print(band_keys(pool, np.arange(9), keys.turns ^ keys.mathematics, threshold=0.8, size=3).tolist(), keys.rows)
+print(band_keys(pool, np.arange(9), keys.turns ^ keys.mathematics, Banding(threshold=0.8, size=3)).tolist(), keys.rows)
 """
     said = {
         subprocess.run(

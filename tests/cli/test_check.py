@@ -142,6 +142,12 @@ def test_all_matches_go_to_a_file(qads: Call, leaking: Path, exam: Path, tmp_pat
     assert read[0]["evaluation_problem"] == ASKED
 
 
+def test_processes_find_what_one_finds(qads: Call, leaking: Path, exam: Path):
+    check = ["check", leaking, "--against", exam, "--json"]
+    one, two = qads(*check), qads(*check, "--workers", 2)
+    assert (one.code, one.out) == (two.code, two.out)
+
+
 def test_the_clean_pool_is_the_rest(qads: Call, leaking: Path, exam: Path, tmp_path: Path):
     clean = tmp_path / "clean.jsonl"
     assert qads("check", leaking, "--against", exam, "--write-clean", clean).code == 1

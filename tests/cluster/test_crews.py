@@ -11,16 +11,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
 
-from cluster.jobs import Squares
+import qads
+from cluster.hungry import make_hungry_model
+from cluster.jobs import Programs, Squares
+from qads import Row, embed
 from qads.cluster import Execution, Grid, MemoryShards, map_shards, workers
 from qads.cluster.session import packed, unpacked
-from qads.errors import ClusterError, InputError, TooLongError
+from qads.errors import ClusterError, InputError, SandboxError, TooLongError
+from qads.sandbox import Sandbox
+from run.tiny import rows
 
 TWO = Execution(workers=2, device="cpu")
 
@@ -30,6 +37,7 @@ def ray_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[Execution]:
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     if not ray.is_initialized():
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        monkeypatch.setenv("RAY_worker_niceness", "0")  # By default actors give way to everything else.
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # Whatever this process imports, actors do.
         ray.init(
             num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
@@ -157,6 +165,32 @@ def test_nobody_is_left_when_the_work_is_done_or_fails(tmp_path: Path) -> None:
         squared(Squares(tmp_path, "refuses", at=3), TWO)
     left = [child.cmdline() for child in psutil.Process().children(recursive=True) if child.status() != "zombie"]
     assert not [line for line in left if "qads.cluster.worker" in line]
+
+
+def test_a_worker_whose_memory_runs_out_goes_on_with_half_the_batch_and_runs_code_that_is_trusted(
+    two: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))  # Both workers put the model's code there.
+    model, pool = make_hungry_model(tmp_path / "hungry", most=200), qads.Pool.from_rows(Row(**row) for row in rows(40))
+    embedder = qads.LMEmbedder(model=str(model), dtype="float32")
+    expected = embedder(pool, execution=Execution(device="cpu"))  # The same weights, by the library's own code.
+    monkeypatch.setattr(embed, "_ROWS_PER_SHARD", 20)
+    found = embedder(pool, execution=replace(two, trust_remote_code=True))
+    assert re.search(r"worker \d: out of memory: going on with max_tokens_per_batch = 1024", caplog.text)
+    assert re.search(r"worker \d: out of memory: going on with max_tokens_per_batch = 128", caplog.text)
+    assert "is lost" not in caplog.text
+    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=1e-5)
+
+
+def test_workers_run_programs_behind_walls(two: Execution) -> None:
+    try:
+        Sandbox(packages=())
+    except SandboxError as error:
+        pytest.skip(str(error))
+    programs, store = ["print(6 * 7)", "import os; print(os.getpid() < 100)"], MemoryShards()
+    with workers(Programs, two) as crew:
+        map_shards(crew, lambda rows: programs, Grid(n_rows=2, rows_per_shard=1), store=store)
+    assert [table["answer"].to_pylist() for table in store.tables.values()] == [["42", "True"]] * 2
 
 
 def test_a_part_of_a_table_is_sent_without_the_rest() -> None:

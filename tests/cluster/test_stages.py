@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +15,19 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 import qads
+from cluster.killing import ActorKiller
 from qads import embed
-from qads.clean import keys
+from qads.clean import reading, searching
 from qads.cluster import ClusterGreedy, Execution
 from qads.config import load_config
 from qads.evaluate import method as evaluating
 from qads.quality import likelihoods
 from qads.quality.scorers import base
-from run.tiny import make_model, rows, run, settings, write_rows, written
+from qads.run import run_pipeline
+from run.tiny import make_model, rows, settings, write_rows, written
+
+MAPPED = {"clean", "embed", "influence", "quality", "evaluate"}
+"""Stages whose shards go to workers."""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +43,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a pool of few rows has several of each kind; who computes them need not know."""
     for module in (embed, likelihoods, base):
-        monkeypatch.setattr(module, "_ROWS_PER_SHARD", 8)
+        monkeypatch.setattr(module, "_ROWS_PER_SHARD", 32)
     monkeypatch.setattr(evaluating, "_ITEMS_PER_SHARD", {name: 3 for name in evaluating._ITEMS_PER_SHARD})
+    monkeypatch.setattr(reading, "_ROWS_PER_BATCH", 32)
+    monkeypatch.setattr(searching, "_ROWS_PER_BATCH", 32)
 
 
 @pytest.fixture
@@ -46,6 +54,7 @@ def on_ray() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # By default actors give way to everything else.
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # Whatever this process imports, actors do.
         ray.init(
             num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
@@ -55,19 +64,24 @@ def on_ray() -> Iterator[None]:
         ray.shutdown()
 
 
-def run_with(execution: dict[str, Any], model: Path, folder: Path, out: str) -> dict[str, bytes]:
+def run_with(
+    execution: dict[str, Any], model: Path, folder: Path, out: str, observer: ActorKiller | None = None
+) -> dict[str, bytes]:
     """What a whole run leaves, but for what says how it was computed."""
     pool = folder / "pool.jsonl"
     exam = folder / "exam.jsonl"
     if not pool.exists():
-        write_rows(pool, rows(40))
-        write_rows(exam, rows(8, seed=1, prefix="e"))
+        made = rows(160)
+        copies = [row | {"id": f"copy of {row['id']}", "problem": row["problem"].upper()} for row in made[:9]]
+        write_rows(pool, made + copies)
+        write_rows(exam, rows(8, seed=1, prefix="e") + [row | {"source": "exam"} for row in made[20:24]])
     config = settings(
-        model, pool, quality={"sample": 24, "influence": {"model": str(model)}},
+        model, pool, quality={"sample": 40, "influence": {"model": str(model)}},
+        clean={"duplicates": {}, "against": str(exam)},
         evaluate={"model": str(model), "sets": [f"exam={exam}"], "max_new_tokens": 8},
         execution={"device": "cpu"} | execution,
     )  # fmt: skip
-    run(load_config(config), folder / out)
+    run_pipeline(load_config(config), folder / out, observer=observer)
     return {name: content for name, content in written(folder / out).items() if name != "config.json"}
 
 
@@ -77,13 +91,15 @@ def test_processes_leave_the_bytes_of_this_one(model: Path, tmp_path: Path) -> N
     alone = run_with({}, model, tmp_path, "alone")
     two = run_with({"workers": 2}, model, tmp_path, "two")
     assert two == alone
-    assert {name.partition("/")[0] for name in alone} >= {"embed", "influence", "quality", "select", "evaluate"}
+    assert {name.partition("/")[0] for name in alone} >= MAPPED | {"select"}
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("small_shards", "on_ray")
-def test_actors_leave_the_bytes_of_this_one(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_actors_leave_the_bytes_of_this_one_though_one_is_killed_in_every_stage(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     alone = run_with({}, model, tmp_path, "alone")
     selected: list[ClusterGreedy] = []
     select = ClusterGreedy.__call__
@@ -93,7 +109,12 @@ def test_actors_leave_the_bytes_of_this_one(model: Path, tmp_path: Path, monkeyp
         return select(self, *args, **kwargs)
 
     monkeypatch.setattr(ClusterGreedy, "__call__", noted)
-    assert run_with({"kind": "ray", "workers": 2}, model, tmp_path, "actors") == alone
+    killer = ActorKiller(MAPPED)
+    disturbed = run_with({"kind": "ray", "workers": 2}, model, tmp_path, "actors", killer)
+    assert set(killer.killed) == MAPPED
+    assert disturbed == alone
+    again = re.findall(r"worker \d+ is lost, and shard (\d+)", caplog.text)
+    assert len(again) == len(killer.killed), "the shard in the hands of who was killed is done again, and no other"
     assert [method.shards for method in selected] == [2]
 
 
@@ -105,15 +126,28 @@ def test_likelihoods_of_processes_are_those_of_this_one(model: Path) -> None:
     np.testing.assert_array_equal(method(pool, execution=Execution(device="cpu", workers=2)), alone)
 
 
-def test_duplicates_that_processes_look_for_are_those_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "ROWS_PER_BATCH", 16)
-    made = rows(30)
-    pool = qads.Pool.from_rows(qads.Row(**row | {"id": f"{row['id']}-{copy}"}) for copy in "ab" for row in made)
-    alone = qads.Deduplication()(pool)
-    two = qads.Deduplication()(pool, execution=Execution(workers=2))
-    assert len(alone.rows) == 30
-    for name in ("rows", "kept", "groups"):
-        np.testing.assert_array_equal(getattr(two, name), getattr(alone, name))
+def test_duplicates_and_contamination_that_processes_look_for_are_those_of_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "_ROWS_PER_BATCH", 16)
+    monkeypatch.setattr(searching, "_ROWS_PER_BATCH", 16)
+    made, two = rows(40), Execution(workers=2)
+    nearly = [row | {"solution": f"{row['solution']} Done."} for row in made]
+    copies = [row | {"id": f"{row['id']}-{copy}"} for copy, part in enumerate((made, made, nearly)) for row in part]
+    pool = qads.Pool.from_rows(qads.Row(**row) for row in copies)
+    found = [qads.Deduplication(near=0.3)(pool, execution=each) for each in (Execution(), two)]
+    assert found[0].n_by_reason["exact"] == 40 and found[0].n_by_reason["near"] > 0
+    for name in ("rows", "kept", "groups", "similarity", "problems"):
+        np.testing.assert_array_equal(getattr(found[1], name), getattr(found[0], name))
+    short = [
+        row | {"id": f"e{n}", "problem": f"{n} + {n + 1} = ?", "source": "short"} for n, row in enumerate(made[:9])
+    ]
+    exam = qads.Pool.from_rows(qads.Row(**row) for row in [*made[3:9], *short])
+    asked = [row | {"problem": f"{n + 50} + {n} = ?"} for n, row in enumerate(made)]
+    pool = qads.Pool.from_rows([*pool, *(qads.Row(**row | {"id": f"asked {row['id']}"}) for row in asked)])
+    alone, shared = (qads.Decontamination()(pool, exam, execution=each) for each in (Execution(), two))
+    assert {match.kind for match in alone.matches} >= {"exact"} and alone.templates
+    assert (shared.matches, shared.templates) == (alone.matches, alone.templates)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])

@@ -80,7 +80,8 @@ class Watcher:
 
     def stage_started(self, name: str, number: int, n_stages: int) -> None:
         """Remembers the shards that are there."""
-        self._now, self._before = name, self._shards()
+        self._now = name  # First: it says whose shards are looked at.
+        self._before = self._shards()
 
     def progress(self, done: int, total: int) -> None:
         """Looks at all shards when the last is there, before the stage throws them away."""

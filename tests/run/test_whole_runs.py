@@ -6,16 +6,30 @@ A few of each, drawn by seed; `make soak` does all of them.
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
-from run.disturbed import damages
+from run.disturbed import Watcher, damages
 from run.trials import Whole, damaged, full_disk, killed, two_at_once
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole(tmp_path_factory.mktemp("whole"), train=False)
+
+
+def test_shards_that_a_run_finds_are_counted_in_the_stage_that_it_starts_with(tmp_path: Path):
+    shards = [tmp_path / "quality" / "shards" / f"{number:05d}.parquet" for number in range(2)]
+    shards[0].parent.mkdir(parents=True)
+    for shard in shards:
+        shard.touch()
+    watcher = Watcher(str(tmp_path))
+    watcher.stage_started("quality", 1, 1)
+    shards[1].rename(tmp_path / "as it was")
+    shards[1].touch()
+    watcher.progress(1, 1)
+    assert (watcher.kept, watcher.again) == (1, ["quality/00001.parquet"])
 
 
 @pytest.mark.slow

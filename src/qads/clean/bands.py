@@ -16,18 +16,22 @@ process, the machine, or on how rows are batched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Int, UInt32, UInt64
 
-from qads.clean.keys import ROWS_PER_BATCH
+from qads.clean.reading import Reading, as_columns
 from qads.clean.shingles import shingle_words
-from qads.pool import Pool, Progress
+from qads.cluster import Execution, Function, Tell
+from qads.pool import Pool, Progress, take_rows
 
-__all__ = ["N_BANDS", "band_keys", "rows_in_band", "shared_buckets"]
+__all__ = ["N_BANDS", "Banding", "band_keys", "rows_in_band", "shared_buckets"]
 
 N_BANDS = 20
 _RECALL = 0.99
@@ -51,13 +55,39 @@ def rows_in_band(threshold: float) -> int:
     return r
 
 
+@dataclass(frozen=True, kw_only=True)
+class Banding:
+    """Makes the keys of rows, wherever that is done."""
+
+    threshold: float
+    """Least Jaccard similarity that must be found."""
+    size: int
+    """Words in a shingle."""
+
+    @contextmanager
+    def open(self, _: Execution, __: Tell) -> Generator[Function]:
+        """Problems, solutions, and what keeps rows apart -> their keys."""
+        known = _WordDigests()
+        yield lambda rows: as_columns(self._keys(rows, known).T)
+
+    def _keys(self, rows: pa.Table, known: _WordDigests) -> UInt64[np.ndarray, "m b"]:
+        half = rows_in_band(self.threshold) // 2
+        keys = rows["apart"].to_numpy()[:, None] + np.arange(N_BANDS, dtype=np.uint64)
+        for name in ("problem", "solution"):
+            minima = _minima(rows[name].to_pylist(), self.size, N_BANDS * half, known)
+            minima = minima.reshape(len(rows), N_BANDS, half)
+            for column in range(half):
+                keys = _mixed(keys ^ minima[:, :, column])
+        return keys
+
+
 def band_keys(
     pool: Pool,
     rows: Int[np.ndarray, " m"],
     apart: UInt64[np.ndarray, " n"],
+    banding: Banding,
     *,
-    threshold: float,
-    size: int,
+    reading: Reading | None = None,
     progress: Progress | None = None,
 ) -> UInt64[np.ndarray, "m b"]:
     """The keys of some rows; two rows whose key of one band is equal are candidates.
@@ -66,28 +96,22 @@ def band_keys(
         pool: the rows.
         rows: positions of those that are asked about, rising.
         apart: a number for every row of the pool; rows with different ones are no candidates.
-        threshold: least Jaccard similarity that must be found.
-        size: words in a shingle.
+        banding: how keys are made.
+        reading: who reads; this process alone by default.
         progress: called with (rows done, rows).
+
+    Raises:
+        ClusterError: workers died again and again.
     """
-    half = rows_in_band(threshold) // 2
-    keys = np.empty((len(rows), N_BANDS), np.uint64)
-    known, first = _WordDigests(), 0
-    # Batch by batch: to take rows of a whole table, Arrow copies it first.
-    for batch in pool.table.select(["problem", "solution"]).to_batches(max_chunksize=ROWS_PER_BATCH):
-        start, end = np.searchsorted(rows, (first, first + len(batch))).tolist()
-        part = rows[start:end]
-        problems, solutions = (column.to_pylist() for column in batch.take(part - first).columns)
-        key = apart[part, None] + np.arange(N_BANDS, dtype=np.uint64)
-        for texts in (problems, solutions) if len(part) else ():
-            minima = _minima(texts, size, N_BANDS * half, known).reshape(len(part), N_BANDS, half)
-            for column in range(half):
-                key = _mixed(key ^ minima[:, :, column])
-        keys[start:end] = key
-        first += len(batch)
-        if progress:
-            progress(end, len(rows))
-    return keys
+    texts = pool.table.select(["problem", "solution"])
+
+    def part(batch: range) -> pa.Table:
+        asked = rows[batch.start : batch.stop]
+        # The stretch that they lie in, so that not every part looks through all chunks of a large pool.
+        stretch = texts.slice(int(asked[0]), int(asked[-1] - asked[0]) + 1)
+        return take_rows(stretch, asked - asked[0]).append_column("apart", pa.array(apart[asked]))
+
+    return (reading or Reading()).numbers(banding, part, len(rows), N_BANDS, progress)
 
 
 def shared_buckets(keys: UInt64[np.ndarray, "m b"]) -> Int[np.ndarray, "m b"]:

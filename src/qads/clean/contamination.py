@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -14,7 +14,9 @@ from jaxtyping import Int
 
 from qads.clean.evaluation import Part
 from qads.clean.ngrams import SEED
-from qads.clean.recognition import KINDS, Found, MatchKind, Recognition, Rules
+from qads.clean.recognition import KINDS, MatchKind, Rules
+from qads.clean.searching import Seen, search
+from qads.cluster import Execution, ShardStore
 from qads.errors import AlignmentError, InputError
 from qads.pool import Pool, Progress
 
@@ -180,6 +182,8 @@ class Decontamination:
         *,
         embeddings: npt.ArrayLike | None = None,
         evaluation_embeddings: npt.ArrayLike | None = None,
+        execution: Execution | None = None,
+        shards: ShardStore | None = None,
         progress: Progress | None = None,
     ) -> ContaminationReport:
         """Find the rows of `pool` that hold a problem of `evaluation`.
@@ -189,59 +193,61 @@ class Decontamination:
             evaluation: the evaluation sets, told apart by `source`; held in memory with their n-grams.
             embeddings: of the pool, to list its rows nearest to the evaluation [n, d].
             evaluation_embeddings: of the evaluation, by the same encoder [m, d].
+            execution: who reads the texts; this process alone unless a number of workers or a cluster is asked for.
+            shards: where finished batches of rows are kept, so that a killed search goes on; memory by default.
             progress: called with (rows done, rows of the pool).
 
         Raises:
+            ClusterError: workers died again and again.
             AlignmentError: embeddings are not one for each row, or only one of the two was given.
         """
         vectors = _checked_vectors(pool, evaluation, embeddings, evaluation_embeddings)
         rules = Rules(self.n, self.overlap, self.masked_overlap, self.least_structure, self.solutions)
-        recognition, ids = Recognition(evaluation, rules), evaluation.strings("id")
-        matches: list[Match] = []
-        done = 0
-        for batch in pool.table.to_batches(max_chunksize=_BATCH_ROWS):
-            rows = batch.to_pylist()
-            found = recognition.matches(rows, first=done)
-            matches += [_match(row, rows[row - done], what, ids) for row, what in found]
-            done += len(rows)
-            if progress:
-                progress(done, len(pool))
+        seen = list(search(pool, evaluation, rules, execution=execution, shards=shards, progress=progress))
+        matches = tuple(_matches(pool, evaluation, seen))
         contaminated = {match.row for match in matches}
         return ContaminationReport(
             n_rows=len(pool),
             n_evaluation={name: len(rows) for name, rows in evaluation.rows_by_source().items()},
-            matches=tuple(matches),
-            templates=tuple(_templates(recognition, contaminated, ids)),
+            matches=matches,
+            templates=tuple(_templates(evaluation, seen, contaminated)),
             neighbours=tuple(_neighbours(pool, evaluation, *vectors, contaminated, self.neighbours)) if vectors else (),
         )
 
 
-def _match(position: int, row: Mapping[str, Any], found: Found, evaluation_ids: list[str]) -> Match:
-    return Match(
-        row=position,
-        id=row["id"],
-        source=row["source"],
-        part=found.part,
-        evaluation_id=evaluation_ids[found.asked.row],
-        evaluation_source=found.asked.source,
-        evaluation_part=found.asked.part,
-        kind=found.kind,
-        overlap=found.overlap,
-        problem=found.text,
-        evaluation_problem=found.asked.reading.text,
-    )
-
-
-def _templates(recognition: Recognition, contaminated: Collection[int], ids: list[str]) -> Iterator[Template]:
-    for (source, shape), rows in sorted(recognition.templates.items()):
-        fillings = recognition.fillings(source, shape)
-        if others := sorted(rows.difference(contaminated)):
-            yield Template(
-                evaluation_source=source,
-                evaluation_id=ids[fillings[0].row],
-                numberings=fillings[0].numberings,
-                rows=tuple(others),
+def _matches(pool: Pool, evaluation: Pool, seen: Iterable[Seen]) -> Iterator[Match]:
+    for found in seen:
+        if found.kind is not None and found.overlap is not None and found.part is not None and found.text is not None:
+            yield Match(
+                row=found.row,
+                id=pool.table["id"][found.row].as_py(),
+                source=pool.table["source"][found.row].as_py(),
+                part=found.part,
+                evaluation_id=evaluation.table["id"][found.asked_row].as_py(),
+                evaluation_source=evaluation.table["source"][found.asked_row].as_py(),
+                evaluation_part=found.asked_part,
+                kind=found.kind,
+                overlap=found.overlap,
+                problem=found.text,
+                evaluation_problem=evaluation.table[found.asked_part][found.asked_row].as_py(),
             )
+
+
+def _templates(evaluation: Pool, seen: Iterable[Seen], contaminated: Collection[int]) -> Iterator[Template]:
+    first: dict[tuple[str, tuple[str, ...]], Seen] = {}
+    rows: dict[tuple[str, tuple[str, ...]], set[int]] = defaultdict(set)
+    for found in seen:
+        if found.shape is not None and found.row not in contaminated:
+            place = evaluation.table["source"][found.asked_row].as_py(), found.shape
+            first.setdefault(place, found)
+            rows[place].add(found.row)
+    for place in sorted(first):
+        yield Template(
+            evaluation_source=place[0],
+            evaluation_id=evaluation.table["id"][first[place].asked_row].as_py(),
+            numberings=first[place].numberings,
+            rows=tuple(sorted(rows[place])),
+        )
 
 
 def _checked_vectors(

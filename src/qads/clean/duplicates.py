@@ -18,8 +18,9 @@ from pydantic import BeforeValidator
 
 from qads.clean.keys import RowKeys, row_keys
 from qads.clean.near import KeptRows, NearRule
+from qads.clean.reading import Reading
 from qads.clean.settling import REASONS, Reason, Standing, Vectors
-from qads.cluster import Execution
+from qads.cluster import Execution, ShardStore
 from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import Rows
 from qads.pool import Pool, Progress
@@ -134,6 +135,7 @@ class Deduplication:
         embeddings: npt.ArrayLike | Embed | None = None,
         prefer: npt.ArrayLike | None = None,
         execution: Execution | None = None,
+        shards: ShardStore | None = None,
         progress: Progress | None = None,
     ) -> Duplicates:
         """Look through a pool; texts are read batch by batch.
@@ -143,7 +145,8 @@ class Deduplication:
             embeddings: float [n, d], one row a row of the pool, or a function that embeds rows when they are needed;
                 with `semantic` only.
             prefer: one number a row [n], the greatest stays; with ``keep="quality"`` only.
-            execution: who normalises the texts; this process alone unless a number of workers is asked for.
+            execution: who reads the texts; this process alone unless a number of workers or a cluster is asked for.
+            shards: where what was read is kept batch by batch, so that a killed cleaning goes on; nowhere by default.
             progress: called with (steps done, steps).
 
         Raises:
@@ -158,11 +161,12 @@ class Deduplication:
         n = len(pool)
         vectors = None if embeddings is None else _vectors(embeddings, n)
         steps = _Steps(progress, n, 1 + (self.near is not None) + (self.semantic is not None))
-        keys = row_keys(pool, execution=execution, progress=steps.next())
+        reading = Reading(execution or Execution(), shards)
+        keys = row_keys(pool, reading=reading, progress=steps.next())
         standing = Standing(keys, self._rank(pool, keys, prefer))
         if self.near is not None:
             rule = NearRule(threshold=self.near, shingle=self.shingle, same_mathematics=self.numbers == "same")
-            standing.drop_near(KeptRows(pool, standing.leaders, keys, rule, progress=steps.next()))
+            standing.drop_near(KeptRows(pool, standing.leaders, keys, rule, reading=reading, progress=steps.next()))
         several = standing.several_solutions()
         if self.solutions != "keep":
             standing.cap_solutions(pool, 1 if self.solutions == "collapse" else self.solutions, size=self.shingle)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from qads.clean.contamination import ContaminationReport, Decontamination, Match
 from qads.clean.duplicates import Deduplication, Duplicates
 from qads.clean.keys import same_solution_key
+from qads.cluster import Execution
 from qads.pool import Pool, Progress, RejectedRow
 
 __all__ = ["DuplicateGroup", "NearDuplicate", "PoolFindings", "check_pool"]
@@ -95,6 +96,7 @@ def check_pool(
     deduplication: Deduplication | None = None,
     decontamination: Decontamination | None = None,
     embeddings: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    execution: Execution | None = None,
     progress: Progress | None = None,
 ) -> PoolFindings:
     """Unusable rows, repeated problems, near duplicates and, against evaluation sets, contamination.
@@ -106,6 +108,7 @@ def check_pool(
         deduplication: what counts as a near duplicate; by default `Deduplication()`.
         decontamination: what counts as a problem of the evaluation; by default `Decontamination()`.
         embeddings: of the pool [n, d] and of the evaluation [m, d], to list neighbours.
+        execution: who reads the texts; this process alone unless a number of workers or a cluster is asked for.
         progress: called with (steps done, steps).
 
     >>> import qads
@@ -117,7 +120,7 @@ def check_pool(
     find = decontamination or Decontamination()
     near = embeddings or (None, None)
     kinds = pool.strings("kind")
-    repeated = (deduplication or Deduplication())(pool, progress=progress)
+    repeated = (deduplication or Deduplication())(pool, execution=execution, progress=progress)
     return PoolFindings(
         n_rows=len(pool),
         n_by_source={name: len(rows) for name, rows in pool.rows_by_source().items()},
@@ -128,7 +131,9 @@ def check_pool(
         n_exact_duplicates=repeated.n_by_reason["exact"],
         against=None
         if evaluation is None
-        else find(pool, evaluation, embeddings=near[0], evaluation_embeddings=near[1], progress=progress),
+        else find(
+            pool, evaluation, embeddings=near[0], evaluation_embeddings=near[1], execution=execution, progress=progress
+        ),
         evaluation_rejected=() if evaluation is None else evaluation.rejected,
         anchors=None if evaluation is None or anchors is None else find(anchors, evaluation),
     )

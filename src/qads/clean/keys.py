@@ -27,14 +27,13 @@ from jaxtyping import Int, UInt64
 
 from qads.answers import split_options
 from qads.characters import normalized
+from qads.clean.reading import Reading, as_columns
 from qads.clean.text import exact_key
-from qads.cluster import Execution, Function, Grid, MemoryShards, Tell, map_shards, workers
+from qads.cluster import Execution, Function, Tell
 from qads.pool import Pool, Progress
 
-__all__ = ["ROWS_PER_BATCH", "RowKeys", "mathematics", "row_keys", "same_solution_key"]
+__all__ = ["RowKeys", "mathematics", "row_keys", "same_solution_key"]
 
-ROWS_PER_BATCH = 4096
-"""Rows whose texts are in memory at a time."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 _BLANKS = " \t\f\v"
 
@@ -55,46 +54,28 @@ class RowKeys:
     """Characters of every solution."""
 
 
-def row_keys(pool: Pool, *, execution: Execution | None = None, progress: Progress | None = None) -> RowKeys:
+def row_keys(pool: Pool, *, reading: Reading | None = None, progress: Progress | None = None) -> RowKeys:
     """Read every row once.
 
     Args:
         pool: the rows; their table may be mapped from a file.
-        execution: who reads; this process alone unless a number of workers is asked for.
+        reading: who reads; this process alone by default.
         progress: called with (rows done, rows).
 
     Raises:
         ClusterError: workers died again and again.
     """
-    execution = execution or Execution()
-    found = _Columns(len(pool))
     table = pool.table.select(["context", "problem", "solution", "answer"])
-    with workers(_Reading, execution if execution.workers != "auto" else execution.here()) as crew:
-        grid = Grid(n_rows=len(pool), rows_per_shard=ROWS_PER_BATCH)
-        map_shards(crew, lambda rows: table.slice(rows.start, len(rows)), grid, store=found, progress=progress)
-    turns, signs, lengths = (column.copy() for column in found.numbers[:, 4:].T)
-    return RowKeys(
-        _numbered(found.numbers[:, :2]), _numbered(found.numbers[:, 2:4]), turns, signs, lengths.astype(np.int64)
+    numbers = (reading or Reading()).numbers(
+        _Keying(), lambda rows: table.slice(rows.start, len(rows)), len(pool), 7, progress
     )
-
-
-class _Columns(MemoryShards):
-    """The keys of all rows, filled batch by batch."""
-
-    def __init__(self, n_rows: int) -> None:
-        super().__init__()
-        self.numbers = np.empty((n_rows, 7), np.uint64)
-
-    def put(self, index: int, table: pa.Table) -> None:
-        """Fill in the keys of a batch."""
-        start = index * ROWS_PER_BATCH
-        for place, column in enumerate(table.columns):
-            self.numbers[start : start + len(table), place] = column.to_numpy()
+    turns, signs, lengths = (column.copy() for column in numbers[:, 4:].T)
+    return RowKeys(_numbered(numbers[:, :2]), _numbered(numbers[:, 2:4]), turns, signs, lengths.astype(np.int64))
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """Reads rows, wherever that is done."""
+class _Keying:
+    """Makes the keys of rows, wherever that is done."""
 
     @contextmanager
     def open(self, _: Execution, __: Tell) -> Generator[Function]:
@@ -111,7 +92,7 @@ def _read(rows: pa.Table) -> pa.Table:
         numbers[2:4, row] = _digest(context, _without_options(problem, answer) or key)
         numbers[4, row], numbers[5, row] = _digest(context)[0], _digest(_LETTERS.sub("", key))[0]
         numbers[6, row] = len(solution)
-    return pa.table({str(place): column for place, column in enumerate(numbers)})
+    return as_columns(numbers)
 
 
 def mathematics(text: str) -> str:

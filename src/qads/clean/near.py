@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from qads.clean.bands import band_keys, shared_buckets
+from qads.clean.bands import Banding, band_keys, shared_buckets
 from qads.clean.keys import RowKeys, mathematics
+from qads.clean.reading import Reading
 from qads.clean.shingles import jaccard, shingles
 from qads.pool import Pool, Progress
 
@@ -67,6 +68,7 @@ class KeptRows:
         keys: RowKeys,
         rule: NearRule,
         *,
+        reading: Reading | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Find the candidates among some rows.
@@ -76,13 +78,15 @@ class KeptRows:
             rows: those among which near duplicates are looked for, rising.
             keys: of the pool.
             rule: when two rows are near duplicates.
+            reading: who reads them; this process alone by default.
             progress: called with (rows read, rows).
         """
         self._rule = rule
         self._columns: list[Any] = [pool.table[name] for name in ("context", "problem", "solution")]
         self._read = lru_cache(_TEXTS_CACHED)(self._texts)
         apart = keys.turns ^ keys.mathematics if rule.same_mathematics else keys.turns
-        bands = band_keys(pool, rows, apart, threshold=rule.threshold, size=rule.shingle, progress=progress)
+        banding = Banding(threshold=rule.threshold, size=rule.shingle)
+        bands = band_keys(pool, rows, apart, banding, reading=reading, progress=progress)
         self._buckets = shared_buckets(bands)
         self._place = np.full(len(pool), -1, np.int64)
         self._place[rows] = np.arange(len(rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -12,7 +11,7 @@ from qads.clean.ngrams import NgramIndex
 from qads.clean.text import NUMBER, mask_numbers
 from qads.pool import Pool
 
-__all__ = ["KINDS", "Found", "MatchKind", "Recognition", "Rules"]
+__all__ = ["KINDS", "Filled", "Found", "MatchKind", "Recognition", "Rules"]
 
 MatchKind = Literal["exact", "ngram", "renumbered"]
 KINDS: tuple[MatchKind, ...] = get_args(MatchKind)
@@ -47,6 +46,15 @@ class Found(NamedTuple):
         return -KINDS.index(self.kind), self.overlap
 
 
+class Filled(NamedTuple):
+    """A text of a row that is one of a set with other numbers, and yet no evidence."""
+
+    asked: Asked
+    """The first of the set that fills the template."""
+    shape: tuple[str, ...]
+    """The template."""
+
+
 class _Text(NamedTuple):
     row: int
     part: Part
@@ -65,30 +73,30 @@ class Recognition:
         self._rules = rules
         self._texts = EvaluationTexts(evaluation, solutions=rules.solutions, long=2 * LONG)
         self._index = NgramIndex([asked.words for asked in self._texts.asked], n=rules.n)
-        self.templates: dict[tuple[str, tuple[str, ...]], set[int]] = defaultdict(set)
-        """Rows so far that are a text of a set with other numbers, and yet no evidence; by set and template."""
 
-    def fillings(self, source: str, template: tuple[str, ...]) -> list[Asked]:
-        """The problems of an evaluation set that fill a template."""
-        return [asked for asked in self._texts.by_template[template] if asked.source == source]
-
-    def matches(self, rows: Sequence[Mapping[str, Any]], *, first: int) -> Iterator[tuple[int, Found]]:
-        """What is found in a batch of rows, by row, then by row of the evaluation; of a pair the strongest.
+    def seen(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Found | Filled]]:
+        """What is in a batch of rows, by row, then by row of the evaluation; of a pair the strongest.
 
         Args:
             rows: of a pool, as the strings of its table.
-            first: position of the first in the pool.
+
+        Returns:
+            Places in the batch, and what was found there; templates, each once for a row, come last.
         """
         texts = list(_texts_of(rows))
         strongest: dict[tuple[int, int, Part], Found] = {}
-        for row, found in (*self._equal(texts, first), *self._overlapping(texts)):
+        filled: dict[tuple[int, str, tuple[str, ...]], Filled] = {}
+        for row, found in (*self._equal(texts), *self._overlapping(texts)):
+            if isinstance(found, Filled):
+                filled[row, found.asked.source, found.shape] = found
+                continue
             pair = row, found.asked.row, found.asked.part
             if pair not in strongest or found.strength > strongest[pair].strength:
                 strongest[pair] = found
-        for pair in sorted(strongest):
-            yield first + pair[0], strongest[pair]
+        yield from ((pair[0], strongest[pair]) for pair in sorted(strongest))
+        yield from ((place[0], filled[place]) for place in sorted(filled))
 
-    def _equal(self, texts: Iterable[_Text], first: int) -> Iterator[tuple[int, Found]]:
+    def _equal(self, texts: Iterable[_Text]) -> Iterator[tuple[int, Found | Filled]]:
         """Texts that are equal as a whole, up to options or numbers, and short ones within a longer text."""
         known = self._texts
         for row, part, reading in texts:
@@ -107,9 +115,12 @@ class Recognition:
                 if asked.reading.stem_key == reading.stem_key or NUMBER not in reading.template:
                     continue
                 if asked.is_template or asked.structure < self._rules.least_structure:
-                    self.templates[asked.source, reading.template].add(first + row)
+                    yield row, self._filled(asked.source, reading.template)
                 else:
                     yield row, Found(asked, "renumbered", 1.0, part, reading.text)
+
+    def _filled(self, source: str, shape: tuple[str, ...]) -> Filled:
+        return Filled(next(asked for asked in self._texts.by_template[shape] if asked.source == source), shape)
 
     def _overlapping(self, texts: Sequence[_Text]) -> Iterator[tuple[int, Found]]:
         """Texts that share long stretches."""

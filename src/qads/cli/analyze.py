@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from qads.analyze import AnalysisSettings, Interval, RowScores, SourceAnalysis
     from qads.cli.terminal import Terminal
+    from qads.cluster import Execution
     from qads.pool import Pool, Progress
     from qads.report import FinishedRun
 
@@ -149,7 +150,7 @@ def _analyze_runs(
 
     runs = [open_scored_run(directory) for directory in directories]
     _check_same_pool(runs)
-    first = runs[0]
+    first, config = runs[0], load_config(dict(runs[0].config))
     with terminal.reading() as progress:
         evaluation = load_pool(list(against), require_solution=False, progress=progress) if against else None
     with terminal.running() as display:
@@ -158,8 +159,8 @@ def _analyze_runs(
             first.pool,
             embeddings=first.embeddings,
             scores=_distinct([(read_scores(run), run.root) for run in runs if run.has_quality]),
-            tokens=count_tokens(load_config(dict(first.config)), first.pool, display.progress),
-            flags=_flagged(first.pool, evaluation, display.progress),
+            tokens=count_tokens(config, first.pool, display.progress),
+            flags=_flagged(first.pool, evaluation, config.execution, display.progress),
             settings=settings,
         )
     files = write_analysis(found, first.pool, out)
@@ -191,13 +192,15 @@ def _distinct(scores: Sequence[tuple[RowScores, Path]]) -> list[RowScores]:
     ]
 
 
-def _flagged(pool: Pool, evaluation: Pool | None, progress: Progress) -> dict[str, np.ndarray]:
+def _flagged(pool: Pool, evaluation: Pool | None, execution: Execution, progress: Progress) -> dict[str, np.ndarray]:
     """Rows that repeat others, rows whose problem another source has too, and rows with a problem of the evaluation."""
     import numpy as np
 
     from qads.clean import Decontamination, Deduplication
 
-    found = Deduplication()(pool, progress=progress)
+    # A cluster that a run was computed on need not be there any more.
+    here = execution if execution.kind == "local" else execution.here()
+    found = Deduplication()(pool, execution=here, progress=progress)
     repeated = np.zeros(len(pool), np.bool_)
     repeated[found.rows] = True
     # The problem of every row: a number for those with several solutions, else the row that stays for it.
@@ -209,8 +212,8 @@ def _flagged(pool: Pool, evaluation: Pool | None, progress: Progress) -> dict[st
     shared = np.isin(problems, several[n_sources > 1])
     flags = {"duplicates": repeated, "problem in other sources": shared}
     if evaluation is not None:
-        flags["contaminated"] = np.zeros(len(pool), np.bool_)
-        flags["contaminated"][Decontamination()(pool, evaluation, progress=progress).rows] = True
+        find, flags["contaminated"] = Decontamination(), np.zeros(len(pool), np.bool_)
+        flags["contaminated"][find(pool, evaluation, execution=here, progress=progress).rows] = True
     return flags
 
 

@@ -54,6 +54,7 @@ def check(
         Path | None, typer.Option("--write-clean", help="File for the pool without its contaminated rows.")
     ] = None,
     fail_on: FailOn = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read the texts, a core each.")] = None,
     column: Columns = None,
     on_bad_row: OnBadRow = "skip",
     as_json: AsJson = False,
@@ -72,7 +73,7 @@ def check(
         candidates = load_pool(pool, columns=columns_from_flags(column), on_bad_row=on_bad_row, progress=progress)
         evaluation = load_evaluation(against, progress=progress) if against else None
         target = load_pool(anchors, require_solution=False, progress=progress) if anchors else None
-    findings = _look(candidates, evaluation, target, neighbours, terminal)
+    findings = _look(candidates, evaluation, target, neighbours, workers, terminal)
     if out:
         write_matches(findings, out)
     if write_clean and findings.against:
@@ -88,9 +89,11 @@ def check(
 
 
 def _look(
-    candidates: Pool, evaluation: Pool | None, anchors: Pool | None, neighbours: int, terminal: Terminal
-) -> PoolFindings:
+    candidates: Pool, evaluation: Pool | None, anchors: Pool | None, neighbours: int, workers: int | None,
+    terminal: Terminal,
+) -> PoolFindings:  # fmt: skip
     from qads.clean import Decontamination, check_pool
+    from qads.cluster import Execution
     from qads.embed import SentenceEmbedder
 
     vectors = None
@@ -109,6 +112,7 @@ def _look(
             anchors=anchors,
             decontamination=Decontamination(neighbours=neighbours),
             embeddings=vectors,
+            execution=Execution(workers=workers or "auto"),
             progress=display.progress,
         )
 

@@ -127,6 +127,15 @@ class Execution:
             return self.max_tokens_per_batch
         return None if device == "cuda" else 2048
 
+    def reading(self) -> Execution:
+        """The same for work that reads texts and runs no model: one processor a worker, and no GPU.
+
+        On one machine ``auto`` is then this process alone: whoever has GPUs did not ask for a process for each.
+        """
+        if self.kind == "ray":
+            return replace(self, cpus_per_worker=1, gpus_per_worker=0.0, device="auto")
+        return self.here("cpu") if self.workers == "auto" else replace(self, device="cpu")
+
     def here(self, device: str | None = None) -> Execution:
         """The same, by the process that asks, alone."""
         return replace(

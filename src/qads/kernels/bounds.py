@@ -42,6 +42,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt16
 
 from qads.kernels.distance import Points, widened
+from qads.kernels.kept import KEPT
 
 __all__ = ["BFloat16Product", "BoundProduct", "Bounds", "Float32Product", "fast_product"]
 
@@ -161,13 +162,13 @@ def fast_product(work: float) -> BoundProduct:
     return Float32Product()
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _value(bits: int) -> float:
     return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _nearest(value: float) -> int:
     """The nearest bfloat16, as bits; 0 for what is below the smallest piece."""
@@ -176,7 +177,7 @@ def _nearest(value: float) -> int:
     return np.uint16(rounded if abs(value) >= _TINY else 0)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _above(value: float) -> int:
     """A bfloat16 that is no smaller, as bits."""
@@ -190,7 +191,7 @@ def _above(value: float) -> int:
     return np.uint16((bits + np.uint32(0xFFFF if value > 0 else 0)) >> np.uint32(16))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _split(value: float, out: np.ndarray, place: int) -> None:
     """Two pieces whose sum is no smaller."""
@@ -198,7 +199,7 @@ def _split(value: float, out: np.ndarray, place: int) -> None:
     out[place + 1] = _above(value - np.float64(_value(out[place])))
 
 
-@numba.njit(cache=True, fastmath={"reassoc"})
+@numba.njit(cache=KEPT, fastmath={"reassoc"})
 @no_type_check
 def _sum_of_squares(values: np.ndarray) -> float:
     total = 0.0
@@ -207,7 +208,7 @@ def _sum_of_squares(values: np.ndarray) -> float:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def _enclose(
     block: np.ndarray,
@@ -243,7 +244,7 @@ def _enclose(
             squares[i] = -1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def _set_reach(
     rows: np.ndarray,
@@ -261,7 +262,7 @@ def _set_reach(
             _split(min(reach + gamma * abs(reach) + spare, _ALWAYS), left[i], d + 2)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def _turn(factors: np.ndarray, squares: np.ndarray, d: int, gamma: float) -> None:
     """Turn left factors into right ones, in place."""

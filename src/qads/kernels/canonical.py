@@ -14,6 +14,8 @@ from typing import no_type_check
 import numba
 import numpy as np
 
+from qads.kernels.kept import KEPT
+
 __all__ = [
     "GREEDY",
     "IN_ORDER",
@@ -35,14 +37,14 @@ _LANES = 32
 _LARGEST_CUT = 2.0**30  # Bounds of rows that are out of range are larger and always pass.
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def distance(squared: float, cosine: bool) -> float:
     """The distance for a squared euclidean one; for unit vectors |a−b|²/2 = 1 − cos, without cancellation."""
     return 0.5 * squared if cosine else np.sqrt(squared)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _score(squared: float, weight: float, cosine: bool, share: float, least: float) -> float:
     """What is maximised; share < 0 means the product. −inf for a row that is nearer than `least` to a centre."""
@@ -52,7 +54,7 @@ def _score(squared: float, weight: float, cosine: bool, share: float, least: flo
     return weight * d if share < 0 else weight + share * d
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def update_scores(
     rows: np.ndarray, squared: np.ndarray, weight: np.ndarray, cosine: bool, share: float, least: float,
@@ -63,7 +65,7 @@ def update_scores(
         scores[i] = _score(squared[i], weight[i], cosine, share, least)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def best_row(
     squared: np.ndarray, weight: np.ndarray, closed: np.ndarray, cosine: bool, share: float, least: float
@@ -78,7 +80,7 @@ def best_row(
     return best, best_score
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def squared_norms(x: np.ndarray) -> np.ndarray:
     """Squared length of every row, its squares added from the first to the last."""
@@ -91,7 +93,7 @@ def squared_norms(x: np.ndarray) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def take(x: np.ndarray, at: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
     """Write the points of some stored rows."""
@@ -100,7 +102,7 @@ def take(x: np.ndarray, at: np.ndarray, scale: np.ndarray, out: np.ndarray) -> N
             out[r, j] = np.float64(x[at[r], j]) * scale[r]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _squared_distance(row: np.ndarray, scale: float, point: np.ndarray, lanes: np.ndarray) -> float:
     """Σ(scale · row − point)²: sums side by side, folded by halves; fast, and the same to the bit on every machine."""
@@ -123,7 +125,7 @@ def _squared_distance(row: np.ndarray, scale: float, point: np.ndarray, lanes: n
     return lanes[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def apply_centre(
     x: np.ndarray, scale: np.ndarray, point: np.ndarray, number: int, squared: np.ndarray, near: np.ndarray
@@ -137,7 +139,7 @@ def apply_centre(
             near[i] = number
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def tighten(
     bound: np.ndarray,
@@ -194,7 +196,7 @@ def tighten(
             cut = max(1, _as_bound(unit * (before - squared[i]), bound))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _as_bound(value: float, bound: np.ndarray) -> int:
     """A value as an integer that is compared with bounds: the bits of a float32, or their upper half, rounded down."""
@@ -202,7 +204,7 @@ def _as_bound(value: float, bound: np.ndarray) -> int:
     return bits if bound.itemsize == 4 else bits >> 16
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def race(
     bound: np.ndarray,
@@ -292,7 +294,7 @@ def race(
     return most
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def hopeful(bound: np.ndarray, seen: np.ndarray, out: np.ndarray) -> int:
     """Write the places of rows with a positive bound behind the centres they have seen; returns how many."""

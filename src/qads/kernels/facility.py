@@ -18,6 +18,8 @@ import numba
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
+from qads.kernels.kept import KEPT
+
 __all__ = ["Similarity", "facility_location"]
 
 Similarity = Callable[[Float32[np.ndarray, "b d"], Float32[np.ndarray, "m d"]], Float32[np.ndarray, "b m"]]
@@ -86,7 +88,7 @@ def _highest(bound: Float[np.ndarray, " n"], size: int) -> tuple[Int[np.ndarray,
     return inside, (float(bound[best]), best) if outside[best] else (-np.inf, -1)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def _gains(alike: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """What each row adds to F."""
@@ -96,7 +98,7 @@ def _gains(alike: np.ndarray, covered: np.ndarray) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc"})
+@numba.njit(cache=KEPT, nogil=True, fastmath={"reassoc"})
 @no_type_check
 def _gain(alike: np.ndarray, covered: np.ndarray) -> float:
     total = 0.0
@@ -105,7 +107,7 @@ def _gain(alike: np.ndarray, covered: np.ndarray) -> float:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def _race(
     alike: np.ndarray,

@@ -17,6 +17,8 @@ import numba
 import numpy as np
 from jaxtyping import Bool, Int, Int32
 
+from qads.kernels.kept import KEPT
+
 __all__ = ["GroupLimits", "Limits", "walk"]
 
 _NO_MAXIMUM = np.iinfo(np.int64).max
@@ -162,7 +164,7 @@ def walk(order: Int[np.ndarray, " n"], limits: Limits, k: int) -> Int[np.ndarray
     return limits.walk(order, k)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _is_open(row: int, codes: np.ndarray, room: np.ndarray, owing: int, left: np.ndarray) -> bool:
     """Whether the groups of a row have room, and it is of one that is owed if only those are picked."""
@@ -173,7 +175,7 @@ def _is_open(row: int, codes: np.ndarray, room: np.ndarray, owing: int, left: np
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _bind(codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, left: np.ndarray) -> bool:
     """If all picks that are left are owed by now, leave room for those only; returns whether that is news."""
@@ -185,7 +187,7 @@ def _bind(codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, lef
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _count(row: int, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, left: np.ndarray) -> bool:
     """Take a pick off what is left; returns whether that fills a group."""
@@ -203,7 +205,7 @@ def _count(row: int, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.n
     return fills
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _admit(
     rows: np.ndarray, tokens: np.ndarray, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray,
@@ -223,7 +225,7 @@ def _admit(
     return len(rows), False, closes
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _walk(
     order: np.ndarray, closed: np.ndarray, tokens: np.ndarray, codes: np.ndarray, room: np.ndarray, owing: int,
@@ -247,7 +249,7 @@ def _walk(
     return n_picked, False
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=KEPT)
 @no_type_check
 def _close(
     closed: np.ndarray, codes: np.ndarray, room: np.ndarray, owing: int, owed: np.ndarray, left: np.ndarray

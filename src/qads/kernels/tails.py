@@ -12,6 +12,8 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+from qads.kernels.kept import KEPT
+
 __all__ = ["best_without_each"]
 
 
@@ -39,7 +41,7 @@ def best_without_each(
     return _best(order, values, codes, weights, places, n_groups)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=KEPT, nogil=True)
 @no_type_check
 def _best(
     order: np.ndarray, values: np.ndarray, codes: np.ndarray, weights: np.ndarray, places: float, n_groups: int

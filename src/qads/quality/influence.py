@@ -70,7 +70,7 @@ class Influence:
     cost: Cost = field(default_factory=Cost)
     """What it took to compute them."""
     affected: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Rows that were dropped or cut, by role and id, and why."""
+    """Rows that were dropped or cut, or that the model failed at, by role and id, and why."""
     left_out: Bool[np.ndarray, "n m"] | None = None
     """Pairs that could be scored and were not, since a stopping rule had heard enough of the candidate; None: none."""
     origin: Origin | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -34,6 +35,8 @@ from qads.quality.stopping import EveryAnchor, Stopping
 from qads.quality.tokens import TooLong, fit_texts
 
 __all__ = ["OneShotInfluence"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,11 +211,19 @@ def _told_as_done(progress: Progress | None, n: int) -> Callable[[int], None]:
     return (lambda n_left: progress(n - n_left, n)) if progress else lambda _: None
 
 
+def _failed(through: ShardedScores, ids: Sequence[str]) -> dict[str, str]:
+    """The candidates that the model failed at, told."""
+    found = {f"candidate {ids[row]}": reason for row, reason in sorted(through.failed.items())}
+    for name, reason in found.items():
+        logger.warning("%s: %s", name, reason)
+    return found
+
+
 def _score_in_rounds(method: OneShotInfluence, candidates: Pool, anchors: Pool, through: ShardedScores) -> Influence:
     """Every round through the store, one after the other; what the store has already is not computed."""
     notes = through.zero_shot(rows_key(candidates, anchors, method.text_settings())).schema.metadata
     zero_shot, origin = scores_of_shard(through.tables[0])[0], Origin.from_json(json.loads(notes[b"origin"]))
-    groups = tuple(anchors.strings("source"))
+    groups, ids = tuple(anchors.strings("source")), tuple(candidates.strings("id"))
     found = play_rounds(
         method.stopping, method.aggregate, zero_shot=zero_shot, anchor_groups=groups,
         may_score=pairs_to_score(candidates, anchors, origin),
@@ -221,11 +232,11 @@ def _score_in_rounds(method: OneShotInfluence, candidates: Pool, anchors: Pool, 
     return Influence(
         one_shot=found.one_shot,
         zero_shot=zero_shot,
-        candidate_ids=tuple(candidates.strings("id")),
+        candidate_ids=ids,
         anchor_ids=tuple(anchors.strings("id")),
         anchor_groups=groups,
         cost=sum((cost_of_shard(shard) for shard in through.tables), Cost()),
-        affected=json.loads(notes[b"affected"]),
+        affected=json.loads(notes[b"affected"]) | _failed(through, ids),
         left_out=found.pending if found.pending.any() else None,
         origin=origin,
         n_reused=sum(int(shard.schema.metadata[b"n_reused"]) for shard in through.tables[1:]),

@@ -7,6 +7,7 @@ a time, so what it holds does not grow with the pool.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from qads.cluster import Crew, Execution, Function, Grid, ShardStore, Tell, map_shards
+from qads.errors import ModelError, QadsError
 from qads.kernels.cost import Cost
+from qads.kernels.memory import is_out_of_memory
 from qads.kernels.target import TokenTarget
 from qads.models import Dtype
 from qads.pool import Pool, to_json
@@ -27,7 +30,7 @@ from qads.quality.influence import Influence
 from qads.quality.known import KnownScores
 from qads.quality.origin import Origin
 from qads.quality.rehearsal import Rehearsal
-from qads.quality.shards import is_of, pairs_key, pairs_to_score, score_shard, scores_of_shard
+from qads.quality.shards import cost_of_shard, is_of, pairs_key, pairs_to_score, score_shard, scores_of_shard
 from qads.quality.tokens import FittedTexts
 
 __all__ = ["PreparedTexts", "Rehearsing", "Scoring", "ShardedScores"]
@@ -51,6 +54,11 @@ class _Part:
     precisely: bool = False
     """In float32 arithmetic."""
 
+    def only(self, place: int) -> _Part:
+        """One prefix of them."""
+        here = slice(place, place + 1)
+        return dataclasses.replace(self, prefixes=self.prefixes[here], wanted=self.wanted[here], taken=self.taken[here])
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -66,7 +74,7 @@ class Scoring:
     def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """The engine, open: a part -> a table of scores."""
         with self.engine.open(self.model, revision=self.revision, dtype=self.dtype, execution=execution) as engine:
-            yield partial(_score, engine, self.targets)
+            yield partial(_score_apart, engine, self.targets)
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,39 @@ def _score(engine: OpenEngine, targets: Sequence[TokenTarget | None], part: _Par
             scores[:, members], cost = engine.score(part.prefixes, chosen, part.wanted[:, members])
     scores = np.where(part.wanted, scores, part.taken)
     return score_shard(scores[:, part.columns], cost, **part.notes)
+
+
+def _score_apart(engine: OpenEngine, targets: Sequence[TokenTarget | None], part: _Part) -> pa.Table:
+    """The scores of a part; where the model fails, candidate by candidate, without those that it fails at alone, too.
+
+    Raises:
+        Exception: the first failure, where it is about no candidate: the model fails at all of them.
+    """
+    try:
+        return _score(engine, targets, part)
+    except Exception as error:
+        if len(part.prefixes) == 1 or not _may_be_of_a_row(error):
+            raise
+        scores, cost, failed = np.full((len(part.prefixes), len(part.columns)), np.nan), Cost(), dict[str, str]()
+        for place in range(len(part.prefixes)):
+            try:
+                alone = _score(engine, targets, part.only(place))
+            except Exception as failure:
+                if not _may_be_of_a_row(failure):
+                    raise
+                failed[str(place)] = f"the model fails at it, so it has no score: {' '.join(str(failure).split())}"
+                continue
+            scores[place], cost = scores_of_shard(alone)[0], cost + cost_of_shard(alone)
+        if len(failed) == len(part.prefixes):
+            raise
+        return score_shard(scores, cost, **part.notes, failed=to_json(failed))
+
+
+def _may_be_of_a_row(error: Exception) -> bool:
+    """Whether a text may have made the model fail: not memory, which other machines have, and nothing of ours."""
+    if is_out_of_memory(error) or (error.__cause__ is not None and is_out_of_memory(error.__cause__)):
+        return False
+    return isinstance(error, ModelError) or not isinstance(error, QadsError | OSError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +197,8 @@ class ShardedScores:
     """Is told how many candidates of a round are left."""
     tables: list[pa.Table] = field(default_factory=list[pa.Table])
     """The shards so far, zero-shot first."""
+    failed: dict[int, str] = field(default_factory=dict[int, str])
+    """Candidates so far that the model failed at, and how."""
 
     def zero_shot(self, of: str) -> pa.Table:
         """The first shard; `of` says what the store was filled with."""
@@ -179,4 +222,7 @@ class ShardedScores:
             progress=lambda done, total: self.heard(total - done),
         )  # fmt: skip
         self.tables += [cast(pa.Table, self.store.get(index)) for index in range(first, first + n_shards)]
+        for number, shard in enumerate(self.tables[first:]):
+            for place, reason in json.loads(shard.schema.metadata.get(b"failed", b"{}")).items():
+                self.failed[int(rows[number * _ROWS_PER_SHARD + int(place)])] = reason
         return np.concatenate([scores_of_shard(shard) for shard in self.tables[first:]])

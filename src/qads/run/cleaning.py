@@ -13,10 +13,12 @@ from jaxtyping import Float, Int
 from qads.clean import Duplicates
 from qads.cluster import MemoryShards
 from qads.embed import Embeddings
+from qads.errors import InputError
 from qads.pool import Pool
 from qads.run.context import Facts, StageContext, write_array, write_table
-from qads.run.decontamination import contamination_facts, evidence, find_contamination, rows_left
+from qads.run.decontamination import contamination_facts, evidence, refuse_contamination, rows_left
 from qads.run.directory import StageDirectory
+from qads.run.shards import DiskShards
 
 __all__ = ["run_clean"]
 
@@ -30,9 +32,15 @@ def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
     assert config is not None
     contamination = None
     if context.evaluation is not None:
-        contamination = find_contamination(
-            pool, config, context.evaluation, what="rows of the pool", progress=context.progress
-        )
+        contamination = config.contamination(
+            pool, context.evaluation, execution=context.config.execution,
+            shards=DiskShards(stage.path / "shards" / "contamination"), progress=context.progress,
+        )  # fmt: skip
+        try:
+            refuse_contamination(contamination, config, what="rows of the pool")
+        except InputError:
+            stage.remove_shards()  # They are no work to go on from: other settings are what is needed.
+            raise
         write_table(evidence(contamination), stage.path / "contaminated.parquet")
     left = rows_left(len(pool), contamination, config)
     found, kept, facts = None, left, dict[str, Any]()
@@ -40,8 +48,9 @@ def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
         rows = pool if len(left) == len(pool) else pool.take(left)
         vectors = None if config.duplicates.semantic is None else _Vectors(context, rows, stage)
         found = config.duplicates(
-            rows, embeddings=vectors and vectors.of, execution=context.config.execution, progress=context.progress
-        )
+            rows, embeddings=vectors and vectors.of, execution=context.config.execution,
+            shards=DiskShards(stage.path / "shards" / "duplicates"), progress=context.progress,
+        )  # fmt: skip
         kept = left[found.kept_rows]
         if vectors is not None:
             facts = _keep_vectors(vectors, found, stage)
@@ -97,7 +106,7 @@ class _Vectors:
 def _keep_vectors(vectors: _Vectors, found: Duplicates, stage: StageDirectory) -> Facts:
     """The embeddings of what stays, for the stage `embed` to take over."""
     write_array(vectors.of(found.kept_rows), stage.path / "embeddings.npy")
-    (stage.path / "joined.npy.partial").unlink(missing_ok=True)
+    stage.shards.drop_array()
     return {"tokens": vectors.n_tokens, "truncated": vectors.n_truncated}
 
 

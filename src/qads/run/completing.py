@@ -49,10 +49,12 @@ def complete(
     stage.begin()
     try:
         facts = compute()
-    except Exception:
-        # A stage that failed before it finished anything to go on from leaves nothing behind.
-        if stage.n_parts == 0:
-            with contextlib.suppress(OSError):
+    except BaseException as error:
+        # What is joined is no part to go on from, and may be what fills the disk.
+        with contextlib.suppress(OSError):
+            stage.shards.drop_array()
+            # A stage that failed before it finished anything to go on from leaves nothing behind.
+            if isinstance(error, Exception) and stage.n_parts == 0:
                 stage.remove()
         raise
     finally:

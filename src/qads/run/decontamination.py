@@ -14,9 +14,9 @@ from qads.clean import ContaminationReport
 from qads.config import CleanConfig
 from qads.datasets.benchmarks import load_evaluation
 from qads.errors import InputError
-from qads.pool import Pool, Progress
+from qads.pool import Pool
 
-__all__ = ["OwnAnchors", "contamination_facts", "evidence", "find_contamination", "read_evaluation", "rows_left"]
+__all__ = ["OwnAnchors", "contamination_facts", "evidence", "read_evaluation", "refuse_contamination", "rows_left"]
 
 _EXCERPT = 300
 _TOLD = 3
@@ -35,11 +35,12 @@ class OwnAnchors:
         """Look at the anchors as at the pool.
 
         Raises:
-            InputError: as `find_contamination`.
+            InputError: as `refuse_contamination`.
         """
         if config is None or evaluation is None:
             return cls(anchors, None)
-        found = find_contamination(anchors, config, evaluation, what="anchors")
+        found = config.contamination(anchors, evaluation)
+        refuse_contamination(found, config, what="anchors")
         left = rows_left(len(anchors), found, config)
         return cls(replace(anchors.take(left), rejected=anchors.rejected), found)
 
@@ -53,35 +54,29 @@ def read_evaluation(config: CleanConfig | None) -> Pool | None:
     return load_evaluation(config.against) if config and config.against else None
 
 
-def find_contamination(
-    rows: Pool, config: CleanConfig, evaluation: Pool, *, what: str, progress: Progress | None = None
-) -> ContaminationReport:
-    """The rows that hold problems of the evaluation.
+def refuse_contamination(found: ContaminationReport, config: CleanConfig, *, what: str) -> None:
+    """Stop where rows that hold problems of the evaluation may not be, or where no others are.
 
     Args:
-        rows: where to look.
-        config: what to look for, and what to do.
-        evaluation: the evaluation sets.
+        found: the rows that hold some.
+        config: what to do about them.
         what: what to call the rows in a message.
-        progress: called with (rows done, rows).
 
     Raises:
         InputError: there are some, and the configuration says that this is an error; or nothing else would be left.
     """
-    found = config.contamination(rows, evaluation, progress=progress)
     if len(found.rows) and config.on_contamination == "error":
         told = "\n".join(
             f"  {m.id} = {m.evaluation_id} of {m.evaluation_source} ({m.kind}, overlap {m.overlap:.2f})"
             for m in found.matches[:_TOLD]
         )
         raise InputError(
-            f"clean: {len(found.rows)} of {len(rows)} {what} hold problems of the evaluation, and on_contamination is "
-            f"error. The first:\n{told}\nAll of them: qads check … --against …; to go on without them: "
+            f"clean: {len(found.rows)} of {found.n_rows} {what} hold problems of the evaluation, and on_contamination "
+            f"is error. The first:\n{told}\nAll of them: qads check … --against …; to go on without them: "
             "on_contamination: remove."
         )
-    if len(found.rows) == len(rows) and config.on_contamination == "remove":
-        raise InputError(f"clean: all {len(rows)} {what} hold problems of the evaluation, so none is left.")
-    return found
+    if len(found.rows) == found.n_rows and config.on_contamination == "remove":
+        raise InputError(f"clean: all {found.n_rows} {what} hold problems of the evaluation, so none is left.")
 
 
 def rows_left(n_rows: int, found: ContaminationReport | None, config: CleanConfig) -> Int[np.ndarray, " k"]:

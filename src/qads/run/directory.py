@@ -263,7 +263,7 @@ class StageDirectory:
     def remove_shards(self) -> None:
         """Throw the shards away, those too that a run left which was killed between manifest and here."""
         shutil.rmtree(self.path / "shards", ignore_errors=True)
-        (self.path / "joined.npy.partial").unlink(missing_ok=True)
+        self.shards.drop_array()
 
     def remove(self) -> None:
         """Throw the stage away, if the folder is ours; of `report`, which has no plan, its pages alone.

@@ -84,7 +84,7 @@ def _embedded(context: StageContext, rows: Pool, stage: StageDirectory) -> Embed
         rows, execution=context.config.execution, shards=stage.shards, progress=context.progress
     )
     vectors = np.array(found.vectors)
-    (stage.path / "joined.npy.partial").unlink(missing_ok=True)
+    stage.shards.drop_array()
     return Embeddings(vectors, found.pool_fingerprint, found.n_tokens, found.n_truncated)
 
 

@@ -56,16 +56,27 @@ class DiskShards:
         Raises:
             StorageError: the disk has no room for it.
         """
-        file = self.path / "joined.npy.partial"
-        file.unlink(missing_ok=True)  # Of a run that was killed, or a link.
-        with storing(file):
-            array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
-            _reserve(file)
+        self.drop_array()  # Of a run that was killed, or a link.
+        try:
+            with storing(self._joined):
+                array = np.lib.format.open_memmap(self._joined, mode="w+", dtype=np.float32, shape=shape)
+                _reserve(self._joined)
+        except BaseException:
+            self.drop_array()  # It takes room that may be what is missing.
+            raise
         return array
+
+    def drop_array(self) -> None:
+        """Throw the array away, where it has not been renamed."""
+        self._joined.unlink(missing_ok=True)
 
     def count(self) -> int:
         """How many shards are finished."""
         return len(list((self.path / "shards").rglob("*.parquet")))
+
+    @property
+    def _joined(self) -> Path:
+        return self.path / "joined.npy.partial"
 
     def _file(self, index: int) -> Path:
         return self.path / "shards" / f"{index:05d}.parquet"
@@ -74,12 +85,8 @@ class DiskShards:
 def _reserve(file: Path) -> None:
     """Take the room that a file will fill, now: a disk that is full later ends a process that writes through memory."""
     if hasattr(os, "posix_fallocate"):  # Not on macOS.
-        try:
-            with file.open("r+b") as opened:
-                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-        except OSError:
-            file.unlink()
-            raise
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def file_sha256(path: Path) -> str:
