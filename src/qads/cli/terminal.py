@@ -46,6 +46,12 @@ _PLAIN_SECONDS = 15.0
 """How often a run that is not on a terminal says how far it is."""
 
 
+_LEAST_NAME = 12
+"""Characters that a column of names keeps, where it has to be folded."""
+_NARROW = 60
+"""Columns of a terminal below which a bar shows less."""
+
+
 class Terminal:
     """Standard output for results, standard error for progress."""
 
@@ -80,12 +86,25 @@ class Terminal:
                 aligned = [v.rjust(w) if n else v.ljust(w) for v, w, n in zip(row, widths, numeric, strict=True)]
                 self.out.print(inert("  " + "  ".join(aligned).rstrip()), soft_wrap=True)
             return
+        if self._is_too_narrow(columns, cells, numeric):
+            self.out.print(inert(title))
+            for row in cells:
+                told = (f"{name} {cell}".strip() for name, cell in zip(columns[1:], row[1:], strict=True))
+                self.out.print(inert(f"{row[0]}: {', '.join(told)}"))
+            return
         table = Table(title=inert(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
         for name, right in zip(columns, numeric, strict=True):
-            table.add_column(inert(name), justify="right" if right else "left", overflow="fold")
+            table.add_column(inert(name), justify="right" if right else "left", overflow="fold", no_wrap=right)
         for row in cells:
             table.add_row(*map(inert, row))
         self.out.print(table)
+
+    def _is_too_narrow(self, columns: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> bool:
+        """Whether the terminal cannot show the columns beside each other: numbers whole, of names some characters."""
+        widths = [max((len(row[c]) for row in cells), default=0) for c in range(len(columns))]
+        least = [w if n else min(w, _LEAST_NAME) for w, n in zip(widths, numeric, strict=True)]
+        words = [max(map(len, name.split()), default=0) for name in columns]
+        return sum(map(max, least, words)) + 2 * (len(columns) - 1) > self.out.width
 
     @contextmanager
     def running(self) -> Generator[RunDisplay]:
@@ -221,14 +240,14 @@ class RunDisplay:
         if self._quiet:
             return
         if self._console.is_terminal:
+            wide = self._console.width >= _NARROW
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(),
+                *([BarColumn()] if wide else []),
                 MofNCompleteColumn(),
-                _RateColumn(),
-                TimeElapsedColumn(),
+                *([_RateColumn(), TimeElapsedColumn()] if wide else []),
                 TextColumn("left"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(compact=not wide),
                 TextColumn("{task.fields[note]}", markup=False),
                 console=self._console,
                 transient=True,

@@ -150,7 +150,8 @@ def _nearest_format(columns: tuple[str, ...]) -> str:
     missing = [name for name in best.needs if name not in columns]
     return (
         f"the nearest format is {best.name} ({', '.join(best.needs)}), which lacks {', '.join(missing)}. "
-        "Map your columns: --column problem=NAME --column solution=NAME (of anchors: --set anchors.columns.problem=NAME)"
+        "Map your columns: --column problem=NAME --column solution=NAME "
+        "(those of anchors: --set anchors.columns.problem=NAME)"
     )
 
 
