@@ -244,6 +244,12 @@ def test_minima_and_shares_make_a_smaller_budget_another_selection():
     assert not (closed(at_most="5%") or closed(at_least=5) or closed(share="5%"))
 
 
+@pytest.mark.parametrize("section", ["pool", "anchors"])
+def test_a_column_map_of_what_is_no_field_is_refused_before_anything_is_read(section: str):
+    raw = LEAST | {section: {"sources": "pool.jsonl", "columns": {"prblem": "task"}}}
+    assert f"{section}.columns: unknown field 'prblem'" in refusal(raw)
+
+
 def test_a_misspelt_kind_names_the_nearest_one():
     assert refusal(LEAST | {"selection": {"kind": "kcentre"}}).endswith("; did you mean 'kcenter'?")
 

@@ -46,6 +46,18 @@ def test_check_names_a_selection_that_cleans_what_was_found(qads: Call, pool: Pa
     assert (found.code, next_words(found.out)) == (1, [*clean, "--dedup", "near", "--against", str(pool)])
 
 
+def test_what_check_names_reads_the_pool_as_check_did(qads: Call, tiny: list[str], tmp_path: Path):
+    odd = tmp_path / "odd.csv"
+    odd.write_text("task;reply\n" + "".join(f"{n} + {n}?;{2 * n}\n" for n in range(20)) + "7 + 7?\n")
+    checked = qads("check", odd, "--column", "problem=task", "--column", "solution=reply")
+    words = next_words(checked.out)
+    assert words[2:8] == ["--column", "problem=task", "--column", "solution=reply", "--on-bad-row", "skip"]
+    words[words.index("picked.jsonl")] = str(tmp_path / "picked.jsonl")
+    planned = qads(*words, *tiny, "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "pool: set aside: 1 (most often: 1 cells where the header names 2 columns)." in planned.out
+
+
 def test_machines_are_told_no_next_command(qads: Call, pool: Path, tiny: list[str], tmp_path: Path):
     assert "Next:" not in qads("embed", pool, "--out", tmp_path / "run", *tiny, "--json").out
     assert parsed(qads("status", tmp_path / "run", "--json").out)["running"] is None

@@ -13,7 +13,9 @@ from pathlib import Path
 import pexpect
 import pytest
 import yaml
+from rich.console import Console
 
+from qads.cli.terminal import Terminal
 from run.tiny import rows, settings, write_rows
 
 QUIET = {
@@ -122,6 +124,18 @@ def test_a_narrow_terminal_loses_no_text(pool: Path, tmp_path: Path):
     assert code == 0
     letters = re.sub(r"[\s\d]", "", COLOUR.sub("", MOVEMENT.sub("", said)))  # The numbers stand beside the name.
     assert "a-source-of-a-rather-long-name" in letters
+
+
+@pytest.mark.parametrize("width", [30, 40, 80])
+def test_numbers_of_a_table_are_never_broken(width: int):
+    terminal, said = Terminal(as_json=False), io.StringIO()
+    terminal.out = Console(file=said, force_terminal=True, no_color=True, highlight=False, width=width)
+    columns = ("id", "source", "covered by", "at step", "distance", "quality")
+    terminal.table("Rows", columns, [("forum-49", "forum", "stepwise-117", 10, 0.389, 0.00101)])
+    shown = COLOUR.sub("", said.getvalue())
+    assert all(number in shown for number in ("10", "0.389", "0.00101"))
+    assert ("forum-49: source forum" in shown) == (width < 60)
+    assert max(map(len, shown.splitlines())) <= width
 
 
 def test_evidence_stands_in_two_columns_where_there_is_room(tmp_path: Path):

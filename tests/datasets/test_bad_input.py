@@ -306,7 +306,7 @@ def test_what_may_not_be_read_is_an_error_that_names_it(name: str, whole_folder:
         ({"columns": {"answer": "gold"}}, "no row has a column 'gold'"),
         (
             {"columns": {"problem": "q"}},
-            r"the column 'q' mapped to 'problem' is not among \['question', 'solution'\]",
+            r"no row has a column 'q'; the first row has \['question', 'solution'\]",
         ),
     ],
 )

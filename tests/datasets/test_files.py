@@ -90,6 +90,14 @@ def test_every_format_reads_the_same_plain_and_compressed(name: str, compression
     assert pool.rejected == ()
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_csv_of_a_spreadsheet_that_separates_otherwise_is_read(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f'\ufeffquestion{mark}solution\n"Round 1,5; then add, please"{mark}3\n', encoding="utf-8")
+    (row,) = load_pool(path)
+    assert (row.problem, row.solution) == ("Round 1,5; then add, please", "3")
+
+
 @pytest.mark.parametrize("compression", [".gz", ".zst", ".bz2", ".xz"])
 def test_a_file_compressed_in_pieces_is_read_to_its_end(compression: str, tmp_path: Path) -> None:
     path = tmp_path / f"rows.jsonl{compression}"

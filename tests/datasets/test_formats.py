@@ -362,3 +362,15 @@ def test_a_mapped_question_needs_no_solution_either(tmp_path: Path) -> None:
     assert (row.problem, row.answer) == ("1 + 1?", "2")
     with pytest.raises(PoolError, match="'solution' is not among"):
         load_pool(path, columns={"problem": "task"})
+
+
+def test_a_map_is_for_the_files_that_have_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "known.jsonl").write_text('{"instruction": "Add 1 and 2.", "output": "3"}')
+    (tmp_path / "odd.csv").write_text("Aufgabe,Lösungsweg\nWas ist 1 + 1?,Zwei.\n", encoding="utf-8")
+    both, columns = [tmp_path / "known.jsonl", tmp_path / "odd.csv"], {"problem": "Aufgabe", "solution": "Lösungsweg"}
+    assert load_pool(both, columns=columns).strings("problem") == ["Add 1 and 2.", "Was ist 1 + 1?"]
+    (tmp_path / "half.jsonl").write_text('{"Aufgabe": "1 + 1?", "instruction": "Add 1 and 2.", "output": "3"}')
+    with pytest.raises(PoolError, match=r"half\.jsonl:1: the column 'Lösungsweg' mapped to 'solution' is not among"):
+        load_pool([*both, tmp_path / "half.jsonl"], columns=columns)
+    with pytest.raises(PoolError, match="no row has a column 'Aufgabe'"):
+        load_pool(both[0], columns=columns)

@@ -83,7 +83,12 @@ def check(
     else:
         show_findings(findings, terminal, show=show)
         cleaned = ("--dedup", "near", *(("--against", *against) if against else ())) if _fails(findings, None) else ()
-        terminal.next_command("select", *pool, "--budget", "10%", "-o", "picked.jsonl", *cleaned)
+        read_so = [word for text in column or () for word in ("--column", text)]
+        read_so += ["--on-bad-row", "skip"] if findings.rejected else []
+        target_named = ["--anchors", *anchors] if anchors else []
+        terminal.next_command(
+            "select", *pool, *read_so, *target_named, "--budget", "10%", "-o", "picked.jsonl", *cleaned
+        )
     if _fails(findings, fail_on):
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qads.amounts import duration
 from qads.cli.evaluate import AllowCode
 from qads.cli.options import Redo, Reuse, Settings
 from qads.cli.running import make_terminal
@@ -185,11 +186,11 @@ def _show_estimate(
                 terminal.line(f"{stage.name}: {stage.note}.")
     terminal.table(
         f"{len(found.cells)} cells (tokens through the base model in training, of all epochs, and operations of that)",
-        ("arm", "size", "model", "seed", "status", "rows", "tokens trained", "TFLOP", "these are", "hours"),
+        ("arm", "size", "model", "seed", "status", "rows", "tokens trained", "TFLOP", "these are", "seconds"),
         [
             (
                 *c.cell.parts.values(), c.status, c.rows, c.tokens, _tera(c.flops),
-                "exact" if c.is_exact else "estimated", None if c.seconds is None else c.seconds / 3600,
+                "exact" if c.is_exact else "estimated", c.seconds,
             )
             for c in found.cells
         ],
@@ -197,8 +198,8 @@ def _show_estimate(
     for note in found.notes:
         terminal.line(f"{note}.")
     unknown = [c for c in found.cells if c.seconds is None]
-    hours = "an unknown time" if found.seconds is None else f"about {found.seconds / 3600:.1f} hours"
-    terminal.line(f"Dry run: nothing is computed. Left to do: {hours}; times by {found.basis}.")
+    left = "an unknown time" if found.seconds is None else f"about {duration(found.seconds)}"
+    terminal.line(f"Dry run: nothing is computed. Left to do: {left}; times by {found.basis}.")
     if unknown:
         terminal.line(f"Of {len(unknown)} cells the time is unknown, which is in this for nothing.")
     terminal.line("Next: the same command without --dry-run")

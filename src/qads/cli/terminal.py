@@ -10,6 +10,7 @@ import dataclasses
 import json
 import shlex
 import sys
+import textwrap
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,12 @@ _PLAIN_SECONDS = 15.0
 """How often a run that is not on a terminal says how far it is."""
 
 
+_LEAST_NAME = 12
+"""Characters that a column of names keeps, where it has to be folded."""
+_NARROW = 60
+"""Columns of a terminal below which a bar shows less."""
+
+
 class Terminal:
     """Standard output for results, standard error for progress."""
 
@@ -80,9 +87,19 @@ class Terminal:
                 aligned = [v.rjust(w) if n else v.ljust(w) for v, w, n in zip(row, widths, numeric, strict=True)]
                 self.out.print(inert("  " + "  ".join(aligned).rstrip()), soft_wrap=True)
             return
+        least = _least_widths(columns, cells, numeric)
+        if sum(least) + 2 * (len(columns) - 1) > self.out.width:
+            self.out.print(inert(title))
+            for row in cells:
+                told = (f"{name} {cell}".strip() for name, cell in zip(columns[1:], row[1:], strict=True))
+                self.out.print(inert(f"{row[0]}: {', '.join(told)}"))
+            return
         table = Table(title=inert(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for name, right in zip(columns, numeric, strict=True):
-            table.add_column(inert(name), justify="right" if right else "left", overflow="fold")
+        is_tight = sum(max(map(len, column)) + 2 for column in zip(columns, *cells, strict=True)) > self.out.width
+        for name, right, width in zip(columns, numeric, least, strict=True):
+            # No number is broken: Rich folds columns of names alone. The words above a number are folded here.
+            shown = "\n".join(textwrap.wrap(name, max(width, 1))) if right and is_tight else name
+            table.add_column(inert(shown), justify="right" if right else "left", overflow="fold", no_wrap=right)
         for row in cells:
             table.add_row(*map(inert, row))
         self.out.print(table)
@@ -191,6 +208,13 @@ class Terminal:
             self.next_command("run", status.directory / "config.json", "--out", status.directory)
 
 
+def _least_widths(columns: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[int]:
+    """Characters that each column needs: numbers whole, of names some, and every word above them."""
+    widths = [max((len(row[c]) for row in cells), default=0) for c in range(len(columns))]
+    words = [max(map(len, name.split()), default=0) for name in columns]
+    return [max(word, w if n else min(w, _LEAST_NAME)) for word, w, n in zip(words, widths, numeric, strict=True)]
+
+
 class _RateColumn(ProgressColumn):
     """How many a second."""
 
@@ -221,14 +245,14 @@ class RunDisplay:
         if self._quiet:
             return
         if self._console.is_terminal:
+            wide = self._console.width >= _NARROW
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(),
+                *([BarColumn()] if wide else []),
                 MofNCompleteColumn(),
-                _RateColumn(),
-                TimeElapsedColumn(),
+                *([_RateColumn(), TimeElapsedColumn()] if wide else []),
                 TextColumn("left"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(compact=not wide),
                 TextColumn("{task.fields[note]}", markup=False),
                 console=self._console,
                 transient=True,

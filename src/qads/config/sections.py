@@ -15,6 +15,7 @@ from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ConstraintsConfig, Sources
 from qads.config.reporting import ReportConfig
 from qads.config.scoring import QualityConfig
+from qads.datasets import check_columns
 from qads.datasets.benchmarks import evaluation_locations
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError, InputError
@@ -49,6 +50,7 @@ class PoolConfig:
             raise InputError(
                 f"pool.sources is {list(self.sources)}; it must name files, folders, - or hf://owner/name."
             )
+        check_columns(self.columns, "pool.columns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ class AnchorsConfig:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
+        check_columns(self.columns, "anchors.columns")
         if self.n is not None and self.n < 1:
             raise InputError(f"anchors.n is {self.n}; there must be one anchor at least.")
         if self.n is not None and self.sources:

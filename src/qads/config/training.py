@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from qads.cluster import Execution
 from qads.config.limits import Sources
+from qads.datasets import check_columns
 from qads.errors import InputError
 from qads.train import FineTuning
 
@@ -34,3 +35,4 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if "-" in self.sources:
             raise InputError("sources: a training is read from files, so that it can go on after a kill.")
+        check_columns(self.columns, "columns")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from qads.datasets.files import SourceFile, expand_sources, source_identity
-from qads.datasets.formats import FIELDS, Reject, UnknownShapeError, read_record
+from qads.datasets.formats import FIELDS, Reject, UnknownShapeError, read_record, shown_names
 from qads.datasets.outputs import refuse_own_output
 from qads.datasets.records import BrokenRecord, Record, read_records
 from qads.datasets.writers import WRITERS, atomic_path, write_pool
@@ -30,6 +30,7 @@ from qads.pool import (
 __all__ = [
     "WRITERS",
     "atomic_path",
+    "check_columns",
     "expand_sources",
     "load_pool",
     "refuse_own_output",
@@ -85,8 +86,7 @@ def load_pool(
     '2'
     """
     mapping = dict(columns or {})
-    if unknown := [name for name in mapping if name not in FIELDS]:
-        raise PoolError(f"columns: unknown field {unknown[0]!r}; a column map may name {', '.join(FIELDS)}.")
+    check_columns(mapping)
     if kind is not None and kind not in KINDS:
         raise PoolError(f"kind: {kind!r} is not one of {', '.join(KINDS)}.")
     listed = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -99,7 +99,8 @@ def load_pool(
     table = table_from_encoded(row for file in files for row in reader.rows(file))
     if reader.unseen:
         name = min(reader.unseen)
-        raise PoolError(f"columns: no row has a column {name!r}; check what it is mapped to.")
+        there = shown_names(dict.fromkeys(reader.names))
+        raise PoolError(f"columns: no row has a column {name!r}; the first row has {there}.")
     if table.num_rows == 0:
         first = reader.rejected[0]
         raise PoolError(
@@ -112,6 +113,16 @@ def load_pool(
             "ids must be unique over all sources. To have them made from source and row number: --column id="
         )
     return Pool(table, rejected=tuple(reader.rejected))
+
+
+def check_columns(columns: Mapping[str, str], where: str = "columns") -> None:
+    """Refuse a column map that names what is no field of a row.
+
+    Raises:
+        PoolError: names the field and those that there are.
+    """
+    if unknown := [name for name in columns if name not in FIELDS]:
+        raise PoolError(f"{where}: unknown field {unknown[0]!r}; a column map may name {', '.join(FIELDS)}.")
 
 
 class _Reader:
@@ -131,6 +142,8 @@ class _Reader:
         self.rejected: list[RejectedRow] = []
         self.unseen = {column for column in columns.values() if column}
         """Mapped columns that no record had so far."""
+        self.names: tuple[str, ...] = ()
+        """The columns of the first record."""
         self.seen = 0
 
     def rows(self, file: SourceFile) -> Iterator[EncodedRow]:
@@ -161,6 +174,7 @@ class _Reader:
 
     def _rows_of(self, record: Record, default: Row) -> Iterator[EncodedRow]:
         self.unseen.difference_update(record.fields)
+        self.names = self.names or tuple(record.fields)
         try:
             for row in read_record(
                 record.fields, self.columns, default=default, require_solution=self.require_solution

@@ -18,7 +18,7 @@ from qads.answers import extract_answer
 from qads.datasets.solutions import detect_kind, strip_calculator
 from qads.pool import KINDS, Row, Turn, to_json
 
-__all__ = ["FORMATS", "Draft", "Format", "Reject", "UnknownShapeError", "read_record"]
+__all__ = ["FORMATS", "Draft", "Format", "Reject", "UnknownShapeError", "read_record", "shown_names"]
 
 Fields = Mapping[str, Any]
 FIELDS = ("id", "source", "problem", "solution", "answer", "kind")
@@ -66,15 +66,15 @@ def read_record(
 
     Args:
         fields: the record.
-        columns: column map field -> column, overriding recognition; an empty column means "leave it out".
+        columns: column map field -> column, overriding recognition where the record has one of the columns mapped to
+            problem or solution; an empty column means "leave it out".
         default: gives `id` and `source` where the record has none.
         require_solution: whether a row without a solution is rejected.
 
     Raises:
         UnknownShapeError: no format fits, a mapped column is missing, or a text is no text.
     """
-    mapped = columns.get("problem") or columns.get("solution")
-    drafts = _mapped(fields, columns, require_solution) if mapped else _recognised(fields, require_solution)
+    drafts = _drafts(fields, columns, require_solution)
     rows: list[Row | Reject] = []
     for part, draft in enumerate(drafts):
         if not isinstance(draft, Reject) and (flaw := _flaw(draft, require_solution)):
@@ -84,6 +84,15 @@ def read_record(
         else:
             rows.append(_finish(draft, fields, columns, default, part=part if len(drafts) > 1 else None))
     return rows
+
+
+def _drafts(fields: Fields, columns: Mapping[str, str], require_solution: bool) -> Sequence[Draft | Reject]:
+    """By the map where it is meant for this record: one map serves a pool of which other files have known shapes."""
+    mapped = [column for name in ("problem", "solution") if (column := columns.get(name))]
+    foreign = not any(column in fields for column in mapped)
+    if mapped and not (foreign and _format_with(tuple(fields), require_solution)):
+        return _mapped(fields, columns, require_solution)
+    return _recognised(fields, require_solution)
 
 
 def _flaw(draft: Draft, require_solution: bool) -> str | None:
@@ -100,7 +109,7 @@ def _flaw(draft: Draft, require_solution: bool) -> str | None:
 def _recognised(fields: Fields, require_solution: bool) -> Sequence[Draft | Reject]:
     shape = _format_with(tuple(fields), require_solution)
     if shape is None:
-        names = _shown_names(fields)
+        names = shown_names(fields)
         raise UnknownShapeError(f"no recognised columns among {names}; {_nearest_format(tuple(fields))}")
     return shape.read(fields)
 
@@ -115,11 +124,11 @@ def _mapped(fields: Fields, columns: Mapping[str, str], require_solution: bool) 
     names = {name: columns.get(name) or name for name in ("problem", "solution")}
     for name, column in names.items():
         if column not in fields and (name == "problem" or require_solution or columns.get(name)):
-            raise UnknownShapeError(f"the column {column!r} mapped to {name!r} is not among {_shown_names(fields)}")
+            raise UnknownShapeError(f"the column {column!r} mapped to {name!r} is not among {shown_names(fields)}")
     return [Draft(fields[names["problem"]], fields.get(names["solution"]), used=tuple(names.values()))]
 
 
-def _shown_names(fields: Fields) -> str:
+def shown_names(fields: Fields) -> str:
     """The columns as a message names them: whoever wrote the file made them as long and as many as he liked."""
     shown = [name if len(name) <= _LONG_NAME else f"{name[:_LONG_NAME]}…" for name in sorted(fields)[:_MANY_NAMES]]
     return f"{shown}" + (f" and {len(fields) - _MANY_NAMES} more" if len(fields) > _MANY_NAMES else "")
@@ -141,7 +150,8 @@ def _nearest_format(columns: tuple[str, ...]) -> str:
     missing = [name for name in best.needs if name not in columns]
     return (
         f"the nearest format is {best.name} ({', '.join(best.needs)}), which lacks {', '.join(missing)}. "
-        "Map your columns: --column problem=NAME --column solution=NAME"
+        "Map your columns: --column problem=NAME --column solution=NAME "
+        "(those of anchors: --set anchors.columns.problem=NAME)"
     )
 
 

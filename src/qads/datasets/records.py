@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count, islice
 from typing import Any
 
 import pyarrow as pa
@@ -130,7 +130,7 @@ _JSON = json.JSONDecoder(object_pairs_hook=_unique_keys)
 
 def _json_fault(error: ValueError | RecursionError) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
+        return f"{error.msg.removesuffix(' at')} at column {error.colno}"
     return "nested too deep" if isinstance(error, RecursionError) else str(error)
 
 
@@ -204,7 +204,10 @@ _BLANKS = re.compile(r"\s*")
 
 def _read_delimited(stream: io.BufferedIOBase, location: str, *, delimiter: str) -> Iterator[Record | BrokenRecord]:
     csv.field_size_limit(_LONGEST_LINE)  # A setting of the whole process; rows may be longer than its 128 KiB.
-    reader = csv.reader(_decoded_lines(stream, location), delimiter=delimiter, strict=True)
+    lines = _decoded_lines(stream, location)
+    first = list(islice(lines, 1))
+    delimiter = _delimiter_of(first, delimiter)
+    reader = csv.reader(chain(first, lines), delimiter=delimiter, strict=True)
     line = 1
     try:
         header = next(reader, [])
@@ -221,8 +224,20 @@ def _read_delimited(stream: io.BufferedIOBase, location: str, *, delimiter: str)
                 # An empty cell is CSV's way to say "no value".
                 yield Record(where, {name: cell or None for name, cell in zip(header, cells, strict=True)})
     except csv.Error as error:
-        name = "CSV" if delimiter == "," else "TSV"
+        name = "TSV" if delimiter == "\t" else "CSV"
         raise PoolError(f"{location}:{line + 1}: the row that begins here is not valid {name}: {error}.") from error
+
+
+def _delimiter_of(first: list[str], usual: str) -> str:
+    """What separates the cells: the usual, unless it makes one column of a header of which another makes several.
+
+    Spreadsheets write semicolons into ``.csv`` where the comma is the decimal sign.
+    """
+
+    def n_columns(delimiter: str) -> int:
+        return len(next(csv.reader(first, delimiter=delimiter), []))
+
+    return usual if n_columns(usual) > 1 else max((usual, ";", "\t", ","), key=n_columns)
 
 
 def _shown(text: str) -> str:

@@ -237,7 +237,8 @@ def _hub_commit(name: str, revision: str | None) -> str:
             return Path(cached).parent.name
         raise ModelError(
             f"{name}: not an alias ({', '.join(ALIASES)}), not a local path, and the hub did not give it "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})."
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}). Check the name; "
+            "without a network, name a folder that holds the model."
         ) from error
 
 

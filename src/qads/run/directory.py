@@ -166,8 +166,8 @@ class StageDirectory:
         raise DriftError(
             f"stage {self.plan.name!r} in {self.path.parent} was made with other settings or inputs:\n"
             + "\n".join(f"  {line}" for line in changed[:12])
-            + f"\nTo compute it and all that follows again: --redo {self.plan.name}; to keep it, use another "
-            "directory."
+            + f"\nTo compute it and all that follows again: --redo {self.plan.name}; to keep it, give another "
+            "directory (--out)."
         )
 
     def check_files(self) -> None:

@@ -7,6 +7,7 @@ the very calls are gone through, without the model. Everything else is an estima
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from qads.kernels.cost import call_cost
 from qads.kernels.peak import matmul_peak
 from qads.kernels.target import TokenTarget
 from qads.models import Dtype, count_parameters, open_tokenizer, resolve_device, resolve_dtype
-from qads.pool import Pool
+from qads.pool import Pool, RejectedRow
 from qads.prompts import sample_text
 from qads.quality import EveryAnchor, LMScorer, LocalEngine, ProbeScorer, load_scorer, stratified_sample
 from qads.quality.scorers import FittedLM, FittedProbe
@@ -104,11 +105,14 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
         anchor_sources = local_sources(config.anchors.sources, stdin)
         settings = config.pool
         pool = load_pool(sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row)
+        notes: dict[str, str | None] = {"pool": _rows_without(pool.rejected)}
         own = config.anchors
         anchors = load_pool(anchor_sources, columns=own.columns, on_bad_row=own.on_bad_row) if anchor_sources else None
         plans = plan_stages(config, sources, anchor_sources)
         if anchors is not None:
+            n_anchors_read = len(anchors)
             anchors = OwnAnchors.checked(anchors, config.clean, read_evaluation(config.clean)).pool
+            notes["anchors"] = _rows_without(anchors.rejected, n_anchors_read - len(anchors))
     stages = {name: run.stage(plans[name]) for name in stage_names(config)}
     read, is_cleaned = pool, "clean" not in stages or _status(stages["clean"]) == "done"
     if "clean" in stages and is_cleaned:
@@ -134,12 +138,18 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
             cost["influence"] = _estimated_influence(config, config.quality, pool, rows, is_cleaned=is_cleaned)
         else:
             cost["influence"] = _counted_influence(config, config.quality, *scored, reuse, run.root)
+    if not is_cleaned:
+        notes["clean"] = _NOT_CLEANED
     found = [_stage_estimate(name, stage, rows[name], cost) for name, stage in stages.items()]
-    return found if is_cleaned else [_with_note(each, _NOT_CLEANED) if each.name == "clean" else each for each in found]
+    return [replace(each, note=_joined(each.note, notes.get(each.name))) for each in found]
 
 
-def _with_note(found: StageEstimate, note: str) -> StageEstimate:
-    return replace(found, note=_joined(found.note, note))
+def _rows_without(rejected: Sequence[RejectedRow], n_contaminated: int = 0) -> str | None:
+    """Rows that were read and will not be used, with the most frequent reason."""
+    reasons = Counter(row.reason for row in rejected).most_common(1)
+    aside = [f"set aside: {len(rejected):,} (most often: {reason})" for reason, _ in reasons]
+    out = [f"taken out as problems of the evaluation: {n_contaminated:,}"] if n_contaminated else []
+    return "; ".join([*aside, *out]) or None
 
 
 def _stage_estimate(name: str, stage: StageDirectory, rows: int, cost: Mapping[str, _ModelCost]) -> StageEstimate:
