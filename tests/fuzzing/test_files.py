@@ -1,4 +1,4 @@
-"""Files that went bad in hundreds of ways are read, refused or set aside; nothing else happens.
+"""Files that went bad in a thousand ways are read, refused or set aside; nothing else happens.
 
 A case is known by its number: `fuzzing.corpus.cases` makes it anew. The long form is `python tests/soak/fuzzing.py`.
 """
@@ -43,8 +43,8 @@ def test_damaged_files_are_read_refused_or_set_aside_with_a_reason(tmp_path: Pat
     assert attempt("readers", damaged_files(invented_records(), tmp_path, 150)) == []
 
 
-def test_hundreds_of_damaged_real_files_are_read_refused_or_set_aside(tmp_path: Path, test_data: Path):
-    assert attempt("readers", damaged_files(real_records(test_data), tmp_path, 400, seed=1)) == []
+def test_a_thousand_damaged_real_files_are_read_refused_or_set_aside(tmp_path: Path, test_data: Path):
+    assert attempt("readers", damaged_files(real_records(test_data), tmp_path, 1000, seed=1)) == []
 
 
 def test_commands_end_with_a_documented_code_and_no_traceback_on_damaged_files(tmp_path: Path):
