@@ -163,6 +163,7 @@ def test_the_head_says_how_well_quality_is_known(scored: RunFacts) -> None:
     assert "quality was really measured for 12 rows and predicted for the other 28" in text
     assert "(out-of-fold Pearson r = 0.87 [0.83, 0.90]; within sources 0.31; a source’s mean alone gives 0.85)" in text
     assert "Tells rows of a source apart. Row by row" in text
+    assert re.search(r"That was seen on 12 scored rows and \d+ anchors: few, so take it as a hint\.", text)
     assert WARNING not in text
 
 
