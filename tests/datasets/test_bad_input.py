@@ -71,6 +71,7 @@ def parquet(path: Path, columns: dict[str, list[Any]]) -> bytes:
         ("x.csv", b'question,solution\na,"b"c\n', r"x\.csv:2: the row that begins here is not valid CSV"),
         ("x.tsv", b'question\tsolution\na\t"b', r"x\.tsv:2: the row that begins here is not valid TSV"),
         ("x.csv", b"question,solution\na,b\nc,caf\xe9\n", r"x\.csv:3: invalid UTF-8 at byte 5 of the line"),
+        ("x.csv", b"ques\rtion,solution\na,b\n", r"x\.csv:1: the row that begins here is not valid CSV"),
         ("x.csv", b"question,question\na,b\n", r"x\.csv:1: the header names a column twice: question, question"),
         ("x.csv", b"question,solution\n", r"x\.csv: holds no rows"),
         ("x.parquet", GOOD, r"x\.parquet: cannot be read as Parquet: "),

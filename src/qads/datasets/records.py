@@ -206,11 +206,11 @@ def _read_delimited(stream: io.BufferedIOBase, location: str, *, delimiter: str)
     csv.field_size_limit(_LONGEST_LINE)  # A setting of the whole process; rows may be longer than its 128 KiB.
     lines = _decoded_lines(stream, location)
     first = list(islice(lines, 1))
-    delimiter = _delimiter_of(first, delimiter)
-    reader = csv.reader(chain(first, lines), delimiter=delimiter, strict=True)
-    line = 1
+    line = 0
     try:
-        header = next(reader, [])
+        delimiter = _delimiter_of(first, delimiter)
+        reader = csv.reader(chain(first, lines), delimiter=delimiter, strict=True)
+        header, line = next(reader, []), reader.line_num
         if len(set(header)) < len(header):
             raise PoolError(f"{location}:1: the header names a column twice: {_shown(', '.join(header))}.")
         for cells in reader:
