@@ -77,8 +77,9 @@ def search(
         )
     for index in range(n_batches):
         found, first = cast(pa.Table, store.get(index)), index * _ROWS_PER_BATCH
-        for row, *rest, shape in zip(*(column.to_pylist() for column in found.columns), strict=True):
-            yield Seen(first + row, *rest, None if shape is None else tuple(shape))
+        for seen in found.to_pylist():
+            shape = seen["shape"]
+            yield Seen(**seen | {"row": first + seen["row"], "shape": None if shape is None else tuple(shape)})
 
 
 @dataclass(frozen=True)
