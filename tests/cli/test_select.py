@@ -163,7 +163,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
         (["-b", "5", "--set", "selection.alpa=1"], "selection.alpa: unknown key; did you mean 'alpha'?"),
         (["-b", "5", "--set", "quality.sample=9"], "quality.sample is 9"),
         (["-b", "5", "--column", "problem"], "expected FIELD=COLUMN"),
-        (["-b", "5", "--column", "problem=nothing"], "the column 'nothing'"),
+        (["-b", "5", "--column", "problem=nothing"], "no row has a column 'nothing'"),
         (["-b", "5", "--no-quality", "--sample", "20"], "--no-quality excludes"),
         (["-b", "5", "--anchors", "²"], "²: no such file or folder"),
         (["-b", "5", "--no-quality"], "--no-quality excludes --set quality…"),
