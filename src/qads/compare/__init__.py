@@ -8,13 +8,11 @@ from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.progress import ArmProgress, ExperimentProgress, read_progress
 from qads.compare.results import UNTRAINED, ArmResult, Measured, Results, SettingResult
 from qads.compare.running import EXPERIMENT_FILE, read_results, run_experiment
-from qads.compare.shared import SHARED_STAGES, shared_folder
 from qads.compare.statistics import ALL_SETS, Estimate, Outcome, PairedItems, Verdict, compare_arms, estimate_arm
 
 __all__ = [
     "ALL_SETS",
     "EXPERIMENT_FILE",
-    "SHARED_STAGES",
     "UNTRAINED",
     "Arm",
     "ArmProgress",
@@ -41,5 +39,4 @@ __all__ = [
     "read_progress",
     "read_results",
     "run_experiment",
-    "shared_folder",
 ]
