@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 READY := $(VENV)/.ready
 S3_READY := .venv-s3/.ready
 
@@ -12,7 +12,7 @@ S3_READY := .venv-s3/.ready
 demo: $(READY)  ## run the whole pipeline on the embedded pool and model
 	$(BIN)/qads demo --out demo-run
 
-test: $(READY) $(S3_READY)  ## the whole suite, file by file on two processes
+test: $(READY) $(S3_READY)  ## the whole suite, file by file on three processes, one of which mostly waits
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: lint types audit  ## lint, format, types, known vulnerabilities

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from in_process import signals_kept
 from qads.cli import main
 from run.tiny import make_model, rows, write_rows
 
@@ -47,10 +48,11 @@ def qads(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         monkeypatch.setattr(sys, "argv", ["qads", *map(str, words)])
         capsys.readouterr()
         code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
+        with signals_kept():
+            try:
+                main()
+            except SystemExit as stop:
+                code = int(stop.code or 0)
         said = capsys.readouterr()
         return Called(code, said.out, said.err)
 

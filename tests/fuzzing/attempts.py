@@ -22,6 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from in_process import signals_kept
 from qads.cli import main
 from qads.datasets import load_pool
 from qads.datasets.files import open_bytes
@@ -111,7 +112,7 @@ def call(*words: object) -> tuple[int, str, str]:
     sys.argv = ["qads", *map(str, words)]
     code = 0
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with signals_kept(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
