@@ -22,8 +22,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if n_processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # Together they have one thread a core.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // n_processes)))
 
-# A shell starts what it puts in the background with interruptions ignored; tests that interrupt would wait for ever.
+# A shell starts what it puts in the background with interruptions ignored, and nohup anything with hang-ups; tests that
+# interrupt would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Each time others, so that they add up; a busy machine is no failure.
 settings.register_profile("suite", deadline=None, max_examples=40)
