@@ -342,6 +342,7 @@ assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
 @pytest.mark.ray
+@pytest.mark.long
 @pytest.mark.slow
 def test_without_a_cluster_one_is_started_and_ends_with_the_selection() -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")

@@ -88,6 +88,7 @@ def test_the_notebook_has_its_outputs():
     assert len(text) < 400_000
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path: Path):
     pytest.importorskip("nbclient", reason="the extra 'docs' is not installed")

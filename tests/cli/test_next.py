@@ -75,6 +75,7 @@ def test_the_shell_completes_commands_and_options():
     assert completed("qads select --bud") == ["--budget"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_run_says_on_a_narrow_terminal_how_it_goes_on(model: Path, pool: Path, tmp_path: Path):
     config, run = tmp_path / "mine.yaml", tmp_path / "run"

@@ -47,6 +47,7 @@ def test_a_training_and_an_evaluation_tell_how_far_they_are(qads: Call, model: P
     assert (found["kind"], found["state"], found["unit"], found["done"]) == ("evaluation", "done", "items", 7)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_training_that_works_or_was_killed_says_its_step(qads: Call, model: Path, file: Path, tmp_path: Path):
     out = tmp_path / "out"

@@ -85,6 +85,7 @@ def run_with(
     return {name: content for name, content in written(folder / out).items() if name != "config.json"}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_shards")
 def test_processes_leave_the_bytes_of_this_one(model: Path, tmp_path: Path) -> None:

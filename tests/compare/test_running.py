@@ -176,6 +176,7 @@ def test_weights_that_were_damaged_before_their_evaluation_are_not_evaluated(
     assert list(copy.rglob("weights"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_experiment_that_is_killed_again_and_again_ends_as_one_that_was_not(
     files: Files, finished: Finished, tmp_path: Path

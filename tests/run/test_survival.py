@@ -180,6 +180,7 @@ def long_run(model: Path, config: RunConfig, tmp_path_factory: pytest.TempPathFa
     return folder / "run.yaml", results(folder / "run")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL])  # tests/test_stopping.py has the others.
 def test_the_command_line_survives_signals_and_kill(
