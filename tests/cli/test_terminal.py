@@ -58,6 +58,7 @@ def config(model: Path, pool: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_pool_through_a_pipe_is_kept_for_the_second_start(tiny: list[str], pool: Path, tmp_path: Path):
     command = ["select", "-", "-b", "5", "-o", tmp_path / "out.jsonl", "--no-quality", *tiny[:6]]
