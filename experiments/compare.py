@@ -1,8 +1,8 @@
 """Run a comparison whose pool is the rows that other runs have really scored.
 
 The rows, and the anchors they were scored on, become the files that the experiment names as ${QADS_INPUTS}; what was
-scored is taken over. ${QADS_TEST_DATA} is the folder of real datasets. All else is `qads compare`, its options too: a
-second start goes on.
+scored is taken over. ${QADS_TEST_DATA} is the folder of real datasets. With --stages the experiment has the pool of the
+run, and all that the run has finished is taken over. All else is `qads compare`, its options too; a new start goes on.
 
     python experiments/real_pool.py runs smollm2-135m --sample 384 --anchors 72
     python experiments/compare.py experiments/compare_small.yaml OUT --labels runs/smollm2-135m
@@ -18,12 +18,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from qads import Pool, write_pool
-from qads.run import labelled_file, pool_file
+from qads import Decontamination, load_experiment, load_pool, write_pool
+from qads.compare import SHARED_STAGES, shared_folder
+from qads.run import labelled_file, pool_file, share_stages
+from qads.run.context import read_pool
 
 DATA = Path(os.environ.get("QADS_TEST_DATA", "../shared/data"))
+EVALUATED = ("gsm8k_test", "math500", "aqua_test")
 
 
 def write_inputs(runs: list[Path], folder: Path) -> None:
@@ -31,9 +33,21 @@ def write_inputs(runs: list[Path], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "anchors.jsonl").exists():
         return
-    pool = Pool(pq.read_table(pool_file(runs[0])))
+    pool = read_pool(pool_file(runs[0]))
     write_pool(pool.take(np.load(labelled_file(runs[0]))), folder / "pool.jsonl")
-    write_pool(Pool(pq.read_table(runs[0] / "anchors" / "anchors.parquet")), folder / "anchors.jsonl")
+    write_pool(read_pool(runs[0] / "anchors" / "anchors.parquet"), folder / "anchors.jsonl")
+
+
+def take_stages(runs: list[Path], experiment: Path, out: Path) -> None:
+    """Everything that the runs have finished; and the ids of rows that are problems of the sets to be evaluated."""
+    contaminated = experiment.with_name("contaminated.txt")
+    if not contaminated.exists():
+        pool = read_pool(pool_file(runs[0]))
+        sets = [load_pool(DATA / "eval" / f"{name}.jsonl.gz") for name in EVALUATED]
+        rows = np.unique(np.concatenate([Decontamination()(pool, each).rows for each in sets]))
+        contaminated.write_text("".join(f"{name}\n" for name in pool.take(rows).strings("id")), "utf-8")
+    for model, run in zip(load_experiment(experiment).scoring_models, runs, strict=True):
+        share_stages(run, shared_folder(out, model), SHARED_STAGES)
 
 
 def main() -> None:
@@ -42,6 +56,7 @@ def main() -> None:
     parser.add_argument("experiment", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--labels", type=Path, nargs="+", required=True, help="runs of the same rows, a model each")
+    parser.add_argument("--stages", action="store_true", help="take over all that these runs have finished")
     args, more = parser.parse_known_args()
     inputs = args.out.with_name(args.out.name + ".inputs")
     write_inputs(args.labels, inputs)
@@ -49,6 +64,8 @@ def main() -> None:
     filled = inputs / args.experiment.name
     filled.write_text(string.Template(args.experiment.read_text("utf-8")).substitute(folders), "utf-8")
     reuse = [part for run in args.labels for part in ("--reuse", str(run))]
+    if args.stages:
+        take_stages(args.labels, filled, args.out)
     command = [sys.executable, "-m", "qads", "compare", str(filled), "--out", str(args.out), *reuse, *more]
     sys.exit(subprocess.run(command, check=False).returncode)
 

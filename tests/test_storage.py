@@ -20,7 +20,7 @@ from qads.run import RunDirectory
 from qads.run.context import write_array, write_table
 from qads.run.sealed import write_json
 from qads.run.shards import DiskShards
-from run.trials import small_disk
+from run.trials import small_disk_or_skip
 
 NOBODY = 65534
 NOISE = np.random.default_rng(0).integers(0, 256, 400_000, dtype=np.uint8)
@@ -29,14 +29,8 @@ NOISE = np.random.default_rng(0).integers(0, 256, 400_000, dtype=np.uint8)
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for 100 kB."""
-    folder = tmp_path / "disk"
-    disk = small_disk(folder, 100_000)
-    try:
-        disk.__enter__()
-    except PermissionError as error:
-        pytest.skip(str(error))
-    yield folder
-    disk.__exit__(None, None, None)
+    with small_disk_or_skip(tmp_path / "disk", 100_000) as folder:
+        yield folder
 
 
 @contextmanager

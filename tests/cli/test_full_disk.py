@@ -11,20 +11,14 @@ import yaml
 
 from cli.conftest import Call, Called
 from run.tiny import rows, write_rows
-from run.trials import grow, small_disk
+from run.trials import grow, small_disk_or_skip
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for 16 kB."""
-    folder = tmp_path / "disk"
-    disk = small_disk(folder, 16_384)
-    try:
-        disk.__enter__()
-    except PermissionError as error:
-        pytest.skip(str(error))
-    yield folder
-    disk.__exit__(None, None, None)
+    with small_disk_or_skip(tmp_path / "disk", 16_384) as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_cells_are_asked_for_by_their_parts() -> None:
         ({"source_shares_of": "qads", "best_sources": 2}, {}, "source_shares_of and best_sources exclude each other"),
         ({"selection": {"kind": "facility-location"}, "best_sources": 2}, {}, "picks rows as a whole"),
         ({"best_sources": 0}, {}, "best_sources is 0"),
-        ({"constraints": {"exclude": "ids.txt"}}, {}, "belong to the pool of all arms"),
+        ({"constraints": {"exclude": "ids.txt"}}, {}, "named by the experiment: exclude: FILES"),
         ({"constraints": {"quotas": {"kind": {"cot": {"share": 0.5}}}}, "source_shares_of": "qads"}, {}, "give one"),
         ({"selection": {"kind": "top-quality"}, "quality": "none"}, {}, "ranks by nothing else"),
         ({}, {"quality": None}, "arms.qads: needs quality, but quality is null"),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qads.datasets import load_pool
-from qads.datasets.formats import FORMATS
+from qads.datasets.shapes import FORMATS
 from qads.errors import PoolError
 from qads.pool import Pool, Row
 

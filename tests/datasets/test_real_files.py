@@ -14,7 +14,7 @@ import pytest
 
 from qads.answers import extract_answer
 from qads.datasets import load_pool, write_pool
-from qads.datasets.formats import detect_kind
+from qads.datasets.solutions import detect_kind
 from qads.errors import PoolError
 
 POOL = {

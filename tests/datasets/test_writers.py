@@ -16,7 +16,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qads.datasets import load_pool, write_pool
-from qads.datasets.formats import FORMATS, strip_calculator
+from qads.datasets.shapes import FORMATS
+from qads.datasets.solutions import strip_calculator
 from qads.datasets.writers import atomic_path
 from qads.errors import InputError
 from qads.pool import KINDS, Pool, Row

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from fuzzing.attempts import call
 from qads.config import RunConfig, load_config
 from qads.datasets import load_pool
-from qads.datasets.formats import FORMATS
+from qads.datasets.shapes import FORMATS
 from qads.errors import ConfigError, InputError, PoolError
 from qads.pool import Row
 from qads.prompts import ExemplarTemplate

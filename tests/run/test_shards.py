@@ -13,17 +13,14 @@ from qads.run.completing import complete
 from qads.run.directory import RunDirectory, StagePlan
 from qads.run.observing import SilentObserver
 from qads.run.shards import DiskShards
-from run.trials import small_disk
+from run.trials import small_disk_or_skip
 
 
 def test_an_array_for_which_there_is_no_room_leaves_nothing(tmp_path: Path):
-    try:
-        with small_disk(tmp_path / "disk", 65_536):
-            with pytest.raises(StorageError, match="No space left on device"):
-                DiskShards(tmp_path / "disk").array((10_000, 8))
-            assert list((tmp_path / "disk").iterdir()) == []
-    except PermissionError as error:
-        pytest.skip(str(error))
+    with small_disk_or_skip(tmp_path / "disk", 65_536) as disk:
+        with pytest.raises(StorageError, match="No space left on device"):
+            DiskShards(disk).array((10_000, 8))
+        assert list(disk.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

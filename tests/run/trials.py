@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
 
 from qads.config import RunConfig, TrainConfig
@@ -148,6 +149,17 @@ def small_disk(folder: Path, n_bytes: int) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextmanager
+def small_disk_or_skip(folder: Path, n_bytes: int) -> Iterator[Path]:
+    """The same for one test, which is skipped where it cannot be mounted."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(small_disk(folder, n_bytes))
+        except PermissionError as error:
+            pytest.skip(str(error))
+        yield folder
 
 
 def grow(folder: Path, n_bytes: int) -> None:

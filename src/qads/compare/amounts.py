@@ -21,7 +21,7 @@ from qads.datasets import load_pool
 from qads.errors import InputError
 from qads.pool import Pool
 from qads.run.limits import NamedFiles, make_constraints
-from qads.selection import KCenterGreedy, TokenBudget
+from qads.selection import Constraints, KCenterGreedy, TokenBudget
 from qads.selection.budget import resolve_budget
 from qads.selection.terms import Terms
 
@@ -37,13 +37,19 @@ def has_pool(experiment: Experiment, out: Path) -> bool:
     return (folder / rows_stage(experiment) / "manifest.json").is_file()
 
 
-def pool_so_far(experiment: Experiment, out: Path) -> Pool:
-    """The candidates: what the directory holds of them, else as they are in their files, not cleaned yet."""
+def pool_so_far(experiment: Experiment, out: Path) -> tuple[Pool, Int[np.ndarray, " r"]]:
+    """The candidates, and which of them no arm chooses.
+
+    What the directory holds of them, else as they are in their files, not cleaned yet.
+    """
+    model = experiment.scoring_models[0]
+    config = experiment.shared_config(model)
     if has_pool(experiment, out):
-        model = experiment.scoring_models[0]
-        return SharedRun(shared_folder(out, model), experiment.shared_config(model)).pool
+        run = SharedRun(shared_folder(out, model), config)
+        return run.pool, run.excluded
     settings = experiment.pool
-    return load_pool(settings.sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row)
+    pool = load_pool(settings.sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row)
+    return pool, NamedFiles.read(pool, config.constraints).out
 
 
 def counted_models(experiment: Experiment) -> tuple[str, ...]:
@@ -52,12 +58,13 @@ def counted_models(experiment: Experiment) -> tuple[str, ...]:
     return experiment.models if any(isinstance(amount, Tokens) for amount in amounts) else ()
 
 
-def check_amounts(experiment: Experiment, pool: Pool, tokens: RowTokens) -> None:
+def check_amounts(experiment: Experiment, pool: Pool, excluded: Int[np.ndarray, " r"], tokens: RowTokens) -> None:
     """Refuse what an arm could not select, whatever the scores will be.
 
     Args:
         experiment: has the arms and what they are to select.
         pool: the candidates.
+        excluded: rows of it that no arm chooses.
         tokens: of `counted_models`; budgets in tokens of a model that lacks here are left for later.
 
     Raises:
@@ -71,7 +78,7 @@ def check_amounts(experiment: Experiment, pool: Pool, tokens: RowTokens) -> None
             )
         for size, model in _sizes(experiment, name):
             try:
-                _check_arm(arm, size, pool, tokens.get(model))
+                _check_arm(arm, size, pool, excluded, tokens.get(model))
             except InputError as error:
                 raise InputError(f"arm {name}, {size.name}: {error}") from error
 
@@ -82,15 +89,19 @@ def _sizes(experiment: Experiment, arm: str) -> Iterator[tuple[Size, str]]:
     return iter(dict.fromkeys((size, model) for size, model in found if size.match == "rows"))
 
 
-def _check_arm(arm: Arm, size: Size, pool: Pool, tokens: Int[np.ndarray, " n"] | None) -> None:
-    limits, method = make_constraints(pool, arm.constraints, NamedFiles.read(pool, arm.constraints)), "budget"
+def _check_arm(
+    arm: Arm, size: Size, pool: Pool, excluded: Int[np.ndarray, " r"], tokens: Int[np.ndarray, " n"] | None
+) -> None:
+    asked = make_constraints(pool, arm.constraints, NamedFiles.read(pool, arm.constraints)) or Constraints()
+    limits, method = dataclasses.replace(asked, exclude=excluded), "budget"
     if isinstance(size.amount, Tokens):
         if tokens is None:
             return
-        if size.amount.tokens > (total := int(tokens.sum())):
+        if size.amount.tokens > (total := int(np.delete(tokens, excluded).sum())):
+            which = "that may be chosen" if len(excluded) else "of the pool"
             raise InputError(
-                f"budget is {size.amount.tokens:,} tokens, but all {len(pool):,} rows of the pool have {total:,}, so "
-                "that every arm would take all of them. Give fewer, or a larger pool."
+                f"budget is {size.amount.tokens:,} tokens, but all {len(pool) - len(excluded):,} rows {which} have "
+                f"{total:,}, so that every arm would take all of them. Give fewer, or a larger pool."
             )
         Terms.of(
             TokenBudget(max_tokens=size.amount.tokens, tokens=tokens), limits, len(pool), method=method,
@@ -98,8 +109,7 @@ def _check_arm(arm: Arm, size: Size, pool: Pool, tokens: Int[np.ndarray, " n"] |
         )  # fmt: skip
         return
     rows = resolve_budget(size.amount, len(pool), method=method)
-    if limits is not None:
-        Terms.of(rows, limits, len(pool), method=method, knows_distances=True)
+    Terms.of(rows, limits, len(pool), method=method, knows_distances=True)
     if isinstance(arm.selection, KCenterGreedy) and arm.selection.n_start > rows:
         raise InputError(
             f"selection.n_start is {arm.selection.n_start}, but the budget comes to {rows} rows, of which the first "

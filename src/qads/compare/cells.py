@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from qads.prompts import Template
 from qads.run import Manifest, Observer, RunDirectory, StageDirectory, StagePlan
 from qads.run.completing import complete
 from qads.run.context import nullable, write_array, write_table
+from qads.run.plan import file_contents
 from qads.selection import TokenBudget
 from qads.selection.budget import resolve_budget
 
@@ -116,6 +118,7 @@ class GridContext:
         for role, other in (("tokens of", self._tokens_of(cell)), ("shares of", self._shares_of(cell))):
             if other is not None:
                 inputs[f"{role} {other.arm}"] = self.select_stage(other).plan.fingerprint
+        inputs |= {f"exclude {name}": content for name, content in self._excluded_contents.items()}
         settings = {
             "selection": dataclasses.asdict(arm.seeded(cell.seed)), "quality": arm.sees,
             "best_sources": arm.best_sources, "constraints": dataclasses.asdict(arm.constraints),
@@ -188,6 +191,10 @@ class GridContext:
         tokens = count_row_tokens(self.experiment, model, self.run_of(model).pool, progress=self.observer.progress)
         write_array(tokens, stage.path / "tokens.npy")
         return {"rows": len(tokens), "training_tokens": int(tokens.sum()), "longest": int(tokens.max())}
+
+    @cached_property
+    def _excluded_contents(self) -> dict[str, str]:
+        return file_contents(self.experiment.exclude)
 
     def _rows_stage(self, model: str) -> str:
         return "clean" if "clean" in self.run_of(model).fingerprints else "pool"

@@ -62,17 +62,18 @@ def choose(
     Raises:
         InputError: the arm cannot fill the budget; says what is missing.
     """
-    pool, quality = shared.pool, None if arm.sees == "none" else shared.quality
-    unscored = np.zeros(0, np.int64) if quality is None else np.flatnonzero(np.isnan(quality))
-    sources = _allowed_sources(arm, shared, budget)
-    out = np.union1d(unscored, np.flatnonzero(~np.isin(pool.source_codes, [pool.sources.index(n) for n in sources])))
+    pool, quality = shared.pool, _quality_of_choosable(arm, shared)
+    unscored = np.zeros(0, np.int64) if arm.sees == "none" else np.flatnonzero(np.isnan(quality))
+    sources = _allowed_sources(arm, shared, quality, budget)
+    elsewhere = np.flatnonzero(~np.isin(pool.source_codes, [pool.sources.index(name) for name in sources]))
+    out = np.unique(np.concatenate([shared.excluded, unscored, elsewhere]))
     takes_limits = getattr(arm.selection, "takes_limits", True)
     if len(out) and not takes_limits:
         raise InputError(
             f"selection.kind {arm.selection.kind!r} picks rows as a whole and cannot leave any out, but {len(out)} "
             "have no quality. Take them out of the pool, or take a kind that picks one by one, such as kcenter."
         )
-    shown = None if quality is None else np.nan_to_num(_seen(arm, pool, quality, seed), nan=0.0)
+    shown = None if arm.sees == "none" else np.nan_to_num(_seen(arm, pool, quality, seed), nan=0.0)
     asked = make_constraints(pool, arm.constraints, NamedFiles.read(pool, arm.constraints)) or Constraints()
     selector, needs = arm.seeded(seed), {n: shared.need(n) for n in getattr(arm.selection, "needs", ())}
 
@@ -82,13 +83,22 @@ def choose(
         return selector(shared.embeddings, shown, budget=size, progress=progress, **keeps, **needs)
 
     if like is not None:
-        shares = _Shares.of(pool, like)
+        shares = _Shares.of(pool, like, out)
         found = _filled(lambda k: select(k, shares.groupings(k)), budget, min(len(pool), shares.most(like)))
     elif takes_limits and (asked.prefix_closed or not isinstance(budget, TokenBudget)):
         found = select(budget)
     else:
         found = _filled(select, budget, len(pool))
-    return Choice(found, sources, len(unscored))
+    return Choice(found, sources, len(np.setdiff1d(unscored, shared.excluded)))
+
+
+def _quality_of_choosable(arm: Arm, shared: SharedRun) -> Float[np.ndarray, " n"]:
+    """Quality as if the rows that no arm may choose were not there: NaN for them, and for all where none is needed."""
+    if not arm.needs_quality:
+        return np.full(len(shared.pool), np.nan)
+    found = shared.quality.copy()
+    found[shared.excluded] = np.nan
+    return found
 
 
 def _seen(arm: Arm, pool: Pool, quality: Float[np.ndarray, " n"], seed: int) -> Float[np.ndarray, " n"]:
@@ -125,16 +135,18 @@ def sources_by_quality(pool: Pool, quality: Float[np.ndarray, " n"]) -> list[str
     return sorted(means, key=lambda name: -means[name])
 
 
-def _allowed_sources(arm: Arm, shared: SharedRun, budget: int | TokenBudget) -> tuple[str, ...]:
+def _allowed_sources(
+    arm: Arm, shared: SharedRun, quality: Float[np.ndarray, " n"], budget: int | TokenBudget
+) -> tuple[str, ...]:
     """All; or so many of the highest mean quality, and more while their rows do not fill the budget."""
     n, pool = arm.best_sources, shared.pool
     if n is None:
         return tuple(pool.sources)
-    order, rows = sources_by_quality(pool, shared.quality), pool.rows_by_source()
+    order, rows = sources_by_quality(pool, quality), pool.rows_by_source()
     if n > len(order):
         raise InputError(f"best_sources is {n}, but only {len(order)} sources have any quality.")
     while n < len(order):
-        held = np.concatenate([rows[name] for name in order[:n]])
+        held = np.setdiff1d(np.concatenate([rows[name] for name in order[:n]]), shared.excluded)
         if isinstance(budget, TokenBudget):
             filled = np.asarray(budget.tokens)[held].sum() >= budget.max_tokens
         else:
@@ -152,11 +164,13 @@ class _Shares:
     source: Sequence[str]
     counts: dict[str, int]
     sizes: dict[str, int]
+    """Rows of every source that may be chosen."""
 
     @classmethod
-    def of(cls, pool: Pool, rows: Int[np.ndarray, " k"]) -> _Shares:
+    def of(cls, pool: Pool, rows: Int[np.ndarray, " k"], out: Int[np.ndarray, " r"]) -> _Shares:
         counts = {name: len(each) for name, each in pool.take(rows).rows_by_source().items()}
-        return cls(pool.strings("source"), counts, {name: len(each) for name, each in pool.rows_by_source().items()})
+        sizes = {name: len(np.setdiff1d(each, out)) for name, each in pool.rows_by_source().items()}
+        return cls(pool.strings("source"), counts, sizes)
 
     def most(self, rows: Int[np.ndarray, " k"]) -> int:
         """Rows up to which the shares can be kept."""

@@ -86,10 +86,9 @@ def estimate_experiment(
         InputError: settings or data cannot be used, or an arm could not fill its budget.
     """
     root = Path(out)
-    pool = pool_so_far(experiment, root)
-    check_amounts(
-        experiment, pool, {model: count_row_tokens(experiment, model, pool) for model in counted_models(experiment)}
-    )
+    pool, excluded = pool_so_far(experiment, root)
+    tokens = {model: count_row_tokens(experiment, model, pool) for model in counted_models(experiment)}
+    check_amounts(experiment, pool, excluded, tokens)
     experiment, notes = merge_budgets(experiment, len(pool), root)
     cells = only_cells(all_cells(experiment), only or {})
     scored = any(arm.needs_quality for arm in experiment.arms.values())

@@ -77,7 +77,8 @@ class Arm:
             )
         if self.constraints.files:
             raise ConfigError(
-                "constraints: exclude, include and given name files, which belong to the pool of all arms."
+                "constraints: exclude, include and given name files, which would make the pool of this arm another "
+                "one than that of the rest. Rows that no arm may choose are named by the experiment: exclude: FILES"
             )
         if self.constraints.quotas and self.source_shares_of is not None:
             raise ConfigError("constraints.quotas and source_shares_of both say how many rows of what; give one.")
@@ -171,6 +172,9 @@ class Experiment:
     """How differences are judged."""
     keep_models: bool = False
     """Keep trained weights after their evaluation, and not only until then."""
+    exclude: Sources = ()
+    """Files that name rows which no arm chooses, as `constraints.exclude` of a run: what was trained on before, or
+    problems of the evaluation where the pool is not cleaned."""
     clean: CleanConfig | None = None
     """As in a run."""
     embedding: Annotated[Embedder, Field(discriminator="kind")] = field(default_factory=SentenceEmbedder)
@@ -283,7 +287,7 @@ class Experiment:
         return RunConfig(
             pool=self.pool, budget=budget, clean=self.clean, embedding=self.embedding, anchors=self.anchors,
             quality=quality, selection=selection, likelihoods=self.likelihoods, execution=self.execution,
-            seed=self.seed,
+            seed=self.seed, constraints=ConstraintsConfig(exclude=self.exclude),
         )  # fmt: skip
 
     def shared_config(self, scoring_model: str) -> RunConfig:

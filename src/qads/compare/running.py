@@ -101,7 +101,7 @@ def _check_possible(experiment: Experiment, root: Path) -> None:
     files = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0]).files
     refuse_own_output(files, [], folders=[root])
     if not has_pool(experiment, root):
-        check_amounts(experiment, pool_so_far(experiment, root), {})
+        check_amounts(experiment, *pool_so_far(experiment, root), {})
 
 
 def read_results(out: str | Path, experiment: Experiment) -> Results:
@@ -119,7 +119,8 @@ def read_results(out: str | Path, experiment: Experiment) -> Results:
 def _check_amounts(experiment: Experiment, root: Path, run: SharedRun, observer: Observer) -> None:
     """Refuse after the first stage what would come to nothing after the last."""
     context = GridContext(experiment, root, dict.fromkeys(experiment.scoring_models, run), observer)
-    check_amounts(experiment, run.pool, {model: context.tokens(model) for model in counted_models(experiment)})
+    tokens = {model: context.tokens(model) for model in counted_models(experiment)}
+    check_amounts(experiment, run.pool, run.excluded, tokens)
 
 
 def _run_trials(context: GridContext, chosen: Sequence[Cell], max_cells: int | None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from qads.compare.experiment import Experiment
 from qads.compare.grid import folder_name
@@ -19,6 +19,7 @@ from qads.errors import ConfigError, RunError
 from qads.pool import Pool
 from qads.run import Manifest, Observer, pool_file, read_json, run_pipeline, share_stages
 from qads.run.context import read_pool
+from qads.run.limits import NamedFiles
 
 __all__ = ["SHARED_STAGES", "SharedRun", "compute_shared", "open_shared", "rows_stage", "shared_folder"]
 
@@ -49,6 +50,17 @@ class SharedRun:
     def quality(self) -> Float[np.ndarray, " n"]:
         """Quality of every row; NaN where there is none."""
         return np.load(self.root / "quality" / "quality.npy")
+
+    @cached_property
+    def excluded(self) -> Int[np.ndarray, " r"]:
+        """Rows that no arm chooses, since files name them.
+
+        Raises:
+            InputError: an id that is not in the pool.
+            PoolError: a file is missing or cannot be read.
+        """
+        whole = self.root / "pool" / "pool.parquet"
+        return NamedFiles.read(self.pool, self.config.constraints, uncleaned=lambda: read_pool(whole)).out
 
     def need(self, name: str) -> Any:
         """What a selector takes by this keyword."""

@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qads.datasets.formats import FIELDS, FORMATS
+from qads.datasets.formats import FIELDS
+from qads.datasets.shapes import FORMATS
 from qads.datasets.storage import local_path
 from qads.errors import InputError
 from qads.pool import Pool, Row, to_json

@@ -12,8 +12,9 @@ from jaxtyping import Int
 
 from qads.datasets import expand_sources, load_pool
 from qads.datasets.files import SourceFile, file_path, format_of, open_bytes
-from qads.datasets.formats import UnknownShapeError, read_record
+from qads.datasets.formats import read_record
 from qads.datasets.records import Record, read_records
+from qads.datasets.shapes import UnknownShapeError
 from qads.datasets.storage import is_object
 from qads.errors import InputError, PoolError
 from qads.pool import Pool, Row

@@ -24,6 +24,7 @@ from qads.run.shards import file_sha256
 
 __all__ = [
     "check_unmoved",
+    "file_contents",
     "local_sources",
     "method_identity",
     "plan_stages",
@@ -187,7 +188,7 @@ def check_unmoved(config: RunConfig, plan: StagePlan, sources: tuple[str, ...]) 
 def _plan_stage(config: RunConfig, name: str, inputs: dict[str, str], sources: tuple[str, ...]) -> StagePlan:
     """The plan of one stage; `inputs` has the fingerprints of the stages that it reads."""
     # What the files hold is an input, where they are is not; their names, in order, become those of sources.
-    contents = _contents(sources)
+    contents = file_contents(sources)
     if name == "clean" and config.clean is not None:
         against = evaluation_contents(config.clean.against)
         inputs |= {f"against {set_}": content for set_, content in against.items()}
@@ -195,7 +196,7 @@ def _plan_stage(config: RunConfig, name: str, inputs: dict[str, str], sources: t
     if name == "quality" and config.quality and isinstance(saved := config.quality.scorer, SavedScorer):
         inputs |= {f"scorer {file}": sha256 for file, sha256 in _scorer_files(saved).items()}
     for role in _NAMED_BY.get(name, ()):
-        named = _contents(getattr(config.constraints, role))
+        named = file_contents(getattr(config.constraints, role))
         inputs |= {f"{role} {source}": content for source, content in named.items()}
     if name == "evaluate" and config.evaluate is not None:
         trained = inputs.get("train")
@@ -348,6 +349,6 @@ def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     return {"device": str(device), "max_tokens_per_batch": how.pass_size(device.type) or "auto"}
 
 
-def _contents(sources: tuple[str, ...]) -> dict[str, str]:
+def file_contents(sources: tuple[str, ...]) -> dict[str, str]:
     """Name of a source -> hash of its content; a hub dataset's is its commit."""
     return {file.name: source_identity(file.location) for file in (expand_sources(list(sources)) if sources else [])}
