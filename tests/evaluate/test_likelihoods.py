@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import qads
 from qads.cluster import Execution
 from qads.evaluate import Evaluation, read_items
+from qads.evaluate.likelihoods import LikelihoodScorer
 from qads.models import open_causal_lm
 
 CPU = Execution(device="cpu")
@@ -59,6 +63,37 @@ def test_the_option_that_is_chosen_is_the_likeliest_of_plain_passes(quiz: str, t
             )
         assert row["extracted"] == "ABC"[sums.index(max(sums))]
         assert row["value"] == float(row["extracted"] == "B")
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_neither_company_nor_threads_change_a_likelihood(model: Path, tmp_path: Path, n_threads: int):
+    rows = [
+        {"problem": f"{n} + {n}?", "solution": f"It is {n + n}. " * (1 + n % 7), "answer": f"{n + n}"}
+        for n in range(40)
+    ]
+    path = tmp_path / "many.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lm = open_causal_lm(str(model), dtype="bfloat16", device="cpu")
+    items = read_items([f"many={path}"]).items
+    threads = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        together, alone = (
+            LikelihoodScorer(
+                lm.model, lm.tokenizer, qads.ExemplarTemplate().renderer(lm.render_chat), max_length=lm.max_length,
+                max_tokens_per_batch=n,
+            ).solutions(items)
+            for n in (300, 1)
+        )  # fmt: skip
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose([row["value"] for row in together], [row["value"] for row in alone], atol=1e-5)
+    wide = lm.model.float()
+    for item, row in zip(items[:5], together, strict=False):
+        plain = plain_log_likelihood(
+            replace(lm, model=wide), f"Question: {item.row.problem}\nAnswer: ", item.row.solution
+        )
+        assert row["value"] == pytest.approx(plain.mean().item(), abs=1e-4)
 
 
 def test_bfloat16_weights_change_a_likelihood_by_no_rounding_of_activations(exam: str):

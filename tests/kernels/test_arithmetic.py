@@ -42,3 +42,23 @@ def test_the_model_is_what_it_was_even_if_a_pass_fails(name: str):
     after = dict(model.named_parameters())
     assert after.keys() == before.keys() and all(after[key] is before[key] for key in before)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt_neox"])
+def test_passes_side_by_side_are_those_one_after_the_other(name: str):
+    model, rng = model_of(name).to(torch.bfloat16), np.random.default_rng(1)
+    before = dict(model.named_parameters())
+    prefixes, targets = some_prefixes(rng, [9, 21, 4, 17, 12, 8, 19, 6]), some_targets(rng, [12, 3, 30])
+    likelihood = AnswerLikelihood(model, max_tokens_per_batch=60)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 4):
+            torch.set_num_threads(n)
+            with float32_arithmetic(model):
+                found.append(likelihood(prefixes, targets))
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(found[1], plain_scores(copy.deepcopy(model).float(), prefixes, targets), atol=3e-6)
+    after = dict(model.named_parameters())
+    assert all(after[key] is before[key] for key in before)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from threading import Lock, get_ident
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ __all__ = ["float32_arithmetic"]
 
 @contextmanager
 def float32_arithmetic(model: Any) -> Generator[None]:
-    """Let the modules of a model compute in float32; afterwards it is what it was. For one pass at a time."""
+    """Let the modules of a model compute in float32; afterwards it is what it was. Passes may run side by side."""
     hooks: list[Any] = []
     for module in model.modules():
         names = [n for n, weight in module.named_parameters(recurse=False) if weight.dtype in _NARROW]
@@ -38,18 +39,33 @@ _NARROW = (torch.bfloat16, torch.float16)
 
 
 class _Widened:
-    """The weights of one module: float32 while it runs."""
+    """The weights of one module: float32 from the first pass that enters it to the last that leaves."""
 
     def __init__(self, names: list[str]) -> None:
-        self._names = names
+        self._names, self._lock = names, Lock()
+        self._inside = set[int]()
+        """Threads whose passes are in the module."""
         self._own: dict[str, torch.nn.Parameter] = {}
 
     def before(self, module: torch.nn.Module, _: Any) -> None:
-        for name in self._names:
-            self._own[name] = module.get_parameter(name)
-            setattr(module, name, torch.nn.Parameter(self._own[name].float(), requires_grad=False))
+        with self._lock:
+            if not self._inside:
+                wide = {name: _wide(module.get_parameter(name)) for name in self._names}
+                self._own = {name: module.get_parameter(name) for name in self._names}
+                for name, weight in wide.items():
+                    setattr(module, name, weight)
+            self._inside.add(get_ident())
 
     def after(self, module: torch.nn.Module, *_: Any) -> None:
-        for name, weight in self._own.items():
-            setattr(module, name, weight)
-        self._own.clear()
+        with self._lock:
+            if get_ident() not in self._inside:  # Memory did not suffice to widen it.
+                return
+            self._inside.remove(get_ident())
+            if not self._inside:
+                for name, weight in self._own.items():
+                    setattr(module, name, weight)
+                self._own.clear()
+
+
+def _wide(weight: torch.nn.Parameter) -> torch.nn.Parameter:
+    return torch.nn.Parameter(weight.float(), requires_grad=False)

@@ -7,6 +7,7 @@ id. Weights are read from safetensors only (or GGUF, which holds tensors and no 
 from __future__ import annotations
 
 from qads.models.adapters import ADAPTER, KEPT, Lora, check_extra, stable_bytes, with_adapter
+from qads.models.held import give_back_models
 from qads.models.opening import (
     CausalLM,
     Dtype,
@@ -43,6 +44,7 @@ __all__ = [
     "count_parameters",
     "find_model",
     "find_tokenizer",
+    "give_back_models",
     "header_ids",
     "open_causal_lm",
     "open_encoder",

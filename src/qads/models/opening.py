@@ -18,6 +18,7 @@ from qads.errors import InputError, ModelError
 from qads.kernels.cost import ModelShape, model_shape
 from qads.models.adapters import ADAPTER, check_extra, with_adapter
 from qads.models.gguf import converted_gguf, converted_gguf_tokenizer
+from qads.models.held import give_back_models, remember_model
 from qads.models.quiet import quiet_loading
 from qads.models.shape import shape_of_config
 from qads.models.sources import (
@@ -154,6 +155,7 @@ def open_causal_lm(
         return _open_adapted(source, base, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     if quantize is not None:
         options |= _quantized(name, target, resolve_dtype(dtype, device))
+    give_back_models()
     with _opening(source), quiet_loading():
         folder = _folder_to_open(source)
         tokenizer = _fast_tokenizer(source, folder, options)
@@ -162,6 +164,7 @@ def open_causal_lm(
         )
     if quantize is None:
         model = model.to(target)  # One of 4 bits was put there as it was read.
+    remember_model(model)
     return CausalLM(model.eval().requires_grad_(False), tokenizer, source)
 
 
@@ -246,6 +249,7 @@ def open_encoder(
     from sentence_transformers import SentenceTransformer  # Takes longer to load than all else; few commands embed.
 
     source = find_model(name, revision=revision)
+    give_back_models()
     with _opening(source), quiet_loading():
         model = SentenceTransformer(
             _folder_to_open(source),
@@ -253,6 +257,7 @@ def open_encoder(
             trust_remote_code=trust_remote_code,
             model_kwargs={"dtype": getattr(torch, resolve_dtype(dtype, device)), "use_safetensors": True},
         )
+    remember_model(model)
     return Encoder(model.eval(), source)
 
 

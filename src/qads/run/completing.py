@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from qads.models import give_back_models
 from qads.run.directory import Manifest, StageDirectory
 from qads.run.observing import Observer
 
@@ -59,6 +60,7 @@ def complete(
         raise
     finally:
         pa.default_memory_pool().release_unused()  # Arrow keeps what is free; the next stage may need it elsewhere.
+        give_back_models()
     manifest = stage.finish(seconds=time.monotonic() - started, facts=facts)
     observer.stage_finished(name, manifest, reused=False)
     return manifest
