@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from qads import Decontamination, load_experiment, load_pool, write_pool
-from qads.compare import SHARED_STAGES, shared_folder
+from qads.compare.shared import SHARED_STAGES, shared_folder
 from qads.run import labelled_file, pool_file, share_stages
 from qads.run.context import read_pool
 
