@@ -30,10 +30,10 @@ class _Counting(SilentObserver):
     """How many models there are when stages end, beside those that were there before."""
 
     def __init__(self) -> None:
-        self.before, self.found = set(map(id, held._opened)), dict[str, int]()
+        self.before, self.found = set(map(id, held._opened.models)), dict[str, int]()
 
     def stage_finished(self, name: str, manifest: Any, *, reused: bool) -> None:
-        self.found[name] = len(set(map(id, held._opened)) - self.before)
+        self.found[name] = len(set(map(id, held._opened.models)) - self.before)
 
 
 def test_stages_that_train_and_evaluate_leave_no_model(tmp_path: Path) -> None:
@@ -45,10 +45,10 @@ def test_stages_that_train_and_evaluate_leave_no_model(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_used_stays_and_one_that_is_not_goes(tmp_path: Path) -> None:
-    before = set(map(id, held._opened))
+    before = set(map(id, held._opened.models))
     model = str(make_model(tmp_path / "model"))
     kept, left = open_causal_lm(model, dtype="float32"), open_causal_lm(model, dtype="float32")
     left.model.itself = [left.model]  # As a model that was trained, or whose attention was exchanged.
     del left
     held.give_back_models()
-    assert {id(each) for each in held._opened} - before == {id(kept.model)}
+    assert {id(each) for each in held._opened.models} - before == {id(kept.model)}

@@ -105,7 +105,7 @@ class _LocalModel(OpenEngine):
         self._peak = matmul_peak(lm.device, lm.model.dtype)
 
     def precisely(self) -> AbstractContextManager[None]:
-        """One pass at a time, so for few prefixes."""
+        """In float32 arithmetic, whatever the weights are."""
         return float32_arithmetic(self._model)
 
     def _scores(
