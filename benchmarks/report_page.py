@@ -1,8 +1,9 @@
 """How large the page of a run is, how soon it can be read, and how smoothly its map moves; in Chromium.
 
     python benchmarks/report_page.py runs/mine
+    python benchmarks/report_page.py side-by-side.html
 
-Opens RUN/report/report.html (written by `qads report`) in fresh windows. Times are from navigation, in milliseconds:
+Opens RUN/report/report.html, or a page by itself (both written by `qads report`), in fresh windows. Times are from navigation, in milliseconds:
 first view (first contentful paint), table usable, map drawn; of the map the time of a picture to its last pixel, and
 while it is dragged the median and the longest time between two turns of the page. Without a graphics card Chromium
 draws WebGL by the processor, which is the worst case; where a picture takes more than 45 ms, the page moves the last
@@ -65,10 +66,10 @@ def drag(page: Page) -> dict[str, float]:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, help="a run, or a page")
     parser.add_argument("--times", type=int, default=3)
     arguments = parser.parse_args()
-    file = arguments.run / "report" / "report.html"
+    file = arguments.run if arguments.run.is_file() else arguments.run / "report" / "report.html"
     print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
     with sync_playwright() as tool:
         flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]

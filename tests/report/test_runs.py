@@ -20,6 +20,7 @@ from qads.run import run_pipeline
 from report.parser import Page
 from report.runs import EVIL_NAME, RANDOM, foreign_run, other_run
 from report.test_page import without_scripts
+from report.test_samples import array, unpacked
 from run.tiny import make_model, rows, settings, write_rows
 
 
@@ -102,6 +103,18 @@ def test_qualities_agree_as_their_correlations_say(tmp_path: Path) -> None:
     for i, mine in enumerate(facts.picked):
         for j, quality in enumerate((a, b)):
             assert facts.chosen[i].quality[j] == pytest.approx(np.nanmean(quality[mine]), rel=1e-5)
+
+
+@pytest.mark.parametrize("n", [0, 5, 21, 40])
+def test_texts_are_those_of_the_earliest_picks_of_any_run(plain_run: Path, drawn: Path, tmp_path: Path, n: int) -> None:
+    found = write_runs_report([plain_run, drawn], tmp_path / "page.html", texts=n).samples
+    assert found is not None
+    columns, whole = unpacked(found.columns), unpacked(found.texts)["rows"]
+    steps = np.stack([array(run["step"], "<i4") for run in columns["runs"]])
+    earliest = np.where(steps < 0, 10**6, steps).min(axis=0)
+    n_picked = int((earliest < 10**6).sum())
+    assert len(whole) == len(set(whole)) == n
+    assert earliest[whole[:n_picked]].tolist() == sorted(earliest)[: min(n, n_picked)]
 
 
 def test_the_page_is_the_same_twice_and_nothing_in_it_acts(plain_run: Path, drawn: Path, tmp_path: Path) -> None:

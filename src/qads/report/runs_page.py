@@ -172,16 +172,14 @@ def _samples(runs: Sequence[FinishedRun], facts: RunsFacts, settings: ReportConf
 def _rows_with_texts(
     runs: Sequence[FinishedRun], facts: RunsFacts, shown: Int[np.ndarray, " m"], n: int
 ) -> Int[np.ndarray, " t"]:
-    """Positions in `shown`: rows that some runs chose and others not, rows that all chose, an even draw of the rest."""
-    times = facts.picked[:, shown].sum(axis=0)
+    """Positions in `shown`: picks by the earliest step that a run picked them at, then an even draw of the rest."""
     steps = np.stack([steps_of(run)[at[shown]] for run, at in zip(runs, facts.shared.positions, strict=True)])
     earliest = np.where(steps < 0, np.iinfo(np.int32).max, steps).min(axis=0)
-    group = np.where(times == 0, 2, np.where(times == len(runs), 1, 0))
-    order = np.lexsort((earliest, group))
-    chosen, rest = order[: int((times > 0).sum())], np.flatnonzero(times == 0)
-    n_left = min(len(rest), max(0, n - len(chosen)))
+    is_picked = (steps >= 0).any(axis=0)
+    picks, rest = np.argsort(earliest, kind="stable")[: is_picked.sum()], np.flatnonzero(~is_picked)
+    n_left = min(len(rest), max(0, n - len(picks)))
     drawn = rest[np.linspace(0, len(rest) - 1, n_left).round().astype(np.int64)] if n_left else rest[:0]
-    return np.concatenate([chosen[:n], drawn])
+    return np.concatenate([picks[:n], drawn])
 
 
 def _lone(runs: Sequence[FinishedRun], facts: RunsFacts, r: int) -> list[Lone]:
