@@ -3,11 +3,11 @@
     python benchmarks/report_page.py runs/mine
     python benchmarks/report_page.py side-by-side.html
 
-Opens RUN/report/report.html, or a page by itself (both written by `qads report`), in fresh windows. Times are from navigation, in milliseconds:
-first view (first contentful paint), table usable, map drawn; of the map the time of a picture to its last pixel, and
-while it is dragged the median and the longest time between two turns of the page. Without a graphics card Chromium
-draws WebGL by the processor, which is the worst case; where a picture takes more than 45 ms, the page moves the last
-one and draws when the map rests.
+Opens RUN/report/report.html, or a page by itself (both written by `qads report`), in fresh windows. Times are from
+navigation, in milliseconds: first view (first contentful paint), table usable, map drawn; of the map the time of a
+picture to its last pixel, and while it is dragged the median and the longest time between two turns of the page.
+Without a graphics card Chromium draws WebGL by the processor, which is the worst case; where a picture takes more than
+45 ms, the page moves the last one and draws when the map rests.
 """
 
 from __future__ import annotations
