@@ -37,6 +37,7 @@ MAY_LOAD_HEAVY = {
     "embed.py",
     *(f"kernels/{path.name}" for path in (SOURCE / "kernels").glob("*.py") if path.name != "distance.py"),
     "train/isolation.py",
+    "train/attention.py",
     "train/loop.py",
     "run/estimate.py",
 }

@@ -29,8 +29,8 @@ from qads.pool import Progress
 from qads.stopping import Stopped, deferred
 from qads.storage import storing
 from qads.train.accounts import Done, OnStep, StepLog, TrainingPlan
+from qads.train.attention import rows_apart
 from qads.train.checkpoints import Checkpoint, Checkpoints
-from qads.train.isolation import check_packing
 from qads.train.schedule import share_out
 
 if TYPE_CHECKING:
@@ -65,17 +65,16 @@ class Training:
 
 def run_training(training: Training) -> tuple[Loop, Done]:
     """Train from the last checkpoint on, or from the beginning."""
-    if training.method.packing:
-        check_packing(training.lm, training.plan.texts.texts)
-    training.lm.model.requires_grad_(training.method.lora is None)
-    loop = Loop(training)
-    loop.accelerator.wait_for_everyone()
-    last = training.checkpoints.last()
-    loop.begin(last)
-    with deferred() as loop.asked_to_stop:
-        loop.train(resume_from_checkpoint=None if last is None else str(last.folder))
-    loop.accelerator.wait_for_everyone()
-    return loop, Done(loop.losses, loop.seconds)
+    with rows_apart(training.lm, training.plan.texts.texts) if training.method.packing else nullcontext():
+        training.lm.model.requires_grad_(training.method.lora is None)
+        loop = Loop(training)
+        loop.accelerator.wait_for_everyone()
+        last = training.checkpoints.last()
+        loop.begin(last)
+        with deferred() as loop.asked_to_stop:
+            loop.train(resume_from_checkpoint=None if last is None else str(last.folder))
+        loop.accelerator.wait_for_everyone()
+        return loop, Done(loop.losses, loop.seconds)
 
 
 class Loop(SFTTrainer):
