@@ -29,7 +29,7 @@ audit: $(READY)  ## known vulnerabilities of the exact versions in use; says so 
 
 soak: $(READY)  ## runs killed, damaged and starved, files and texts mutated; SOAK_ARGS="--kills 5 --damages 0.1" makes it short
 	$(BIN)/python tests/soak/survival.py --json experiments/results/soak/survival.json $(SOAK_ARGS)
-	$(BIN)/python tests/soak/fuzzing.py
+	$(BIN)/python tests/soak/mutations.py
 	$(BIN)/pytest -m long
 
 fix: $(READY)  ## mend what can be mended without thinking

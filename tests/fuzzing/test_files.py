@@ -1,6 +1,6 @@
 """Files that went bad in a thousand ways are read, refused or set aside; nothing else happens.
 
-A case is known by its number: `fuzzing.corpus.cases` makes it anew. The long form is `python tests/soak/fuzzing.py`.
+A case is known by its number: `fuzzing.corpus.cases` makes it anew. The long form is `python tests/soak/mutations.py`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from qads.config import RunConfig, load_config
 from qads.datasets import refuse_own_output
 from qads.errors import InputError, PoolError, RunError
 from qads.run import StageDirectory, StagePlan
+from qads.run.kinds import kinds_in
 from run.tiny import rows, run, settings, write_rows
 
 PLAN = StagePlan("embed", {"embedding": {"model": "m"}}, {"pool": "abc"})
@@ -94,6 +95,33 @@ def test_partial_files_of_other_programs_stay(config: RunConfig, tmp_path: Path)
     (tmp_path / ".film.mp4.partial").write_text("half")
     run(config, tmp_path, until="pool")
     assert (tmp_path / ".film.mp4.partial").exists()
+
+
+def test_pages_that_a_killed_run_began_go_and_nothing_else(config: RunConfig, tmp_path: Path):
+    (tmp_path / "report").mkdir()
+    for name in (".fidelity.html.0123456789ab.partial", ".film.mp4.partial", "thesis.tex"):
+        (tmp_path / "report" / name).write_text("half")
+    run(config, tmp_path, until="pool")
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [".film.mp4.partial", "thesis.tex"]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "emptied", "deleted"])
+def test_a_run_that_trains_is_one_still_when_its_configuration_is_damaged(
+    config: RunConfig, tmp_path: Path, damage: str
+):
+    run(config, tmp_path, until="pool")
+    StageDirectory(tmp_path / "train", StagePlan("train", {})).begin()
+    path = tmp_path / "config.json"
+    whole = path.read_bytes()
+    if damage == "deleted":
+        path.unlink()
+        run(config, tmp_path, until="pool")
+        assert path.read_bytes() == whole
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if damage == "cut short" else b"")
+        with pytest.raises(RunError, match=r"config\.json: is no configuration of a run"):
+            run(config, tmp_path, until="pool")
+    assert kinds_in(tmp_path) == ("run",)
 
 
 def test_a_folder_of_a_run_that_was_killed_while_it_wrote_the_plan_is_used(tmp_path: Path):

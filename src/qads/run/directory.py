@@ -113,6 +113,10 @@ class RunDirectory:
         with DirectoryLock(self.root).held() as check_held:
             try:
                 _remove_partial(self.root.glob(".config.json.*.partial"))
+                _remove_partial(self.root.glob(".experiment.json.*.partial"))
+                _remove_partial(
+                    (self.root / "report").glob(f".*.{'[0-9a-f]' * 12}.partial")
+                )  # As `atomic_path` has it.
                 _remove_partial((self.root / "input").glob(".stdin.*.partial"))
                 yield check_held
                 (self.root / TOLD).unlink(missing_ok=True)

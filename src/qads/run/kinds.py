@@ -32,7 +32,8 @@ _UNITS: Mapping[Kind, str] = {"training": "steps", "evaluation": "items"}
 def kinds_in(root: Path) -> tuple[Kind, ...]:
     """What of these is in a directory; the stages of a run or of an experiment are no things of their own."""
     found: list[Kind] = []
-    if {"pool", "budget"} <= _object(root / "config.json").keys():
+    # A run whose configuration is damaged or gone is one still.
+    if {"pool", "budget"} <= _object(root / "config.json").keys() or _begun(root / "pool", "pool"):
         found.append("run")
     if {"arms", "budgets"} <= _object(root / "experiment.json").keys():
         found.append("experiment")

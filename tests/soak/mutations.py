@@ -1,4 +1,4 @@
-"""The long form of `tests/fuzzing`: python tests/soak/fuzzing.py [--files N] [--seed S].
+"""The long form of `tests/fuzzing`: python tests/soak/mutations.py [--files N] [--seed S].
 
 Mutated files through the readers and the commands, mutated configurations, and run directories of which a file went bad.
 Real files come in where `QADS_TEST_DATA` names their folder. Prints what it has done; ends with 1 where there is a fault.
