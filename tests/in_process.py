@@ -6,6 +6,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from qads.stopping import StopHandler
+
 __all__ = ["signals_kept"]
 
 
@@ -18,4 +20,6 @@ def signals_kept() -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(-1)
         for each, handler in before.items():
+            if isinstance(mine := signal.getsignal(each), StopHandler) and mine is not handler:
+                mine.close()
             signal.signal(each, handler)

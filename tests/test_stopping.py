@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
+from qads.stopping import StopHandler
 
 PROGRAM = """
 import hashlib, os, sys, time
 from qads.stopping import StopHandler, Stopped, deferred
 def tell(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # Whole lines, whichever thread it is.
+if sys.argv[1] == "many files":
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1200)]
 handler = StopHandler(grace=float(sys.argv[2]), say=tell)
 def rest():
     tell("ready")
@@ -27,7 +35,7 @@ def for_ever(work):
         except BaseException:
             pass
 try:
-    if sys.argv[1] == "rests":
+    if sys.argv[1] in ("rests", "many files"):
         rest()
     elif sys.argv[1] == "computes":  # In a library that has no ear for signals, as a product of matrices has none.
         for_ever(lambda: tell("ready") or hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1))
@@ -128,3 +136,24 @@ def test_a_forked_process_ends_as_it_would_without_us():
         subprocess.run(["kill", "-TERM", number], check=True)
         assert process.stdout.readline() == f"ended by {int(signal.SIGTERM)}\n"
         assert process.wait() == 0
+
+
+def test_what_is_let_go_leaves_no_thread_no_file_and_no_handler():
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def held() -> tuple[object, ...]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count(), *map(signal.getsignal, signals)
+
+    before = held()
+    for _ in range(3):
+        handler = StopHandler(grace=60.0, say=print)
+        assert held() != before
+        handler.close()
+        handler.close()
+        assert held() == before
+
+
+def test_signals_are_heard_where_thousands_of_files_are_open():
+    with program("many files") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM

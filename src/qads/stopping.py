@@ -9,7 +9,7 @@ disk is whole at every moment, as it is for SIGKILL.
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import signal
 import threading
 import time
@@ -24,6 +24,8 @@ GRACE_SECONDS = 20.0
 _AFTER = 5.0
 """Seconds after the time of grace when the system ends the process, by SIGALRM."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_CLOSED = 0
+"""No signal has this number."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -45,6 +47,7 @@ class StopHandler:
         self._grace, self._say, self._n_deferring = grace, say, 0
         self._before = {each: signal.getsignal(each) for each in _SIGNALS}
         self._heeded = [each for each, was in self._before.items() if was is not signal.SIG_IGN]
+        self._is_closed = False
         self._heard, self._told = os.pipe()
         os.set_blocking(self._told, False)
         # Written to by the system's own handler: heard even while the main thread is in a long computation.
@@ -52,7 +55,8 @@ class StopHandler:
         os.register_at_fork(after_in_child=self._leave_to_parent)
         for each in self._heeded:
             signal.signal(each, self)
-        threading.Thread(target=self._watch, name="stop signals", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, name="stop signals", daemon=True)
+        self._watcher.start()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """As the interpreter calls it, in the main thread."""
@@ -61,6 +65,21 @@ class StopHandler:
             signal.signal(each, signal.SIG_DFL)  # The second one.
         if not self._n_deferring:
             raise Stopped
+
+    def close(self) -> None:
+        """Let go: signals do again what they did before. For a process that goes on after its command.
+
+        Where one was heard the process is to end, and nothing is let go.
+        """
+        if not self._is_closed and self.signal is None:
+            self._is_closed = True
+            signal.set_wakeup_fd(-1)
+            for each in self._heeded:
+                signal.signal(each, self._before[each])
+            os.write(self._told, bytes([_CLOSED]))
+            self._watcher.join()
+            os.close(self._heard)
+            os.close(self._told)
 
     @property
     def exit_code(self) -> int | None:
@@ -81,7 +100,8 @@ class StopHandler:
     def _watch(self) -> None:
         """Tell that a signal was heard, and end the process if it does not end in time or another one comes."""
         while (first := self._next_signal(3600.0)) is None:
-            pass
+            if self._is_closed:
+                return
         # The system's own end, should this thread come to a stop as well, as it does when the interpreter ends.
         signal.setitimer(signal.ITIMER_REAL, self._grace + _AFTER)
         self._say(
@@ -95,14 +115,18 @@ class StopHandler:
     def _next_signal(self, seconds: float) -> signal.Signals | None:
         """The next one that is heeded; None where none comes in time."""
         end = time.monotonic() + seconds
-        while select.select([self._heard], [], [], max(0.0, end - time.monotonic()))[0]:
-            heard = os.read(self._heard, 1)[0]
-            if heard in self._heeded:
-                return signal.Signals(heard)
+        with selectors.DefaultSelector() as selector:  # `select` knows no file beyond the thousandth.
+            selector.register(self._heard, selectors.EVENT_READ)
+            while not self._is_closed and selector.select(max(0.0, end - time.monotonic())):
+                heard = os.read(self._heard, 1)[0]
+                if heard in self._heeded:
+                    return signal.Signals(heard)
         return None
 
     def _leave_to_parent(self) -> None:
         """A forked process ends as it would without us."""
+        if self._is_closed:
+            return
         signal.set_wakeup_fd(-1)
         for each in self._heeded:
             signal.signal(each, self._before[each])
