@@ -264,6 +264,10 @@ def test_a_budget_that_is_no_number_is_refused(written: object):
     assert "is neither a count (1000) nor a fraction (0.1, 10%)" in refusal(LEAST | {"budget": written})
 
 
+def test_a_budget_however_long_is_told_in_a_line():
+    assert len(refusal(LEAST | {"budget": "3y " * 9000})) < 300
+
+
 @given(st.integers(1, 9999))
 def test_a_percentage_is_the_share_it_is_written_as(hundredths: int):
     assert parse_budget(f"{hundredths / 100}%") == float(f"{hundredths}e-4")

@@ -95,7 +95,7 @@ def parse_limit(value: object) -> int | float:
     """
     limit = _rows_or_fraction(value, "", whole="budget")
     if isinstance(limit, int) and limit < 0:
-        raise ConfigError(f"{value!r} is no number of rows; a count must be 0 at least.")
+        raise ConfigError(f"{_shown(value)} is no number of rows; a count must be 0 at least.")
     return limit
 
 
@@ -115,11 +115,13 @@ def parse_amount(value: object, where: str = "") -> Amount:
     if (match := _TOKENS.fullmatch(str(value).strip())) is not None:
         number = Decimal(re.sub("[_,]", "", match["number"])) * _UNITS[match["unit"].lower()]
         if number < 1 or number != int(number):
-            raise ConfigError(f"{where}{value!r} comes to {number} tokens; it must be a whole number, 1 at least.")
+            raise ConfigError(
+                f"{where}{_shown(value)} comes to {number} tokens; it must be a whole number, 1 at least."
+            )
         return Tokens(int(number))
     budget = _rows_or_fraction(value, where, whole="pool", more=" nor tokens (2M tokens)")
     if isinstance(budget, int) and budget < 1:
-        raise ConfigError(f"{where}{value!r} is no number of rows; a count must be 1 at least.")
+        raise ConfigError(f"{where}{_shown(value)} is no number of rows; a count must be 1 at least.")
     return budget
 
 
@@ -132,10 +134,12 @@ def _rows_or_fraction(value: object, where: str, *, whole: str, more: str = "") 
         else:
             amount = int(text) if text.lstrip("+-").isdigit() else float(text)
     except (ValueError, DecimalException):
-        raise ConfigError(f"{where}{value!r} is neither a count (1000) nor a fraction (0.1, 10%){more}.") from None
+        raise ConfigError(
+            f"{where}{_shown(value)} is neither a count (1000) nor a fraction (0.1, 10%){more}."
+        ) from None
     if isinstance(amount, float) and not 0 < amount <= 1:
         raise ConfigError(
-            f"{where}{value!r} is no share of a {whole}; a fraction must lie in (0, 1] (or (0%, 100%]), and a "
+            f"{where}{_shown(value)} is no share of a {whole}; a fraction must lie in (0, 1] (or (0%, 100%]), and a "
             "count must be a whole number (1000)."
         )
     return amount
@@ -150,3 +154,13 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it: whoever wrote the file made it as long as he liked."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+_LONGEST_SHOWN = 80
+"""Characters of a value beyond which a message does not go."""
