@@ -13,8 +13,8 @@ import pytest
 
 from qads.config import RunConfig, load_config
 from qads.datasets import refuse_own_output
-from qads.errors import InputError, PoolError, RunError
-from qads.run import StageDirectory, StagePlan
+from qads.errors import CorruptError, InputError, PoolError, RunError
+from qads.run import StageDirectory, StagePlan, estimate_run
 from qads.run.kinds import kinds_in
 from run.tiny import rows, run, settings, write_rows
 
@@ -122,6 +122,15 @@ def test_a_run_that_trains_is_one_still_when_its_configuration_is_damaged(
         with pytest.raises(RunError, match=r"config\.json: is no configuration of a run"):
             run(config, tmp_path, until="pool")
     assert kinds_in(tmp_path) == ("run",)
+
+
+@pytest.mark.parametrize("name", ["candidates.npy", "anchors.parquet"])
+def test_a_dry_run_reads_no_damaged_file_either(model: Path, tmp_path: Path, name: str):
+    config = load_config(settings(model, write_rows(tmp_path / "rows.jsonl", rows(30)), anchors={"n": 3}))
+    run(config, tmp_path / "run", until="anchors")
+    (tmp_path / "run" / "anchors" / name).write_bytes(b"half")
+    with pytest.raises(CorruptError, match=rf"anchors/{name}: .* --redo anchors"):
+        estimate_run(config, tmp_path / "run")
 
 
 def test_a_folder_of_a_run_that_was_killed_while_it_wrote_the_plan_is_used(tmp_path: Path):

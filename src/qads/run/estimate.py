@@ -116,6 +116,7 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
     stages = {name: run.stage(plans[name]) for name in stage_names(config)}
     read, is_cleaned = pool, "clean" not in stages or _status(stages["clean"]) == "done"
     if "clean" in stages and is_cleaned:
+        stages["clean"].check_files()
         pool = read_pool(stages["clean"].path / "pool.parquet")
     rows = _stage_rows(config, pool, anchors, lambda: read) | {
         name: len(read) for name in ("pool", "clean") if name in stages
@@ -197,6 +198,7 @@ def _scored_rows(
         return pool.take(stratified_sample(pool, quality.sample, seed=config.seed)), anchors
     if _status(stage) != "done":
         return None
+    stage.check_files()
     candidates = np.load(stage.path / "candidates.npy")
     return pool.take(candidates), Pool(pq.read_table(stage.path / "anchors.parquet"))
 
