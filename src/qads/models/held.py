@@ -2,7 +2,7 @@
 
 A model with its trainer, or with an attention of another make, refers to itself: Python gives it back only when its
 collector comes round, which is a matter of objects and not of bytes. And what it gives back the C library keeps, in
-pieces between what is still in use. A comparison that trained 135 M parameters eight times held 10 GB by both.
+pieces between what is still in use. A comparison that had trained 135 M parameters four times held 10 GB by both.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ _TRAINER = ("accelerate", "peft", "trl")
 """What the stage `train` needs beside them."""
 TOLD = ".progress"
 """File that says how far the process that is, or was, in the directory is with what it does."""
+_PAGE_BEGUN = f".*.{'[0-9a-f]' * 12}.partial"
+"""As `atomic_path` names what it has begun; other programs' files lie beside pages, too."""
 _BOOKKEEPING = {".lock", ".owner", TOLD, f"{TOLD}.new", "config.json", "experiment.json", "input"}
 """What is in a run directory before a stage has left anything."""
 Manifest = dict[str, Any]
@@ -114,9 +116,7 @@ class RunDirectory:
             try:
                 _remove_partial(self.root.glob(".config.json.*.partial"))
                 _remove_partial(self.root.glob(".experiment.json.*.partial"))
-                _remove_partial(
-                    (self.root / "report").glob(f".*.{'[0-9a-f]' * 12}.partial")
-                )  # As `atomic_path` has it.
+                _remove_partial((self.root / "report").glob(_PAGE_BEGUN))
                 _remove_partial((self.root / "input").glob(".stdin.*.partial"))
                 yield check_held
                 (self.root / TOLD).unlink(missing_ok=True)
