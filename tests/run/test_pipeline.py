@@ -14,6 +14,7 @@ import pytest
 
 from qads.config import RunConfig, load_config
 from qads.errors import ConfigError, CorruptError, DriftError, InputError, PoolError, RunError
+from qads.report.evidence import open_run
 from qads.run import OCCASIONAL, STAGES, estimate_run, read_status
 from qads.run.plan import plan_stages
 from run.tiny import rows, run, settings, write_rows
@@ -229,11 +230,21 @@ def test_a_missing_file_of_a_finished_stage_is_found(config: RunConfig, mine: Pa
         run(config, mine)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "\xff"])
+DAMAGED_MANIFESTS = ["{", "[]", "\xff", "{}", '{"stage": "embed", "fingerprint": "1", "inputs": 3}']
+
+
+@pytest.mark.parametrize("text", DAMAGED_MANIFESTS)
 def test_a_damaged_manifest_is_an_error_that_names_it(config: RunConfig, mine: Path, text: str):
     (mine / "embed" / "manifest.json").write_text(text, encoding="latin-1")
-    with pytest.raises(CorruptError, match=r"embed/manifest\.json"):
+    with pytest.raises(CorruptError, match=r"embed/manifest\.json.*--redo embed"):
         run(config, mine)
+
+
+@pytest.mark.parametrize("text", DAMAGED_MANIFESTS)
+def test_no_page_is_made_from_a_damaged_manifest(mine: Path, text: str):
+    (mine / "anchors" / "manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(CorruptError, match=r"anchors/manifest\.json.*--redo anchors"):
+        open_run(mine)
 
 
 def test_until_stops_after_a_stage(config: RunConfig, tmp_path: Path):

@@ -17,7 +17,7 @@ from qads.compare.grid import folder_name
 from qads.config import RunConfig
 from qads.errors import ConfigError, RunError
 from qads.pool import Pool
-from qads.run import Manifest, Observer, pool_file, read_json, run_pipeline, share_stages
+from qads.run import Manifest, Observer, pool_file, read_json, read_stage_record, run_pipeline, share_stages
 from qads.run.context import read_pool
 from qads.run.limits import NamedFiles
 
@@ -72,7 +72,7 @@ class SharedRun:
 
     def manifest(self, stage: str) -> Manifest | None:
         """What a finished stage says."""
-        return read_json(self.root / stage / "manifest.json")
+        return read_stage_record(self.root / stage / "manifest.json")
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

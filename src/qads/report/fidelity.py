@@ -18,7 +18,7 @@ from qads.quality.fidelity import CurvePoint, Estimate, FidelityReport, HeldOut
 from qads.report.curves import Axis, axis_over
 from qads.report.page import digits_for, number, render_page
 from qads.report.passages import Passage, line
-from qads.run import read_json
+from qads.run import read_json, read_stage_record
 
 __all__ = ["OUT_OF_FOLD", "STATISTICS", "read_fidelity", "render_fidelity", "write_fidelity"]
 
@@ -97,7 +97,7 @@ def read_fidelity(root: Path) -> tuple[FidelityReport, HeldOut] | None:
         CorruptError: the files are not what a run writes.
     """
     folder = root / "scorer"
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_stage_record(folder / "manifest.json")
     raw = read_json(folder / "fidelity.json") if manifest is not None else None
     if manifest is None or raw is None:
         return None

@@ -16,7 +16,7 @@ from qads.datasets import atomic_path
 from qads.errors import RunError
 from qads.pool import Progress, Selection
 from qads.run.directory import RunDirectory, StageDirectory, StagePlan, pool_file
-from qads.run.sealed import read_json
+from qads.run.sealed import read_stage_record
 from qads.selection import Coverage, coverage
 
 __all__ = ["ensure_coverage", "read_coverage", "read_selection"]
@@ -93,7 +93,7 @@ def read_selection(root: Path, n_rows: int) -> Selection:
     """The selection that a run has written; `nearest` holds steps, −1 where there is none among the picks."""
     table: Any = pq.read_table(root / "select" / "selection.parquet")
     steps = {name: step for step, name in enumerate(table["id"].to_pylist())}
-    manifest = read_json(root / "select" / "manifest.json") or {}
+    manifest = read_stage_record(root / "select" / "manifest.json") or {}
     return Selection(
         indices=table["row"].to_numpy(),
         gains=_floats(table["gain"]),
@@ -119,7 +119,7 @@ def _compute(root: Path, plan: StagePlan, progress: Progress | None) -> Coverage
 
 def _stage(root: Path) -> StageDirectory:
     """The stage as the selection that is there now asks for it; equal to what `plan_stages` plans."""
-    manifest = read_json(root / "select" / "manifest.json")
+    manifest = read_stage_record(root / "select" / "manifest.json")
     if manifest is None:
         raise RunError(
             f"{root}: the stage 'select' is missing or not complete, so there is nothing to explain. Run the "

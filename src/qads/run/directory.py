@@ -23,7 +23,7 @@ from typing import Any
 from qads.datasets.storage import local_path
 from qads.errors import CorruptError, DriftError, RunError
 from qads.run.lock import DirectoryLock
-from qads.run.sealed import canonical, read_json, write_json
+from qads.run.sealed import canonical, read_json, read_stage_record, write_json
 from qads.run.shards import DiskShards, file_sha256
 from qads.storage import storing
 
@@ -137,11 +137,11 @@ class StageDirectory:
 
     def manifest(self) -> Manifest | None:
         """The manifest if the stage is complete."""
-        return read_json(self.path / "manifest.json")
+        return read_stage_record(self.path / "manifest.json")
 
     def begun(self) -> dict[str, Any] | None:
         """The plan of what is in the folder: from the manifest, or of a stage that is not complete."""
-        return self.manifest() or read_json(self.path / "plan.json")
+        return self.manifest() or read_stage_record(self.path / "plan.json")
 
     def check_owner(self) -> None:
         """Refuse a folder with files that no run has put there.
@@ -294,8 +294,8 @@ class StageDirectory:
         """Whether a plan or manifest of this stage is in the folder."""
         for name in ("plan.json", "manifest.json"):
             with suppress(RunError):
-                found = read_json(self.path / name) or {}
-                if found.get("stage") == self.plan.name and "fingerprint" in found:
+                found = read_stage_record(self.path / name)
+                if found is not None and found["stage"] == self.plan.name:
                     return True
         return False
 
@@ -318,7 +318,7 @@ class StageDirectory:
 
 def pool_file(root: Path) -> Path:
     """The candidates that the stages of a run have read: as they were, or cleaned."""
-    embedded = read_json(root / "embed" / "manifest.json") or {"inputs": {}}
+    embedded = read_stage_record(root / "embed" / "manifest.json") or {"inputs": {}}
     return root / ("clean" if "clean" in embedded["inputs"] else "pool") / "pool.parquet"
 
 

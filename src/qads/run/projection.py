@@ -16,7 +16,7 @@ from qads.analyze import TSNEProjection
 from qads.datasets import atomic_path
 from qads.errors import RunError
 from qads.run.directory import RunDirectory, StageDirectory, StagePlan
-from qads.run.sealed import read_json
+from qads.run.sealed import read_stage_record
 
 __all__ = ["Plane", "ensure_projection", "has_projection"]
 
@@ -69,7 +69,7 @@ def _read(stage: StageDirectory) -> Plane:
 
 def _stage(root: Path, method: TSNEProjection) -> StageDirectory:
     """The stage as the embeddings that are there now ask for it; equal to what `plan_stages` plans."""
-    if (manifest := read_json(root / "embed" / "manifest.json")) is None:
+    if (manifest := read_stage_record(root / "embed" / "manifest.json")) is None:
         raise RunError(f"{root}: the stage 'embed' is missing or not complete, so there is nothing to lay out.")
     settings = {"projection": dataclasses.asdict(method)}
     return RunDirectory(root).stage(StagePlan("projection", settings, {"embed": manifest["fingerprint"]}))

@@ -11,10 +11,12 @@ from typing import Any, cast
 from qads.datasets import atomic_path
 from qads.errors import CorruptError, RunError
 
-__all__ = ["canonical", "read_json", "write_json"]
+__all__ = ["canonical", "read_json", "read_stage_record", "write_json"]
 
 _SEAL = "seal"
 """Key of the SHA-256 of all other values of the file."""
+
+_OF_EVERY_STAGE: Mapping[str, type] = {"stage": str, "fingerprint": str, "inputs": dict}
 
 
 def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, sealed: bool = False) -> None:
@@ -32,7 +34,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         CorruptError: the file holds something else, or other values than were sealed.
         RunError: it cannot be read.
     """
-    redo = f" Compute it again: --redo {path.parent.name}" if path.name in ("plan.json", "manifest.json") else ""
+    redo = _redo(path) if path.name in ("plan.json", "manifest.json") else ""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -48,6 +50,24 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if seal is not None and seal != _seal(told):
         raise CorruptError(f"{path}: has other values than it was written with; it was changed or damaged.{redo}")
     return told
+
+
+def read_stage_record(path: Path) -> dict[str, Any] | None:
+    """A stage's plan or manifest; None where there is none.
+
+    Raises:
+        CorruptError: the file holds something else; one of an earlier version, which has no seal, lacks what all have.
+        RunError: it cannot be read.
+    """
+    found = read_json(path)
+    for name, kind in _OF_EVERY_STAGE.items() if found is not None else ():
+        if not isinstance(found.get(name), kind):
+            raise CorruptError(f"{path}: has no {name!r} as every stage's has; it was changed or damaged.{_redo(path)}")
+    return found
+
+
+def _redo(path: Path) -> str:
+    return f" Compute it again: --redo {path.parent.name}"
 
 
 def _seal(value: object) -> str:

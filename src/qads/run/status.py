@@ -10,7 +10,7 @@ from typing import Any
 from qads.errors import CorruptError, RunError
 from qads.run.directory import RunDirectory, StageDirectory, StagePlan
 from qads.run.pipeline import OCCASIONAL, STAGES
-from qads.run.sealed import read_json
+from qads.run.sealed import read_json, read_stage_record
 
 __all__ = ["RunStatus", "StageStatus", "read_status", "stages_of_run"]
 
@@ -79,7 +79,7 @@ def stages_of_run(root: Path, config: Mapping[str, Any]) -> list[str]:
 
 def _stage_status(path: Path) -> StageStatus:
     try:
-        manifest: dict[str, Any] | None = read_json(path / "manifest.json")
+        manifest: dict[str, Any] | None = read_stage_record(path / "manifest.json")
     except CorruptError:
         return StageStatus(path.name, "damaged", None, None, 0)
     if manifest is not None:
