@@ -128,10 +128,12 @@ def test_runs_that_cannot_be_extended_are_refused_before_anything_is_made(
     spoiled = bytearray((copy / "influence" / "influence.parquet").read_bytes())
     spoiled[len(spoiled) // 2] ^= 1
     (copy / "influence" / "influence.parquet").write_bytes(spoiled)
+    (tmp_path / "experiment" / "shared" / "a-model" / "influence").mkdir(parents=True)
     other = load_config(dataclasses.asdict(config), ["quality.influence.template.question=Q"])
     plain = dataclasses.replace(config, quality=None)
     for configuration, reuse, error, message in (
         (config, tmp_path / "nowhere", RunError, "has no finished stage influence"),
+        (config, tmp_path / "experiment", RunError, "give one of the runs in it: .*/experiment/shared/a-model"),
         (config, copy, CorruptError, "has SHA-256 .* so its scores are not taken over"),
         (other, finished, InputError, 'template.question: was "Question: ", now "Q"'),
         (plain, finished, InputError, "nothing is scored"),

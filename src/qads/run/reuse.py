@@ -62,7 +62,11 @@ def _read(directory: Path, root: Path) -> ReusedRun:
     manifest = read_json(file.with_name("manifest.json"))
     facts = ((manifest or {}).get("files") or {}).get(file.name)
     if manifest is None or not facts:
-        raise RunError(f"--reuse {directory}: has no finished stage influence; give the directory of a run that has.")
+        within = sorted(str(path.parent) for path in directory.glob("shared/*/influence"))  # An experiment's.
+        instead = (
+            f"give one of the runs in it: {', '.join(within)}" if within else "give the directory of a run that has"
+        )
+        raise RunError(f"--reuse {directory}: has no finished stage influence; {instead}.")
     found = file_sha256(file) if file.exists() else "nothing"
     if found != facts["sha256"]:
         raise CorruptError(
