@@ -48,6 +48,18 @@ def test_an_experiment_goes_on_from_start_to_start_and_ends_with_a_page_and_json
     assert {row["arm"] for row in found["results"]} == {"random", "qads", "like-qads"}
 
 
+def test_leave_to_run_programs_is_given_anew_at_every_start(qads: Call, file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("--set", "evaluate.method=pot", "--set", "evaluate.generate=true", "--max-cells", 0)
+    begun = qads("compare", file, "--out", out, *words, "--allow-code-execution")
+    assert begun.code == 0, begun.err
+    state = qads("status", out)
+    for said in (begun.out, state.out):
+        assert f"qads compare {out / 'experiment.json'} --out {out} --allow-code-execution" in said
+    again = qads("compare", out / "experiment.json", "--out", out)
+    assert again.code == 2 and "--allow-code-execution" in again.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -41,6 +41,14 @@ def test_programs_need_leave(qads: Call, model: Path, exam: str, tmp_path: Path)
     assert found.code == 2 and "--allow-code-execution" in found.err and not (tmp_path / "out").exists()
 
 
+def test_settings_of_execution_are_taken_and_slips_refused(qads: Call, model: Path, exam: str, tmp_path: Path):
+    words = ("evaluate", model, "--sets", exam, "-o", tmp_path / "out", "--no-generate", "--json", "--set")
+    found = qads(*words, "execution.max_tokens_per_batch=64")
+    assert parsed(found.out)["manifest"]["execution"]["max_tokens_per_batch"] == 64
+    slip = qads(*words, "execution.max_token=64")
+    assert slip.code == 2 and "did you mean 'max_tokens_per_batch'" in slip.err
+
+
 def test_a_dry_run_says_what_it_would_come_to_and_writes_nothing(qads: Call, model: Path, exam: str, tmp_path: Path):
     found = qads("evaluate", model, "--sets", exam, "-o", tmp_path / "out", "--dry-run")
     assert found.code == 0 and "evaluate" in found.out and "14" in found.out and not (tmp_path / "out").exists()

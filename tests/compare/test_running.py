@@ -59,10 +59,30 @@ def test_training_and_selection_are_accounted_for(finished: Finished) -> None:
     (influence,) = ((read_json(path) or {})["flops"] for path in out.rglob("influence/manifest.json"))
     assert stages["influence"] == influence
     for arm in arms.values():
-        assert arm.training_flops is not None and arm.training_flops > 0
-        assert arm.total_flops == (arm.selection_flops or 0) + arm.training_flops
+        assert arm.training.flops is not None and arm.training.flops > 0
+        assert arm.total_flops == (arm.selection_flops or 0) + arm.training.flops
+        assert {seed: each.training.steps for seed, each in arm.trials.items()} == {0: 3, 1: 3}
         assert sum(arm.composition.shares.values()) == pytest.approx(1)
         assert arm.ratio == 9 / 40
+
+
+def test_arms_of_as_many_tokens_learn_in_as_many_steps(finished: Finished) -> None:
+    for arm in finished[2].settings[1].arms:
+        assert arm.training.steps == pytest.approx(3, abs=1)  # QaDS has nine rows, three in a step.
+    rows = [each.rows for arm in finished[2].settings[1].arms for each in arm.trials.values()]
+    assert len(set(rows)) > 1, "rows of other lengths"
+
+
+def test_an_arm_may_have_seeds_of_its_own(files: Files, finished: Finished, copy: Path) -> None:
+    arms = ARMS | {"random": ARMS["random"] | {"seeds": [0, 1, 5, 6]}}
+    more = run_experiment(files.experiment(match=["rows", "tokens"], arms=arms), copy)
+    assert (more.n_done, more.n_cells) == (14, 14)
+    for setting in more.settings:
+        assert setting.seeds == {"random": (0, 1, 5, 6), "qads": (0, 1), "like-qads": (0, 1)}
+        (measured,) = setting.measured
+        every = [seed["one"].value for seed in measured.by_seed["random"]]
+        assert measured.arms["random"]["one"].value == pytest.approx(np.mean(every)) and len(set(every)) == 4
+        assert {o.n_seeds for o in measured.outcomes} == {2}
 
 
 def test_what_is_compared_is_what_the_items_say(finished: Finished) -> None:
@@ -94,8 +114,10 @@ def test_a_grid_can_grow_and_be_computed_in_parts(files: Files, finished: Finish
     before = manifests(copy, "train")
     some = run_experiment(grown, copy, only={"arm": ["top"], "seed": ["0"]}, max_cells=1)
     assert len(manifests(copy, "train")) == len(before) + 1
-    assert some.settings[0].seeds == (0,)  # The seeds that every arm with any has.
-    assert some.settings[1].unfinished == ("top",) and some.settings[1].seeds == (0, 1)
+    assert some.settings[0].seeds == dict.fromkeys(ARMS, (0, 1)) | {"top": (0,)}
+    assert some.settings[1].unfinished == ("top",) and some.settings[1].seeds == dict.fromkeys(ARMS, (0, 1))
+    tops = [o.verdict for o in some.settings[0].measured[0].outcomes if o.arm == "top"]
+    assert tops and set(tops) == {"one seed: no claim"}
     assert before.items() <= manifests(copy, "train").items()
     assert read_progress(copy).n_done == some.n_done == 11 and some.n_cells == 3 * 7
 
@@ -110,7 +132,7 @@ def test_other_settings_of_training_are_a_drift_and_redo_trains_again(
     only = {"arm": ["qads"], "seed": ["1"]}
     found = run_experiment(other, copy, only=only, redo=["train"])
     assert manifests(copy, "select") == before
-    assert found.n_done == 1 and found.settings[0].seeds == (1,)  # What other settings left is not counted.
+    assert found.n_done == 1 and found.settings[0].seeds == {"qads": (1,)}  # What other settings left is not counted.
     trained = [read_json(path) or {} for path in copy.rglob("qads/seed-*/train/manifest.json")]
     assert sorted(facts["settings"]["train"]["epochs"] for facts in trained) == [1, 2]
 

@@ -12,15 +12,21 @@ from qads.compare import ALL_SETS, PairedItems, compare_arms, estimate_arm
 from qads.errors import InputError
 
 
-def alike(rng: np.random.Generator, n_seeds: int, *, of_seeds: float = 0.3, n_arms: int = 5) -> PairedItems:
-    """Arms that differ by chance alone, on two sets."""
-    values = (
-        of_seeds * rng.standard_normal((n_arms, n_seeds, 1))
-        + rng.standard_normal((n_arms, 1, 50))
-        + 0.3 * rng.standard_normal((n_arms, n_seeds, 50))
+def alike(
+    rng: np.random.Generator, n_seeds: int, *, of_seeds: float = 0.3, first: tuple[float, int] | None = None
+) -> PairedItems:
+    """Five arms that differ by chance alone, on two sets; the first may move further and have more seeds."""
+    moves = [first or (of_seeds, n_seeds), *[(of_seeds, n_seeds)] * 4]
+    values = tuple(
+        far * rng.standard_normal((n, 1)) + rng.standard_normal((1, 50)) + 0.3 * rng.standard_normal((n, 50))
+        for far, n in moves
     )
-    names = tuple("abcdefgh"[:n_arms])
-    return PairedItems(names, values, ("x", "y"), np.repeat([0, 1], [20, 30]))
+    return PairedItems(tuple("abcde"), values, ("x", "y"), np.repeat([0, 1], [20, 30]))
+
+
+def moved(items: PairedItems, by: tuple[float, ...]) -> PairedItems:
+    """The same with every arm moved."""
+    return replace(items, values=tuple(each + far for each, far in zip(items.values, by, strict=True)))
 
 
 PAIRS = [("b", "a"), ("c", "a"), ("d", "a"), ("e", "a")]
@@ -37,7 +43,7 @@ def test_every_pair_is_compared_on_every_set_and_on_their_mean_and_all_are_one_f
 
 def test_the_interval_that_holds_together_is_the_wider_one_and_the_verdict_is_from_it() -> None:
     items = alike(np.random.default_rng(0), 3)
-    better = replace(items, values=items.values + np.array([0, 5, -5, 0, 0])[:, None, None])
+    better = moved(items, (0, 5, -5, 0, 0))
     found = {(o.arm, o.scope): o for o in compare_arms(better, PAIRS)}
     for outcome in found.values():
         assert outcome.low < outcome.difference.low < outcome.difference.value < outcome.difference.high < outcome.high
@@ -54,14 +60,13 @@ def test_the_other_way_round_is_the_same_with_the_sign_turned() -> None:
 
 
 def test_one_seed_makes_no_claim() -> None:
-    items = alike(np.random.default_rng(0), 1)
-    far = replace(items, values=items.values + np.array([0, 9, 0, 0, 0])[:, None, None])
-    assert {o.verdict for o in compare_arms(far, PAIRS)} == {"one seed: no claim"}
+    for items in (alike(np.random.default_rng(0), 1), alike(np.random.default_rng(0), 3, first=(0.3, 1))):
+        assert {o.verdict for o in compare_arms(moved(items, (0, 9, 0, 0, 0)), PAIRS)} == {"one seed: no claim"}
 
 
 def test_where_nothing_differs_there_is_no_interval_and_no_difference_is_shown() -> None:
     values = np.zeros((2, 3, 8))
-    found = compare_arms(PairedItems(("a", "b"), values, ("x",), np.zeros(8, np.int64)), [("b", "a")])
+    found = compare_arms(PairedItems(("a", "b"), tuple(values), ("x",), np.zeros(8, np.int64)), [("b", "a")])
     assert len(found) == 1 and found[0].verdict == "no difference shown" and math.isnan(found[0].low)
     assert (found[0].wins, found[0].ties, found[0].losses) == (0, 8, 0)
 
@@ -69,7 +74,7 @@ def test_where_nothing_differs_there_is_no_interval_and_no_difference_is_shown()
 def test_wins_ties_and_losses_are_of_items_on_the_mean_of_their_seeds() -> None:
     of_items = np.array([[1.0, -1.0, 0.1, 0.0], [3.0, 0.5, -0.3, 0.0]])
     values = np.stack([np.zeros((2, 4)), of_items])
-    items = PairedItems(("a", "b"), values, ("x",), np.zeros(4, np.int64))
+    items = PairedItems(("a", "b"), tuple(values), ("x",), np.zeros(4, np.int64))
     (found,) = compare_arms(items, [("b", "a")], tie=0.2)
     assert (found.wins, found.ties, found.losses, found.seeds_ahead, found.n_seeds) == (1, 2, 1, 2, 2)
 
@@ -77,14 +82,34 @@ def test_wins_ties_and_losses_are_of_items_on_the_mean_of_their_seeds() -> None:
 def test_an_arm_alone_has_the_mean_of_all_its_values_and_of_a_seed() -> None:
     items = alike(np.random.default_rng(3), 4)
     assert estimate_arm(items, "b")["y"].value == pytest.approx(items.values[1][:, 20:].mean())
-    assert estimate_arm(items, "b", seed=2)["x"].value == pytest.approx(items.values[1, 2, :20].mean())
+    assert estimate_arm(items, "b", seed=2)["x"].value == pytest.approx(items.values[1][2, :20].mean())
 
 
-@pytest.mark.parametrize("n_seeds", [3, 5])
-@pytest.mark.parametrize("of_seeds", [0.1, 0.3, 1.0])
-def test_arms_that_are_alike_are_rarely_told_apart(n_seeds: int, of_seeds: float) -> None:
+def test_an_arm_that_moves_far_widens_its_own_comparisons_alone() -> None:
+    calm = alike(np.random.default_rng(1), 4, of_seeds=0.01, first=(0.01, 4))
+    wild = replace(calm, values=(calm.values[0] + np.array([[-2.0], [2.0], [-2.0], [2.0]]), *calm.values[1:]))
+    pairs = [("b", "a"), ("c", "b")]
+    before, after = ({(o.arm, o.scope): o.high - o.low for o in compare_arms(each, pairs)} for each in (calm, wild))
+    assert after["c", "x"] == before["c", "x"] and after["b", "x"] > 3 * before["b", "x"]
+
+
+@pytest.mark.parametrize(
+    ("n_seeds", "of_seeds", "first"),
+    [
+        (3, 0.1, None),
+        (3, 0.3, None),
+        (5, 0.1, None),
+        (5, 0.3, None),
+        (5, 1.0, None),
+        (3, 0.1, (1.0, 12)),
+        (5, 0.1, (1.0, 5)),
+    ],
+)
+def test_arms_that_are_alike_are_rarely_told_apart(
+    n_seeds: int, of_seeds: float, first: tuple[float, int] | None
+) -> None:
     rng = np.random.default_rng(5)
-    found = [compare_arms(alike(rng, n_seeds, of_seeds=of_seeds), PAIRS) for _ in range(300)]
+    found = [compare_arms(alike(rng, n_seeds, of_seeds=of_seeds, first=first), PAIRS) for _ in range(300)]
     wrong_alone = np.mean([not o.difference.low <= 0 <= o.difference.high for each in found for o in each])
     wrong_at_all = np.mean([any(o.verdict != "no difference shown" for o in each) for each in found])
     # 5% are allowed; 300 repeats tell that to about 2.5 points, the seed is fixed.
@@ -94,7 +119,11 @@ def test_arms_that_are_alike_are_rarely_told_apart(n_seeds: int, of_seeds: float
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"arms": ("a",)}, "of 1 arms"), ({"values": np.full((5, 1, 50), np.nan)}, "finite value in every seed")],
+    [
+        ({"arms": ("a",)}, "of 1 arms"),
+        ({"values": (np.full((1, 50), np.nan),) * 5}, "finite value in every seed"),
+        ({"values": (np.zeros((0, 50)),) * 5}, "finite value in every seed"),
+    ],
 )
 def test_values_that_are_not_aligned_or_not_there_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -15,6 +15,7 @@ from qads.errors import InputError
 from qads.evaluate import Evaluation, Item, read_items
 from qads.evaluate.generating import Solver
 from qads.evaluate.harness import Generation, Harness
+from qads.evaluate.judging import program_in
 from qads.models import header_ids, open_causal_lm, prompt_ids, token_target, training_text
 from qads.sandbox import ProgramResult
 
@@ -111,6 +112,13 @@ def solver(written: dict[str, str], outcomes: dict[str, ProgramResult]) -> Solve
         generate=generate, tokenizer=tokenizer, renderer=PLAIN, room=30, suffixes={"cot": "", "pot": " In Python."},
         run_programs=lambda programs: [outcomes[program] for program in programs],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("fence", ["```", "```python", "```py", "```Python3", "``` python ", "```python3.11", "```\t"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_fenced_program_is_what_stands_within_its_fences(fence: str, line_end: str):
+    assert program_in(f"Sure:{line_end}{fence}{line_end}print(1)\n```\nDone.") == "print(1)\n"
+    assert program_in(f"{fence}{line_end}print(2)") == "print(2)"
 
 
 def test_a_problem_is_answered_in_words_where_its_program_gives_no_answer():

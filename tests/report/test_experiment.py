@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,14 @@ from qads.compare import (
     PairedItems,
     Results,
     SettingResult,
+    TrainingFacts,
     compare_arms,
     estimate_arm,
     load_experiment,
 )
 from qads.compare.costs import StageCost
 from qads.compare.grid import Setting, Size
-from qads.compare.results import Composition
+from qads.compare.results import Composition, Trial
 from qads.report import EXPERIMENT_FILES, experiment_as_json, experiment_findings, render_experiment, write_experiment
 from report.conftest import HOSTILE
 from report.parser import Page
@@ -54,12 +56,15 @@ def make_measured(experiment: Experiment, n_seeds: int, gains: tuple[float, ...]
     )
     sets = ("gsm8k", f"set {HOSTILE}")
     items = PairedItems(
-        (*ARMS, UNTRAINED), np.concatenate([values, values[:1] * 0 - 3]), sets, np.repeat([0, 1], [12, 18])
-    )
+        (*ARMS, UNTRAINED), (*values, np.full((1, n), -3.0)), sets, np.repeat([0, 1], [12, 18])
+    )  # fmt: skip
     return Measured(
         "answer_log_likelihood",
         {arm: estimate_arm(items, arm) for arm in items.arms},
-        {arm: tuple(estimate_arm(items, arm, seed=s) for s in range(n_seeds)) for arm in items.arms},
+        {
+            arm: tuple(estimate_arm(items, arm, seed=s) for s in range(len(each)))
+            for arm, each in zip(items.arms, items.values, strict=True)
+        },
         tuple(compare_arms(items, experiment.pairs)),
         {name: int((items.codes == g).sum()) for g, name in enumerate(sets)},
         1,
@@ -69,16 +74,18 @@ def make_measured(experiment: Experiment, n_seeds: int, gains: tuple[float, ...]
 def make_results(experiment: Experiment, n_seeds: int = 3, gains: tuple[float, ...] = (0.0, 1.0, 0.98)) -> Results:
     def arm(name: str, flops: int | None) -> ArmResult:
         composition = Composition(60.0, 20_000.0, {f"evil {HOSTILE}": 0.75, "plain": 0.25}, (f"why {HOSTILE}",))
+        training = TrainingFacts(30.0, 40_000.0, 25_000.0, 2e13, 50.0)
+        trials = {seed: Trial(59 + seed, 19_000 + seed, replace(training, steps=29 + seed)) for seed in range(n_seeds)}
         return ArmResult(
-            name, "kind", composition, 0.1, (StageCost("embed", flops, None),), 2e13, 50.0, {f"cut {HOSTILE}": 2}
+            name, "kind", composition, 0.1, (StageCost("embed", flops, None),), training, {f"cut {HOSTILE}": 2}, trials
         )
 
     arms = (arm("random", 0), arm("qads", 10**14), arm("like", None))
     done = SettingResult(
-        Setting(Size(60), MODEL), arms, np.eye(3), tuple(range(n_seeds)),
+        Setting(Size(60), MODEL), arms, np.eye(3), dict.fromkeys(ARMS, tuple(range(n_seeds))),
         (make_measured(experiment, n_seeds, gains),), (),
     )  # fmt: skip
-    begun = SettingResult(Setting(Size(60, "tokens"), MODEL), arms[:2], np.full((2, 2), np.nan), (), (), ("like",))
+    begun = SettingResult(Setting(Size(60, "tokens"), MODEL), arms[:2], np.full((2, 2), np.nan), {}, (), ("like",))
     return Results((done, begun), 15, 9)
 
 
@@ -145,9 +152,27 @@ def test_what_is_shown_and_what_is_not_leads(experiment: Experiment) -> None:
 
 
 def test_the_page_says_how_many_seeds_tell_what(experiment: Experiment) -> None:
-    assert "With 3 seeds the part" in render_experiment(experiment, make_results(experiment))
-    few = render_experiment(load_experiment({"pool": {"sources": "p"}, "arms": ARMS, "budgets": 9, "seeds": 4}), make_results(experiment))  # fmt: skip
-    assert "There is one seed" in few
+    page = render_experiment(experiment, make_results(experiment))
+    assert "Of an arm with 3 seeds the part" in page and "<small>3 seeds</small>" in page
+    assert "From one seed nothing" in render_experiment(experiment, make_results(experiment, n_seeds=1))
+
+
+def test_steps_that_are_far_apart_are_told(experiment: Experiment) -> None:
+    results = make_results(experiment)
+    assert "steps of the optimiser: part of a difference" not in render_experiment(experiment, results)
+    done = results.settings[0]
+    more = replace(done.arms[0], training=replace(done.arms[0].training, steps=58.0))
+    apart = replace(results, settings=(replace(done, arms=(more, *done.arms[1:])),))
+    assert "Trainings took from 30 to 58 steps of the optimiser" in render_experiment(experiment, apart)
+
+
+def test_findings_say_of_which_measure_they_are_and_how_many_tables_there_are(experiment: Experiment) -> None:
+    results = make_results(experiment)
+    done = results.settings[0]
+    two = replace(done, measured=(*done.measured, replace(done.measured[0], measure="accuracy")))
+    found = experiment_findings(experiment, replace(results, settings=(two,)))
+    assert len(found) == len(set(found)) and any("Claims are made of 2 tables" in each for each in found)
+    assert sum("accuracy: qads against like" in each for each in found) == 1
 
 
 def test_an_arm_of_unknown_cost_is_in_the_table_and_not_in_the_plot(html: str) -> None:
@@ -171,6 +196,9 @@ def test_json_holds_for_every_arm_what_was_promised(experiment: Experiment) -> N
     } <= set(row)  # fmt: skip
     assert (row["ratio"], row["training_flops"], row["selection_flops"], row["verdict"]) == (0.1, 2e13, 1e14, "better")
     assert {r["verdict"] for r in found["results"] if r["arm"] == "random"} == {None}
+    assert {(r["seed"], r["rows"], r["tokens"], r["steps"]) for r in found["seeds"]} == {
+        (seed, 59 + seed, 19_000 + seed, 29 + seed) for seed in range(3)
+    }
     assert {(c["arm"], c["other"]) for c in found["comparisons"]} == set(experiment.pairs)
 
 

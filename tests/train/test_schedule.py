@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,29 @@ def test_a_longer_training_begins_as_a_shorter_one(lengths: list[int], batch_siz
     short = order(make_schedule(lengths, batch_size=batch_size, seed=5, epochs=1.5))
     long = order(make_schedule(lengths, batch_size=batch_size + 1, seed=5, epochs=4))
     assert long[: len(short)] == short
+
+
+@given(lengths, st.integers(1, 90), st.integers(1, 3))
+def test_steps_of_so_many_tokens_have_them_as_near_as_whole_rows_come(lengths: list[int], size: int, epochs: int):
+    schedule = make_schedule(lengths, batch_size=7, batch_tokens=size, seed=2, epochs=epochs)
+    assert schedule.times == dict.fromkeys(range(len(lengths)), epochs)
+    ends = np.cumsum(schedule.totals(lengths))
+    assert all(min(end % size, -end % size) <= max(lengths) / 2 for end in ends[:-1])
+    assert abs(len(schedule.steps) - ends[-1] / size) <= 1 or max(lengths) > size
+
+
+def test_equal_tokens_are_equal_steps_whatever_the_lengths():
+    long, short = [90] * 20, [30] * 60
+    steps = [make_schedule(each, batch_size=4, batch_tokens=180, seed=0, epochs=2).steps for each in (long, short)]
+    assert [len(each) for each in steps] == [20, 20]
+    assert [{len(step) for step in each} for each in steps] == [{2}, {6}]
+
+
+@given(lengths, st.integers(1, 200), st.integers(1, 30))
+def test_steps_of_tokens_are_as_many_as_asked(lengths: list[int], size: int, steps: int):
+    schedule = make_schedule(lengths, batch_size=7, batch_tokens=size, seed=0, steps=steps)
+    longer = make_schedule(lengths, batch_size=7, batch_tokens=size, seed=0, steps=steps + 3)
+    assert len(schedule.steps) == steps and all(schedule.steps) and longer.steps[:steps] == schedule.steps
 
 
 def test_another_seed_is_another_order():

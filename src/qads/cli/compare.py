@@ -103,7 +103,8 @@ def _report(experiment: Experiment, out: Path, json_file: Path | None, terminal:
         terminal.line(f"All {results.n_cells} cells are done.")
         terminal.next_command("status", out)
     else:
-        terminal.next_command("compare", out / "experiment.json", "--out", out)
+        leave = ["--allow-code-execution"] if experiment.runs_programs else []
+        terminal.next_command("compare", out / "experiment.json", "--out", out, *leave)
 
 
 def _write_json(value: object, path: Path) -> None:
@@ -129,19 +130,20 @@ def _show_setting(experiment: Experiment, found: SettingResult, terminal: Termin
     where = f"{found.setting.size.name}, {found.setting.model}"
     terminal.table(
         f"What they chose: {where} (means over seeds; TFLOP of choosing, and of one training)",
-        ("arm", "selector", "rows", "tokens", "most of", "%", "TFLOP choosing", "training"),
+        ("arm", "seeds", "selector", "rows", "tokens", "steps", "most of", "%", "TFLOP choosing", "training"),
         [
             (
-                arm.arm, arm.kind, round(arm.composition.rows), round(arm.composition.tokens),
+                arm.arm, len(arm.trials), arm.kind, round(arm.composition.rows), round(arm.composition.tokens),
+                None if arm.training.steps is None else round(arm.training.steps),
                 (most := max(arm.composition.shares, key=lambda name: arm.composition.shares[name])),
-                round(100 * arm.composition.shares[most], 1), _tera(arm.selection_flops), _tera(arm.training_flops),
+                round(100 * arm.composition.shares[most], 1), _tera(arm.selection_flops), _tera(arm.training.flops),
             )
             for arm in found.arms
         ],
     )  # fmt: skip
     for measured in found.measured:
         terminal.table(
-            f"{measured.measure}: {where}, seeds {', '.join(map(str, found.seeds))}",
+            f"{measured.measure}: {where}",
             ("arm", *next(iter(measured.arms.values()), {})),
             [(arm, *(f"{v.value:.4f}" for v in values.values())) for arm, values in measured.arms.items()],
         )

@@ -21,9 +21,14 @@ __all__ = ["AllowCode", "evaluate", "evaluation_rows"]
 AllowCode = Annotated[
     bool,
     typer.Option(
-        "--allow-code-execution", help="Run programs that the model writes, in a sandbox. Nothing runs without it."
+        "--allow-code-execution",
+        help="Run programs that the model writes, in a sandbox. Nothing runs without it, or without "
+        "execution.allow_code_execution in your file.",
     ),
 ]
+
+
+_EXECUTION = "execution."
 
 
 def evaluate(
@@ -58,7 +63,11 @@ def evaluate(
     workers: Workers = None,
     ray: Ray = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting of the section evaluate: dtype=float32. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Any setting of the section evaluate, or of execution: dtype=float32. Repeatable.",
+        ),
     ] = None,
     redo: Redo = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show items and tokens; measure nothing.")] = False,
@@ -77,12 +86,12 @@ def evaluate(
     }  # fmt: skip
     if max_new_tokens is not None:
         raw["max_new_tokens"] = max_new_tokens
-    config = read_settings(EvaluateConfig, raw, settings or ())
+    of_execution = [each.removeprefix(_EXECUTION) for each in settings or () if each.startswith(_EXECUTION)]
+    config = read_settings(EvaluateConfig, raw, [each for each in settings or () if not each.startswith(_EXECUTION)])
     terminal = Terminal(as_json=as_json)
-    execution = Execution(
-        kind="ray" if ray else "local", address=ray, workers=workers or "auto", device=device or "auto",
-        allow_code_execution=allow_code,
-    )  # fmt: skip
+    where = {"kind": "ray" if ray else "local", "address": ray, "workers": workers, "device": device}
+    where = {name: value for name, value in where.items() if value is not None}
+    execution = read_settings(Execution, where | {"allow_code_execution": allow_code}, of_execution)
     if dry_run:
         terminal.estimate([estimate_evaluation(config, out, execution)], where=execution.described)
         return

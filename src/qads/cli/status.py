@@ -58,7 +58,8 @@ def _show_experiment(directory: Path, terminal: Terminal) -> None:
         terminal.line(f"Page: {directory / 'report' / 'experiment.html'}")
         terminal.next_command("compare", directory / "experiment.json", "--out", directory, "--json", "found.json")
     else:
-        terminal.next_command("compare", directory / "experiment.json", "--out", directory)
+        leave = ["--allow-code-execution"] if progress.runs_programs else []
+        terminal.next_command("compare", directory / "experiment.json", "--out", directory, *leave)
 
 
 def _show_tasks(directory: Path, found: list[TaskStatus], terminal: Terminal) -> None:

@@ -6,7 +6,7 @@ from qads.compare.estimate import CellEstimate, ExperimentEstimate, estimate_exp
 from qads.compare.experiment import Arm, Experiment, JudgingConfig, load_experiment
 from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.progress import ArmProgress, ExperimentProgress, read_progress
-from qads.compare.results import UNTRAINED, ArmResult, Measured, Results, SettingResult
+from qads.compare.results import UNTRAINED, ArmResult, Measured, Results, SettingResult, TrainingFacts
 from qads.compare.running import EXPERIMENT_FILE, read_results, run_experiment
 from qads.compare.statistics import ALL_SETS, Estimate, Outcome, PairedItems, Verdict, compare_arms, estimate_arm
 
@@ -29,6 +29,7 @@ __all__ = [
     "PairedItems",
     "Results",
     "SettingResult",
+    "TrainingFacts",
     "Verdict",
     "all_cells",
     "compare_arms",

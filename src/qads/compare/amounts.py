@@ -157,7 +157,7 @@ def _short_trainings(experiment: Experiment, budgets: Mapping[Amount, list[Amoun
                     f"train.tokens is {method.tokens:,}, fewer than the {amount.tokens:,} that are selected: the rest "
                     "is never trained on"
                 )
-        elif method.steps is not None and method.steps * method.batch_size < amount:
+        elif method.steps is not None and not method.batch_tokens and method.steps * method.batch_size < amount:
             seen = method.steps * method.batch_size
             yield (
                 f"train.steps {method.steps:,} of {method.batch_size:,} rows are {seen:,} rows: of {amount:,} that are "

@@ -91,6 +91,11 @@ class GridContext:
             self._tokens[model] = np.load(stage.path / "tokens.npy")
         return self._tokens[model]
 
+    def mean_tokens(self, cell: Cell) -> float:
+        """Tokens of a row: of those that the arm has which this cell is matched to, or of all there are."""
+        tokens, other = self.tokens(cell.model), self._tokens_of(cell)
+        return float((tokens if other is None else tokens[self.rows(other)]).mean())
+
     # Plans: what a stage would be, before anything runs.
 
     def tokens_stage(self, model: str) -> StageDirectory:

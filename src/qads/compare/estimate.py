@@ -201,7 +201,7 @@ def _amounts(
     if method.tokens is not None:
         once = float(method.tokens)
     elif method.steps is not None:
-        once = method.steps * method.batch_size * lengths.mean_tokens
+        once = method.steps * method.step_tokens(lengths.mean_tokens)
     else:
         once *= method.n_epochs
     parameters = parameters_of(cell.model)

@@ -66,6 +66,9 @@ class Arm:
         None
     )
     """In the place of the experiment's budgets, to which the arm is then not matched: ``100%`` for the whole pool."""
+    seeds: Seeds = ()
+    """In the place of the experiment's. Rows drawn at random move an arm further than another order of the same rows,
+    and the reference is in every comparison: it is worth more seeds than the rest."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
@@ -193,6 +196,8 @@ class Experiment:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ConfigError("seeds: there must be one at least.")
         if not self.arms:
             raise ConfigError(
                 "arms: there is none; name what is compared, such as arms: {random: {selection: {kind: random}}, "
@@ -200,12 +205,14 @@ class Experiment:
             )
         self._check_names()
         self._check_arms()
-        for name in ("models", "seeds", "match"):
+        for name in ("models", "match"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ConfigError(f"{name}: {list(values)}: there must be one at least, and none twice.")
-        if (wrong := next((seed for seed in self.seeds if not 0 <= seed < 2**32), None)) is not None:
-            raise ConfigError(f"seeds: {wrong} must be 0 at least, and below 2³².")
+        given: dict[str, tuple[int, ...]] = {"seeds": self.seeds}
+        for where, seeds in (given | {f"arms.{name}.seeds": arm.seeds for name, arm in self.arms.items()}).items():
+            if len(set(seeds)) < len(seeds) or any(not 0 <= seed < 2**32 for seed in seeds):
+                raise ConfigError(f"{where}: {list(seeds)}: each must be 0 at least and below 2³², and none twice.")
         counted = any(not isinstance(amount, Tokens) for amount in self.budgets)
         if "tokens" in self.match and counted and self.tokens_of is None:
             raise ConfigError(f"tokens_of: match has tokens; name the arm that is matched to ({', '.join(self.arms)}).")
@@ -240,6 +247,11 @@ class Experiment:
                 raise ConfigError(
                     f"arms.{name}.source_shares_of: {arm.source_shares_of} has no shares of its own there."
                 )
+            if getattr(arm.selection, "seed", 0) != 0:
+                raise ConfigError(
+                    f"arms.{name}.selection.seed: the seeds of an arm are those of its cells; say seeds: of the "
+                    f"experiment, or arms.{name}.seeds."
+                )
             if arm.needs_quality and self.quality is None:
                 raise ConfigError(f"arms.{name}: needs quality, but quality is null; let it be measured.")
             self.run_config(arm.selection, arm.budget or self.budgets[0], self.models[0])
@@ -260,6 +272,14 @@ class Experiment:
             raise ConfigError(
                 "train.revision: the models of an experiment are folders or hub ids as they are; leave it."
             )
+        if self.train.seed != 0:
+            raise ConfigError(
+                "train.seed: the seeds of trainings are those of the cells; say seeds: of the experiment."
+            )
+        if self.evaluate is not None and self.evaluate.revision is not None:
+            raise ConfigError(
+                "evaluate.revision: the models of an experiment are folders or hub ids as they are; leave it."
+            )
         if self.evaluate is not None and self.evaluate.model is not None:
             raise ConfigError("evaluate.model: the models are those of the experiment; leave it out.")
         if self.evaluate is not None and self.evaluate.template != self.train.template:
@@ -267,6 +287,20 @@ class Experiment:
                 "evaluate.template is not train.template: models would be evaluated on texts that look otherwise than "
                 "those they were trained on. Say the same in both."
             )
+
+    @property
+    def runs_programs(self) -> bool:
+        """Whether its evaluation runs programs that models write."""
+        return self.evaluate is not None and self.evaluate.runs_programs
+
+    def seeds_of(self, arm: str) -> tuple[int, ...]:
+        """The seeds of an arm."""
+        return self.arms[arm].seeds or self.seeds
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds of all arms, those of the experiment first."""
+        return tuple(dict.fromkeys((*self.seeds, *(seed for arm in self.arms.values() for seed in arm.seeds))))
 
     def scoring_model(self, model: str) -> str:
         """What scores rows for a base model."""

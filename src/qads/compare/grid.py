@@ -100,9 +100,10 @@ def all_cells(experiment: Experiment) -> list[Cell]:
     return list(
         dict.fromkeys(
             setting.cell(experiment, arm, seed)
-            for seed in experiment.seeds
+            for seed in experiment.all_seeds
             for setting in all_settings(experiment)
             for arm in experiment.arms
+            if seed in experiment.seeds_of(arm)
         )
     )
 

@@ -38,6 +38,8 @@ class ExperimentProgress:
     n_done: int
     arms: Mapping[tuple[str, str, str], ArmProgress]
     """(size, model, arm) -> its seeds."""
+    runs_programs: bool
+    """Whether a start has to be allowed to."""
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -72,5 +74,6 @@ def read_progress(directory: str | Path) -> ExperimentProgress:
         done += [cell.seed] if all(finished) else []
     found = {key: ArmProgress(tuple(selected), tuple(done)) for key, (selected, done) in arms.items()}
     return ExperimentProgress(
-        RunDirectory(root).owner, len(cells), sum(len(each.done) for each in found.values()), found
-    )
+        RunDirectory(root).owner, len(cells), sum(len(each.done) for each in found.values()), found,
+        experiment.runs_programs,
+    )  # fmt: skip

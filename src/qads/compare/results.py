@@ -1,14 +1,16 @@
 """What the finished cells of an experiment say: every arm in every setting, and every comparison.
 
-Compared are the seeds in which every arm that has any finished cell of a setting has finished, so that all arms have
-the same seeds; what is left out is listed. Items that lack a value under any of these cells are left out for all.
+Compared are all finished seeds of every arm: seeds are draws, and the comparison takes no pairs of them. Arms without
+any are listed. Items that lack a value under any of these cells are left out for all.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +24,10 @@ from qads.compare.statistics import Estimate, Outcome, PairedItems, compare_arms
 from qads.compare.trials import cell_items, is_done, train_manifest, untrained_items
 from qads.run import Manifest
 
-__all__ = ["UNTRAINED", "ArmResult", "Composition", "Measured", "Results", "SettingResult", "collect"]
+__all__ = [
+    "UNTRAINED", "ArmResult", "Composition", "Measured", "Results", "SettingResult", "TrainingFacts", "Trial",
+    "collect",
+]  # fmt: skip
 
 UNTRAINED = "untrained"
 """Where an arm's name stands, the base model."""
@@ -41,6 +46,29 @@ class Composition:
 
 
 @dataclass(frozen=True)
+class TrainingFacts:
+    """What a training came to, or trainings on average; None where there is none, or it is not known."""
+
+    steps: float | None = None
+    tokens: float | None = None
+    """That were read in all epochs, those of the problems included."""
+    answer_tokens: float | None = None
+    """Of them those that the loss is of."""
+    flops: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One seed of an arm."""
+
+    rows: int
+    tokens: int
+    """Of these rows."""
+    training: TrainingFacts
+
+
+@dataclass(frozen=True)
 class ArmResult:
     """One arm in one setting."""
 
@@ -52,11 +80,13 @@ class ArmResult:
     """Share of the pool's rows that it chose."""
     selection: tuple[StageCost, ...]
     """What choosing took, of the first seed."""
-    training_flops: float | None
-    """Of one training, on average over seeds; None where there is none, or it is not known."""
-    training_seconds: float | None
+    training: TrainingFacts
+    """Of one training, on average over seeds."""
     affected: Mapping[str, int]
     """What trainings did to rows that were too long (``dropped``, ``cut``) -> how many, of all seeds."""
+    trials: Mapping[int, Trial]
+    """Seed -> what it chose and what its training came to, of the seeds that are compared; of all that are selected
+    where none is."""
 
     @property
     def selection_flops(self) -> float | None:
@@ -71,7 +101,7 @@ class ArmResult:
     @property
     def total_flops(self) -> float | None:
         """Of choosing once and training once."""
-        return total((self.selection_flops, self.training_flops))
+        return total((self.selection_flops, self.training.flops))
 
 
 @dataclass(frozen=True)
@@ -82,7 +112,7 @@ class Measured:
     arms: Mapping[str, Mapping[str, Estimate]]
     """Arm -> set (or their mean) -> value; the untrained model is one of them."""
     by_seed: Mapping[str, tuple[Mapping[str, Estimate], ...]]
-    """Arm -> in every seed set -> value; the interval is over items alone."""
+    """Arm -> in each of its seeds set -> value; the interval is over items alone."""
     outcomes: tuple[Outcome, ...]
     n_items: Mapping[str, int]
     """Set -> items that were compared."""
@@ -98,8 +128,8 @@ class SettingResult:
     arms: tuple[ArmResult, ...]
     overlap: Float[np.ndarray, "a a"]
     """Share of the rows of an arm (down) that another (across) chose too, on average over seeds; NaN without both."""
-    seeds: tuple[int, ...]
-    """That all arms compared have finished."""
+    seeds: Mapping[str, tuple[int, ...]]
+    """Arm -> seeds that are compared; arms without any are not in it."""
     measured: tuple[Measured, ...]
     unfinished: tuple[str, ...]
     """Arms that are not compared, since no seed of theirs is finished."""
@@ -131,44 +161,60 @@ def collect(context: GridContext, cells: Sequence[Cell], notes: tuple[str, ...])
 
 def _setting(context: GridContext, setting: Setting) -> SettingResult:
     experiment = context.experiment
-    cells = {arm: [setting.cell(experiment, arm, seed) for seed in experiment.seeds] for arm in experiment.arms}
+    cells = {arm: [setting.cell(experiment, arm, seed) for seed in experiment.seeds_of(arm)] for arm in experiment.arms}
     selected = {
         arm: [(cell, manifest) for cell in each if (manifest := finished(context.select_stage(cell))) is not None]
         for arm, each in cells.items()
     }
-    selected = {arm: each for arm, each in selected.items() if each}
-    arms = tuple(_arm(context, arm, each) for arm, each in selected.items())
-    evaluated = {arm: [cell for cell in each if cell_items(context, cell) is not None] for arm, each in cells.items()}
-    started = {arm: each for arm, each in evaluated.items() if each}
-    seeds = tuple(
-        seed
-        for seed in experiment.seeds
-        if started and all(seed in {c.seed for c in each} for each in started.values())
-    )
+    evaluated = {
+        arm: {cell.seed: items for cell in each if (items := cell_items(context, cell)) is not None}
+        for arm, each in cells.items()
+    }
+    evaluated = {arm: each for arm, each in evaluated.items() if each}
     return SettingResult(
-        setting, arms, _overlap(context, cells, list(selected)), seeds,
-        _measured(context, setting, list(started), seeds) if seeds else (),
-        tuple(arm for arm in cells if arm not in started) if started else (),
-    )  # fmt: skip
+        setting,
+        tuple(_arm(context, arm, each, evaluated.get(arm, {})) for arm, each in selected.items() if each),
+        _overlap(context, cells, [arm for arm, each in selected.items() if each]),
+        {arm: tuple(each) for arm, each in evaluated.items()},
+        _measured(context, setting, evaluated) if evaluated else (),
+        tuple(arm for arm in cells if arm not in evaluated) if evaluated else (),
+    )
 
 
-def _arm(context: GridContext, arm: str, selected: Sequence[tuple[Cell, Manifest]]) -> ArmResult:
-    manifests = [manifest for _, manifest in selected]
-    trained = [found for cell, _ in selected if (found := train_manifest(context, cell)) is not None]
-    sources = context.run_of(selected[0][0].model).pool.sources
-    counts_tokens = selected[0][0].size.counts_tokens
+def _arm(
+    context: GridContext, arm: str, selected: Sequence[tuple[Cell, Manifest]], compared: Collection[int]
+) -> ArmResult:
+    used = [(cell, manifest) for cell, manifest in selected if cell.seed in compared or not compared]
+    manifests = [manifest for _, manifest in used]
+    trained = [train_manifest(context, cell) or {} for cell, _ in used]
+    pool, counts_tokens = context.run_of(used[0][0].model).pool, used[0][0].size.counts_tokens
     composition = Composition(
         rows=float(np.mean([m["rows"] for m in manifests])),
         tokens=float(np.mean([m["training_tokens"] for m in manifests])),
-        shares={name: float(np.mean([m["sources"].get(name, 0) / m["rows"] for m in manifests])) for name in sources},
+        shares={
+            name: float(np.mean([m["sources"].get(name, 0) / m["rows"] for m in manifests])) for name in pool.sources
+        },
         # That a budget in tokens ends somewhere below them is no shortage.
         stopped=tuple(dict.fromkeys(m["stopped"] for m in manifests if m["stopped"] and not counts_tokens)),
     )
-    ratio = composition.rows / len(context.run_of(selected[0][0].model).pool)
+    facts = [_training(each) for each in trained]
+    trials = {
+        cell.seed: Trial(manifest["rows"], manifest["training_tokens"], each)
+        for (cell, manifest), each in zip(used, facts, strict=True)
+    }
+    names = [each.name for each in dataclasses.fields(TrainingFacts)]
     return ArmResult(
-        arm, context.experiment.arms[arm].selection.kind, composition, ratio, selection_cost(context, selected[0][0]),
-        _mean([m.get("flops") for m in trained]), _mean([m.get("train_seconds") for m in trained]),
-        dict(sum((Counter(m.get("affected_rows", {})) for m in trained), Counter[str]())),
+        arm, context.experiment.arms[arm].selection.kind, composition, composition.rows / len(pool),
+        selection_cost(context, used[0][0]),
+        TrainingFacts(**{name: _mean([getattr(each, name) for each in facts]) for name in names}),
+        dict(sum((Counter(m.get("affected_rows", {})) for m in trained), Counter[str]())), trials,
+    )  # fmt: skip
+
+
+def _training(manifest: Mapping[str, Any]) -> TrainingFacts:
+    return TrainingFacts(
+        manifest.get("steps"), manifest.get("tokens"), manifest.get("answer_tokens"), manifest.get("flops"),
+        manifest.get("train_seconds"),
     )  # fmt: skip
 
 
@@ -188,7 +234,7 @@ def _overlap(context: GridContext, cells: Mapping[str, Sequence[Cell]], selected
     found = np.full((len(selected), len(selected)), np.nan)
     for i, arm in enumerate(selected):
         for j, other in enumerate(selected):
-            seeds = [seed for seed in context.experiment.seeds if {(arm, seed), (other, seed)} <= rows.keys()]
+            seeds = [seed for seed in context.experiment.all_seeds if {(arm, seed), (other, seed)} <= rows.keys()]
             if seeds:
                 shares = [len(rows[arm, s] & rows[other, s]) / len(rows[arm, s]) for s in seeds]
                 found[i, j] = float(np.mean(shares))
@@ -196,47 +242,39 @@ def _overlap(context: GridContext, cells: Mapping[str, Sequence[Cell]], selected
 
 
 def _measured(
-    context: GridContext, setting: Setting, arms: Sequence[str], seeds: Sequence[int]
+    context: GridContext, setting: Setting, evaluated: Mapping[str, Mapping[int, pa.Table]]
 ) -> tuple[Measured, ...]:
-    experiment = context.experiment
-    tables = {
-        (arm, seed): table
-        for arm in arms
-        for seed in seeds
-        if (table := cell_items(context, setting.cell(experiment, arm, seed))) is not None
-    }
     untrained = untrained_items(context, setting.model)
-    names = [*arms, *([UNTRAINED] if untrained is not None else [])]
-    if untrained is not None:
-        tables |= {(UNTRAINED, seed): untrained for seed in seeds}
-    measures: list[str] = next(iter(tables.values()))["measure"].unique().to_pylist()
-    pairs = [pair for pair in experiment.pairs if set(pair) <= set(arms)]
-    return tuple(_measure(name, names, seeds, tables, pairs, context) for name in measures)
+    tables = {arm: list(each.values()) for arm, each in evaluated.items()}
+    tables |= {} if untrained is None else {UNTRAINED: [untrained]}
+    measures: list[str] = next(iter(tables.values()))[0]["measure"].unique().to_pylist()
+    pairs = [pair for pair in context.experiment.pairs if set(pair) <= evaluated.keys()]
+    return tuple(_measure(name, tables, pairs, context) for name in measures)
 
 
 def _measure(
-    measure: str, names: Sequence[str], seeds: Sequence[int], tables: Mapping[tuple[str, int], pa.Table],
-    pairs: Sequence[tuple[str, str]], context: GridContext,
-) -> Measured:  # fmt: skip
-    values = {key: _values(table, measure) for key, table in tables.items()}
-    every = dict.fromkeys(item for each in values.values() for item in each)
-    common = [item for item in every if all(item in each for each in values.values())]
+    measure: str, tables: Mapping[str, Sequence[pa.Table]], pairs: Sequence[tuple[str, str]], context: GridContext
+) -> Measured:
+    values = {arm: [_values(table, measure) for table in each] for arm, each in tables.items()}
+    of_seeds = [seed for each in values.values() for seed in each]
+    every = dict.fromkeys(item for each in of_seeds for item in each)
+    common = [item for item in every if all(item in each for each in of_seeds)]
     if not common:
         return Measured(measure, {}, {}, (), {}, len(every))
     sets = tuple(dict.fromkeys(name for name, _ in common))
     items = PairedItems(
-        tuple(names),
-        np.array([[[values[arm, seed][item] for item in common] for seed in seeds] for arm in names]),
+        tuple(values),
+        tuple(np.array([[seed[item] for item in common] for seed in each]) for each in values.values()),
         sets,
         np.array([sets.index(name) for name, _ in common], np.int64),
     )
     judging = context.experiment.judging
     return Measured(
         measure,
-        {arm: estimate_arm(items, arm, confidence=judging.confidence) for arm in names},
+        {arm: estimate_arm(items, arm, confidence=judging.confidence) for arm in values},
         {
-            arm: tuple(estimate_arm(items, arm, seed=s, confidence=judging.confidence) for s in range(len(seeds)))
-            for arm in names
+            arm: tuple(estimate_arm(items, arm, seed=s, confidence=judging.confidence) for s in range(len(each)))
+            for arm, each in values.items()
         },
         tuple(compare_arms(items, pairs, confidence=judging.confidence, tie=judging.tie)),
         {name: int((items.codes == g).sum()) for g, name in enumerate(sets)},

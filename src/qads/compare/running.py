@@ -70,14 +70,14 @@ def run_experiment(
     _check_possible(experiment, root)
     with RunDirectory(root).lock():
         _check_experiment_file(root / EXPERIMENT_FILE)
-        write_json(root / EXPERIMENT_FILE, dataclasses.asdict(experiment))
+        _write_experiment(experiment, root)
         of_shared = [name for name in redo if name in SHARED_STAGES]
         shared = compute_shared(
             experiment, root, redo=of_shared, reuse=reuse, observer=observer,
             check=lambda run: _check_amounts(experiment, root, run, observer),
         )  # fmt: skip
         experiment, notes = merge_budgets(experiment, len(shared[experiment.scoring_models[0]].pool), root)
-        write_json(root / EXPERIMENT_FILE, dataclasses.asdict(experiment))
+        _write_experiment(experiment, root)
         chosen = only_cells(cells := all_cells(experiment), only or {})
         context = GridContext(experiment, root, shared, observer)
         _remove(context, chosen, ["select"] if of_shared else [name for name in redo if name in CELL_STAGES])
@@ -89,6 +89,12 @@ def run_experiment(
             context.select(cell)
         _run_trials(context, chosen, max_cells)
         return collect(context, cells, notes)
+
+
+def _write_experiment(experiment: Experiment, root: Path) -> None:
+    """Keep what was asked for; that programs may run is said anew at every start."""
+    execution = dataclasses.replace(experiment.execution, allow_code_execution=False)
+    write_json(root / EXPERIMENT_FILE, dataclasses.asdict(dataclasses.replace(experiment, execution=execution)))
 
 
 def _check_possible(experiment: Experiment, root: Path) -> None:

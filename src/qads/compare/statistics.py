@@ -1,13 +1,13 @@
 """Arms against arms on the same items: paired differences, intervals that hold together, wins and losses.
 
-A comparison is of two arms that were trained with the same seeds and evaluated on the same items. What is compared is
-`arm[s, i] − other[s, i]`, seed by seed and item by item; its mean and interval are those of `kernels/crossed.py`. How
-far seeds move a difference is told by all arms that are compared, since three seeds of two arms tell next to nothing.
+A comparison is of two arms that were evaluated on the same items, each after trainings with seeds of its own. What is
+compared are the means over seeds, item by item; mean and interval are those of `kernels/crossed.py`. How far other
+seeds would move an arm its own seeds tell, so that an arm which moves far needs more of them than the rest.
 
 Every interval is given twice: by itself, and such that all intervals of the family hold at once (Bonferroni: each
 leaves out an equal share of what may be left out in all). The claim is made from the second alone: where it covers 0,
-no difference is shown; and from one seed no claim is made. Why neither percentiles of a bootstrap nor max-t, and how
-often such intervals hold: docs/decisions/0033.
+no difference is shown; and from one seed of either arm no claim is made. Why neither percentiles of a bootstrap nor
+max-t, and how often such intervals hold: docs/decisions/0033 and 0047.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qads.errors import InputError
-from qads.kernels.crossed import block_variance, crossed_means, group_means, student_interval
+from qads.kernels.crossed import crossed_means, group_means, seed_part, student_interval
 
 __all__ = ["ALL_SETS", "Estimate", "Outcome", "PairedItems", "Verdict", "compare_arms", "estimate_arm"]
 
@@ -41,22 +41,21 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class PairedItems:
-    """What some arms gave on the same items in the same seeds."""
+    """What some arms gave on the same items, each with seeds of its own."""
 
     arms: tuple[str, ...]
-    values: Float[np.ndarray, "a s i"]
-    """Of every arm, seed and item; all finite."""
+    values: tuple[Float[np.ndarray, "_ i"], ...]
+    """Of every arm, those of every seed and item; all finite."""
     sets: tuple[str, ...]
     """The evaluation sets."""
     codes: Int[np.ndarray, " i"]
     """Position in `sets` of every item's."""
 
     def __post_init__(self) -> None:
-        if self.values.shape[0] != len(self.arms) or self.values.shape[2] != len(self.codes):
-            raise InputError(
-                f"PairedItems: values {self.values.shape} of {len(self.arms)} arms, {len(self.codes)} items."
-            )
-        if not np.isfinite(self.values).all() or 0 in self.values.shape:
+        shapes = [each.shape for each in self.values]
+        if len(shapes) != len(self.arms) or {shape[1:] for shape in shapes} != {(len(self.codes),)}:
+            raise InputError(f"PairedItems: values {shapes} of {len(self.arms)} arms, {len(self.codes)} items.")
+        if not all(each.size and np.isfinite(each).all() for each in self.values):
             raise InputError(
                 "PairedItems: every arm needs a finite value in every seed on every item, and one at least."
             )
@@ -90,8 +89,9 @@ class Outcome:
     ties: int
     losses: int
     seeds_ahead: int
-    """Seeds in which its mean was the higher."""
+    """Seeds of the arm in which its mean was above that of the other's seeds."""
     n_seeds: int
+    """Of the arm."""
 
 
 def compare_arms(
@@ -110,34 +110,29 @@ def compare_arms(
     """
     if not pairs:
         return []
-    scopes, n_seeds = items.scopes, items.values.shape[1]
-    at = {arm: number for number, arm in enumerate(items.arms)}
-    d = np.repeat(np.stack([items.values[at[arm]] - items.values[at[other]] for arm, other in pairs]), len(scopes), 0)
-    weights = np.tile(np.stack(list(scopes.values())), (len(pairs), 1))
-    seed_part, freedom = _seed_parts(
-        items, [at[name] for name in dict.fromkeys(name for pair in pairs for name in pair)]
-    )
-    means = crossed_means(
-        d, weights, items.codes, seed_part=np.tile(seed_part, len(pairs)), seed_freedom=freedom
-    )  # fmt: skip
-    alone = student_interval(*means, 1 - confidence)
-    together = student_interval(*means, (1 - confidence) / len(d))
-    named = [(*pair, scope) for pair in pairs for scope in scopes]
+    weights = np.stack(list(items.scopes.values()))
+    found = [_outcomes(items, pair, weights, len(pairs) * len(weights), 1 - confidence, tie) for pair in pairs]
+    return [outcome for each in found for outcome in each]
+
+
+def _outcomes(
+    items: PairedItems, pair: tuple[str, str], weights: Float[np.ndarray, "c g"], family: int, tail: float, tie: float
+) -> list[Outcome]:
+    """One pair in every scope."""
+    arm, other = (items.values[items.arms.index(name)] for name in pair)
+    x = arm.mean(axis=0) - other.mean(axis=0)
+    parts = [seed_part(each, weights, items.codes) for each in (arm, other)]
+    means = crossed_means(np.tile(x, (len(weights), 1)), weights, items.codes, parts)
+    alone, together = student_interval(*means, tail), student_interval(*means, tail / family)
+    n_seeds = min(len(arm), len(other))
     return [
         Outcome(
-            *named[c], Estimate(float(means[0][c]), float(alone[0][c]), float(alone[1][c])),
-            low := float(together[0][c]), high := float(together[1][c]), len(d), _verdict(low, high, n_seeds),
-            *_counts(d[c], weights[c], items.codes, tie),
+            *pair, scope, Estimate(float(means[0][c]), float(alone[0][c]), float(alone[1][c])),
+            low := float(together[0][c]), high := float(together[1][c]), family, _verdict(low, high, n_seeds),
+            *_counts(x[weights[c][items.codes] > 0], tie), _ahead(arm, other, weights[c], items.codes), len(arm),
         )
-        for c in range(len(d))
+        for c, scope in enumerate(items.scopes)
     ]  # fmt: skip
-
-
-def _seed_parts(items: PairedItems, arms: Sequence[int]) -> tuple[Float[np.ndarray, " g"], int]:
-    """What other seeds would change of a difference, on every set and on their mean, by all arms; its freedom."""
-    means = group_means(items.values[arms], items.codes, len(items.sets))
-    found = [block_variance(means @ weights) for weights in items.scopes.values()]
-    return np.array([2 * rest / items.values.shape[1] for rest, _ in found]), found[0][1]
 
 
 def _verdict(low: float, high: float, n_seeds: int) -> Verdict:
@@ -146,14 +141,17 @@ def _verdict(low: float, high: float, n_seeds: int) -> Verdict:
     return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
 
-def _counts(
-    d: Float[np.ndarray, "s i"], weights: Float[np.ndarray, " g"], codes: Int[np.ndarray, " i"], tie: float
-) -> tuple[int, int, int, int, int]:
-    of_items = d[:, weights[codes] > 0].mean(axis=0)
-    wins, losses = int((of_items > tie).sum()), int((of_items < -tie).sum())
-    of_sets = np.stack([d[:, codes == g].mean(axis=1) for g in range(len(weights))], axis=1)
-    ahead = int((of_sets @ weights > 0).sum())
-    return wins, len(of_items) - wins - losses, losses, ahead, len(d)
+def _counts(x: Float[np.ndarray, " i"], tie: float) -> tuple[int, int, int]:
+    """Wins, ties and losses."""
+    wins, losses = int((x > tie).sum()), int((x < -tie).sum())
+    return wins, len(x) - wins - losses, losses
+
+
+def _ahead(
+    arm: Float[np.ndarray, "s i"], other: Float[np.ndarray, "t i"], weights: Float[np.ndarray, " g"], codes: np.ndarray
+) -> int:
+    means, others = (group_means(each, codes, len(weights)) @ weights for each in (arm, other))
+    return int((means > others.mean()).sum())
 
 
 def estimate_arm(
@@ -169,6 +167,8 @@ def estimate_arm(
     """
     scopes, values = items.scopes, items.values[items.arms.index(arm)]
     values = values if seed is None else values[seed : seed + 1]
-    means = crossed_means(np.repeat(values[None], len(scopes), axis=0), np.stack(list(scopes.values())), items.codes)
+    weights = np.stack(list(scopes.values()))
+    of_items = np.tile(values.mean(axis=0), (len(scopes), 1))
+    means = crossed_means(of_items, weights, items.codes, [seed_part(values, weights, items.codes)])
     low, high = student_interval(*means, 1 - confidence)
     return {name: Estimate(float(means[0][c]), float(low[c]), float(high[c])) for c, name in enumerate(scopes)}

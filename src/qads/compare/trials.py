@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qads.compare.cells import Facts, GridContext, finished
+from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, folder_name
 from qads.errors import CorruptError
 from qads.run import Manifest, RunDirectory, StageDirectory, StagePlan
@@ -39,7 +40,7 @@ def cell_stages(context: GridContext, cell: Cell) -> dict[str, StageDirectory]:
     found = {"select": context.select_stage(cell)}
     folder = RunDirectory(context.root / cell.folder)
     if experiment.train is not None:
-        settings = training_of(context, cell).identity(experiment.execution)
+        settings = _training(experiment, cell).identity(experiment.execution) | _batch(experiment, cell)
         inputs = {"select": found["select"].plan.fingerprint}
         found["train"] = folder.stage(StagePlan("train", {"train": settings} | _foreign_code(context), inputs))
     if experiment.evaluate is not None:
@@ -51,9 +52,25 @@ def cell_stages(context: GridContext, cell: Cell) -> dict[str, StageDirectory]:
 
 
 def training_of(context: GridContext, cell: Cell) -> FineTuning:
-    """How a cell is trained."""
-    assert context.experiment.train is not None
-    return dataclasses.replace(context.experiment.train, model=cell.model, seed=cell.seed)
+    """How a cell is trained; selects the rows that its tokens are counted by if that was not done yet."""
+    method = _training(context.experiment, cell)
+    if not _batch(context.experiment, cell):
+        return method
+    return dataclasses.replace(method, batch_tokens=max(1, round(method.step_tokens(context.mean_tokens(cell)))))
+
+
+def _training(experiment: Experiment, cell: Cell) -> FineTuning:
+    assert experiment.train is not None
+    return dataclasses.replace(experiment.train, model=cell.model, seed=cell.seed)
+
+
+def _batch(experiment: Experiment, cell: Cell) -> dict[str, str]:
+    """What a step has where arms are matched in tokens: as many, so that all of them have as many steps too."""
+    assert experiment.train is not None
+    if not cell.size.counts_tokens or experiment.train.batch_tokens is not None:
+        return {}
+    rows = "the pool" if cell.size.match == "rows" else str(experiment.tokens_of)
+    return {"batch_tokens": f"as many as train.batch_size rows of {rows} have on average"}
 
 
 def is_done(context: GridContext, cell: Cell) -> bool:

@@ -13,7 +13,7 @@ __all__ = ["Judgement", "ProgramOutcome", "judge_program", "judge_solution", "pr
 
 Verdict = Literal["right", "wrong", "no answer", "undecided"]
 
-_FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(?P<code>.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
+_FENCED = re.compile(r"```[ \t]*(?:py(?:thon)?[\d.]*)?[ \t]*\r?\n(?P<code>.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 class ProgramOutcome(Protocol):

@@ -69,7 +69,9 @@ class Evaluation:
     template: Annotated[Template, Field(discriminator="kind")] = field(default_factory=ExemplarTemplate)
     """How a row becomes text; as the model was trained."""
     dtype: Dtype = "auto"
-    """Precision of the model; likelihoods are computed in float32 arithmetic always."""
+    """Precision of the weights; arithmetic of likelihoods is float32 always. ``auto`` keeps weights that are stored in
+    float32, as after training them all: bfloat16 would round away much of what a short training has changed. Others
+    are opened as elsewhere: bfloat16 where the processor has it, else float32."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     seed: int = 0
@@ -241,7 +243,7 @@ class _Opened:
         return open_causal_lm(
             self.work.model, device=self.execution.device, dtype=self.work.method.dtype,
             revision=self.work.method.revision,
-            trust_remote_code=self.execution.trust_remote_code,
+            trust_remote_code=self.execution.trust_remote_code, rounds=False,
         )  # fmt: skip
 
     @property

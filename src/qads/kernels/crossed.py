@@ -1,86 +1,77 @@
 """The mean of numbers that were measured on the same items in several runs, and how far it can be trusted.
 
-`d[s, i]` is what run s (a seed) gave on item i. Seeds and items are crossed: a run that went well went well on many
-items, and an item that is easy is easy in every run, so that neither the cells nor the means of items are independent.
+`d[s, i]` is what run s (a seed) of an arm gave on item i. Seeds and items are crossed: a run that went well went well
+on many items, and an item that is easy is easy in every run, so that neither the cells nor the means of items are
+independent. A difference of two arms, each with seeds of its own and both on the same items, has
 
-    d[s, i]  = mean + a_s + b_i + e_si
-    A        = Σ_s (d[s, ·] − d[·, ·])² / (S (S − 1))                   what other seeds would change
-    B_g      = w_g² Σ_{i in g} (d[·, i] − d[·, g])² / (I_g (I_g − 1))   what other items of group g would change
-    variance = A + Σ_g B_g
-    freedom  = variance² / (A² / freedom of A + Σ_g B_g² / (I_g − 1))
+    d[s, i]  = mean + a_s + b_i + e_si                                  of either arm
+    A        = Σ_s (d[s, ·] − d[·, ·])² / (S (S − 1))                   of either arm: what its other seeds would change
+    B_g      = w_g² Σ_{i in g} (x_i − x_g)² / (I_g (I_g − 1))           x = arm − other on the means of their seeds:
+                                                                        what other items of group g would change
+    variance = A of the arm + A of the other + Σ_g B_g
+    freedom  = variance² / (Σ A² / (S − 1) + Σ_g B_g² / (I_g − 1))
 
-The interval is Student's with these degrees of freedom (Satterthwaite 1946, "An Approximate Distribution of Estimates
-of Variance Components", Biometrics Bulletin 2(6)). `w_g` is the weight of a group of items (a test set) in the mean.
-Both parts hold the interaction e once, where once in all would do (Cameron, Gelbach & Miller 2011, "Robust Inference
-With Multiway Clustering", JBES 29(2), take it off again): the variance errs on the wide side, and is never less than
-either part. With one seed A is left out, and what is said is about those very runs.
+The interval is Student's with these degrees of freedom (Welch 1947, "The Generalization of 'Student's' Problem when
+Several Different Population Variances are Involved", Biometrika 34; Satterthwaite 1946, Biometrics Bulletin 2(6)).
+`w_g` is the weight of a group of items (a test set) in the mean. Both parts hold the interaction e once, where once in
+all would do (Cameron, Gelbach & Miller 2011, "Robust Inference With Multiway Clustering", JBES 29(2), take it off
+again): the variance errs on the wide side, and is never less than either part. With one seed A is left out, and what is
+said is about that very run.
 
-Three seeds tell little of A (2 degrees of freedom). Where several arms were run with the same seeds, all of them tell:
-seeds are blocks, arms treatments, and what is left of arm means after arm and seed are taken off is the spread of all
-(Fisher 1935, "The Design of Experiments", randomised blocks), with (arms − 1)(S − 1) degrees of freedom:
-
-    R = Σ_{a, s} (m[a, s] − m[a, ·] − m[·, s] + m[·, ·])² / ((arms − 1)(S − 1)),   A of a difference = 2 R / S
+How far seeds move an arm is asked of that arm alone: rows drawn anew by every seed move it many times as far as another
+order of the same rows, so that arms tell nothing of each other here (docs/decisions/0047).
 
 Inputs are checked by the caller.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import t as student
 
-__all__ = ["block_variance", "crossed_means", "group_means", "student_interval"]
+__all__ = ["Part", "crossed_means", "group_means", "seed_part", "student_interval"]
+
+Part = tuple[Float[np.ndarray, " c"], int]
+"""A part of the variance of every mean, and its degrees of freedom."""
 
 
-def group_means(d: Float[np.ndarray, "c s i"], codes: Int[np.ndarray, " i"], n_groups: int) -> np.ndarray:
-    """Mean over the items of every group [c, s, g]; every group has an item at least."""
-    return np.stack([d[:, :, codes == group].mean(axis=2) for group in range(n_groups)], axis=2)
+def group_means(d: Float[np.ndarray, "c i"], codes: Int[np.ndarray, " i"], n_groups: int) -> Float[np.ndarray, "c g"]:
+    """Mean over the items of every group; every group has an item at least."""
+    return np.stack([d[:, codes == group].mean(axis=1) for group in range(n_groups)], axis=1)
 
 
-def block_variance(means: Float[np.ndarray, "a s"]) -> tuple[float, int]:
-    """R of arms (down) in seeds (across), and its degrees of freedom; 0 and 0 with one arm or one seed."""
-    n_arms, n_seeds = means.shape
-    freedom = (n_arms - 1) * (n_seeds - 1)
-    if freedom == 0:
-        return 0.0, 0
-    rest = means - means.mean(axis=1, keepdims=True) - means.mean(axis=0, keepdims=True) + means.mean()
-    return float((rest**2).sum() / freedom), freedom
+def seed_part(d: Float[np.ndarray, "s i"], weights: Float[np.ndarray, "c g"], codes: Int[np.ndarray, " i"]) -> Part:
+    """A of the mean of one arm by every weighting; 0 and 0 of one seed."""
+    n_seeds = len(d)
+    of_seeds = group_means(d, codes, weights.shape[1]) @ weights.T
+    return of_seeds.var(axis=0, ddof=min(1, n_seeds - 1)) / n_seeds, n_seeds - 1
 
 
 def crossed_means(
-    d: Float[np.ndarray, "c s i"],
+    x: Float[np.ndarray, "c i"],
     weights: Float[np.ndarray, "c g"],
     codes: Int[np.ndarray, " i"],
-    *,
-    seed_part: Float[np.ndarray, " c"] | None = None,
-    seed_freedom: int = 0,
+    of_seeds: Sequence[Part],
 ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
     """Mean, its standard error and the degrees of freedom of that, of every comparison.
 
     Args:
-        d: what was measured, in every comparison, seed and item.
+        x: of every item in a comparison, the mean over seeds.
         weights: of every group of items in a comparison's mean; each row adds up to 1, 0 where a group plays no part.
         codes: group of every item, 0..g−1, each with an item at least.
-        seed_part: A of every comparison, where it is known from more than the comparison itself.
-        seed_freedom: its degrees of freedom.
+        of_seeds: A of every arm in it.
 
     Returns:
         Error and freedom are NaN where they cannot be known: nothing varies, or a group that counts has a single item.
     """
-    n_seeds, n_groups = d.shape[1], weights.shape[1]
-    of_seeds = (group_means(d, codes, n_groups) * weights[:, None, :]).sum(axis=2)
-    of_items = d.mean(axis=1)
-    parts, freedoms = [np.zeros(len(d))], [1]
-    if seed_part is not None and seed_freedom:
-        parts.append(seed_part)
-        freedoms.append(seed_freedom)
-    elif n_seeds > 1:
-        parts.append(of_seeds.var(axis=1, ddof=1) / n_seeds)
-        freedoms.append(n_seeds - 1)
-    alone = np.zeros(len(d), np.bool_)
+    parts = [part for part, freedom in of_seeds if freedom]
+    freedoms = [freedom for _, freedom in of_seeds if freedom]
+    alone = np.zeros(len(x), np.bool_)
     for group, weight in enumerate(weights.T):
-        of_group = of_items[:, codes == group]
+        of_group = x[:, codes == group]
         if of_group.shape[1] < 2:
             alone |= weight > 0
             continue
@@ -89,8 +80,9 @@ def crossed_means(
     variance = np.sum(parts, axis=0)
     scatter = np.sum([part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True)], axis=0)
     known = (variance > 0) & (scatter > 0) & ~alone
-    freedom = np.divide(variance**2, scatter, out=np.full(len(d), np.nan), where=known)
-    return of_seeds.mean(axis=1), np.where(known, np.sqrt(variance), np.nan), freedom
+    freedom = np.divide(variance**2, scatter, out=np.full(len(x), np.nan), where=known)
+    mean = (group_means(x, codes, weights.shape[1]) * weights).sum(axis=1)
+    return mean, np.where(known, np.sqrt(variance), np.nan), freedom
 
 
 def student_interval(

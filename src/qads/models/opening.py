@@ -31,6 +31,7 @@ from qads.models.sources import (
     find_tokenizer,
     refuse_pickled,
 )
+from qads.models.weights import are_stored_in_float32
 from qads.pool import Turn
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def open_causal_lm(
     revision: str | None = None,
     trust_remote_code: bool = False,
     quantize: Literal["nf4"] | None = None,
+    rounds: bool = True,
 ) -> CausalLM:
     """Open a causal language model for scoring (no gradients, evaluation mode).
 
@@ -141,6 +143,7 @@ def open_causal_lm(
         revision: branch, tag or commit of a hub id.
         trust_remote_code: run code that comes with the model.
         quantize: keep the weights of linear layers in 4 bits (NF4 of bitsandbytes), and compute in `dtype`.
+        rounds: whether `auto` may round weights that are stored in float32; else it is float32 for these.
 
     Raises:
         ModelError: it cannot be found or opened; says how to get it.
@@ -152,12 +155,16 @@ def open_causal_lm(
     if (base := adapter_base(Path(source.location))) is not None:
         if quantize is not None:
             raise ModelError(f"{name}: is an adapter, which cannot be added to weights of 4 bits; quantize its model.")
-        return _open_adapted(source, base, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+        return _open_adapted(
+            source, base, device=device, dtype=dtype, trust_remote_code=trust_remote_code, rounds=rounds
+        )
     if quantize is not None:
         options |= _quantized(name, target, resolve_dtype(dtype, device))
     give_back_models()
     with _opening(source), quiet_loading():
         folder = _folder_to_open(source)
+        if dtype == "auto" and not rounds and are_stored_in_float32(Path(folder)):
+            dtype = "float32"
         tokenizer = _fast_tokenizer(source, folder, options)
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, resolve_dtype(dtype, device)), use_safetensors=True, **options
@@ -169,7 +176,7 @@ def open_causal_lm(
 
 
 def _open_adapted(
-    source: ModelSource, base: AdapterBase, *, device: str, dtype: Dtype, trust_remote_code: bool
+    source: ModelSource, base: AdapterBase, *, device: str, dtype: Dtype, trust_remote_code: bool, rounds: bool
 ) -> CausalLM:
     """The model that an adapter was learnt on, with the adapter added to its weights."""
     check_extra(source.name, "peft")
@@ -177,8 +184,9 @@ def _open_adapted(
 
     base.find()  # With other weights than the adapter was learnt on it is refused.
     lm = open_causal_lm(
-        base.model, device=device, dtype=dtype, revision=base.revision, trust_remote_code=trust_remote_code
-    )
+        base.model, device=device, dtype=dtype, revision=base.revision, trust_remote_code=trust_remote_code,
+        rounds=rounds,
+    )  # fmt: skip
     folder = Path(source.location)
     with _opening(source), quiet_loading():
         adapted = with_adapter(

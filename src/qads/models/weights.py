@@ -1,4 +1,4 @@
-"""How many parameters a model has, told by the headers of its files."""
+"""How many parameters a model has and how precisely they are kept, told by the headers of its files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors import safe_open
 from qads.errors import ModelError
 from qads.models.sources import adapter_base, find_model
 
-__all__ = ["count_parameters"]
+__all__ = ["are_stored_in_float32", "count_parameters"]
 
 
 def count_parameters(model: str) -> int | None:
@@ -29,3 +29,13 @@ def count_parameters(model: str) -> int | None:
         with safe_open(file, framework="np") as tensors:
             total += sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())
     return total or None
+
+
+def are_stored_in_float32(folder: Path) -> bool:
+    """Whether matrices of a folder's safetensors files are float32, so that bfloat16 would round them."""
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="np") as tensors:
+            kept = (tensors.get_slice(name) for name in tensors.keys())
+            if any(each.get_dtype() == "F32" and len(each.get_shape()) > 1 for each in kept):
+                return True
+    return False

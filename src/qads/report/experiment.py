@@ -36,6 +36,8 @@ UNITS = {
 }
 """Of every measure."""
 _FEW_SEEDS = 5
+_ALIKE = 1.1
+"""How many times as many steps are about as many."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class SettingView:
     sources: tuple[str, ...]
     """The largest share of any arm first."""
     measures: tuple[MeasureView, ...]
+    steps: tuple[float, float] | None
+    """Fewest and most steps of a training, where they are far apart."""
 
 
 def write_experiment(experiment: Experiment, results: Results, directory: Path) -> list[Path]:
@@ -111,6 +115,8 @@ def render_experiment(experiment: Experiment, results: Results) -> str:
         looks={arm: place for place, arm in enumerate(experiment.arms)},
         untrained=UNTRAINED,
         few_seeds=_FEW_SEEDS,
+        fewest_seeds=min((len(each) for found in results.settings for each in found.seeds.values()), default=0),
+        n_tables=_n_tables(results),
         names={name: line(name) for view in views for name in view.sources},
     )
 
@@ -122,13 +128,23 @@ def experiment_findings(experiment: Experiment, results: Results) -> list[str]:
     for setting in results.settings:
         for measured in setting.measured:
             view = _measure_view(experiment, setting, measured)
+            where = f"{_title(setting)}, {measured.measure.replace('_', ' ')}"
             if view.against:
-                where = f"{_title(setting)}, {measured.measure.replace('_', ' ')}"
                 found.append(f"{where}, against {experiment.reference}: {_verdicts(view)}.")
-            found += [f"{_title(setting)}: {_contrast(each, view.digits)}." for each in view.contrasts]
+            found += [f"{where}: {_contrast(each, view.digits)}." for each in view.contrasts]
         if setting.unfinished:
             found.append(f"{_title(setting)}: not evaluated yet: {', '.join(setting.unfinished)}.")
+    if (n_tables := _n_tables(results)) > 1:
+        found.append(
+            f"Claims are made of {n_tables} tables, and intervals hold together within a table: the more tables, the "
+            "likelier that one of them errs."
+        )
     return found
+
+
+def _n_tables(results: Results) -> int:
+    """Families of comparisons."""
+    return sum(bool(measured.outcomes) for setting in results.settings for measured in setting.measured)
 
 
 def _verdicts(view: MeasureView) -> str:
@@ -157,7 +173,9 @@ def _view(experiment: Experiment, found: SettingResult) -> SettingView:
     shares = [arm.composition.shares for arm in found.arms]
     sources = sorted(shares[0], key=lambda name: -max(each[name] for each in shares))
     measures = tuple(_measure_view(experiment, found, measured) for measured in found.measured)
-    return SettingView(found, _title(found), tuple(sources), measures)
+    steps = [arm.training.steps for arm in found.arms if arm.training.steps]
+    apart = (min(steps), max(steps)) if steps and max(steps) > _ALIKE * min(steps) else None
+    return SettingView(found, _title(found), tuple(sources), measures, apart)
 
 
 def _title(found: SettingResult) -> str:

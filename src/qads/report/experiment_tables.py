@@ -10,7 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from qads.compare import UNTRAINED, ArmResult, Estimate, Experiment, Measured, Outcome, Results, SettingResult
+from qads.compare import (
+    UNTRAINED,
+    ArmResult,
+    Estimate,
+    Experiment,
+    Measured,
+    Outcome,
+    Results,
+    SettingResult,
+    TrainingFacts,
+)
+from qads.compare.costs import total
 from qads.datasets import atomic_path
 from qads.pool import to_json
 from qads.report.tables import for_spreadsheets
@@ -64,11 +75,11 @@ def _results(experiment: Experiment, results: Results) -> Iterator[dict[str, Any
         base = measured.arms.get(UNTRAINED, {}).get(scope)
         yield (
             _where(found, arm)
-            | {"seeds": list(found.seeds), "metric": measured.measure, "set": scope}
+            | {"seeds": list(found.seeds[arm.arm]), "metric": measured.measure, "set": scope}
             | _interval("value", value)
             | {"untrained": None if base is None else base.value, "reference": experiment.reference}
             | _difference(against.get(arm.arm))
-            | _cost(arm)
+            | _cost(arm, arm.training)
         )
 
 
@@ -87,10 +98,13 @@ def _comparisons(results: Results) -> Iterator[dict[str, Any]]:
 def _seeds(results: Results) -> Iterator[dict[str, Any]]:
     """A row for every training, measure and set; intervals are over items alone."""
     for found, measured, arm, scope, _ in _each(results):
-        for seed, values in zip(found.seeds, measured.by_seed[arm.arm], strict=True):
+        for seed, values in zip(found.seeds[arm.arm], measured.by_seed[arm.arm], strict=True):
+            trial = arm.trials[seed]
+            ratio = arm.ratio * trial.rows / arm.composition.rows
             yield (
-                _where(found, arm) | {"seed": seed, "metric": measured.measure, "set": scope}
-                | _interval("value", values[scope]) | _cost(arm)
+                _where(found, arm) | {"ratio": ratio, "rows": trial.rows, "tokens": trial.tokens}
+                | {"seed": seed, "metric": measured.measure, "set": scope}
+                | _interval("value", values[scope]) | _cost(arm, trial.training)
             )  # fmt: skip
 
 
@@ -139,16 +153,18 @@ def _difference(outcome: Outcome | None) -> dict[str, Any]:
 _OF_OUTCOME = ("together_low", "together_high", "family", "verdict", "wins", "ties", "losses", "seeds_ahead", "n_seeds")
 
 
-def _cost(arm: ArmResult) -> dict[str, Any]:
+def _cost(arm: ArmResult, training: TrainingFacts) -> dict[str, Any]:
     return {
-        "selection_flops": arm.selection_flops, "training_flops": arm.training_flops, "total_flops": arm.total_flops,
-        "selection_seconds": arm.selection_seconds, "training_seconds": arm.training_seconds,
+        "steps": training.steps, "tokens_read": training.tokens, "answer_tokens_read": training.answer_tokens,
+        "selection_flops": arm.selection_flops, "training_flops": training.flops,
+        "total_flops": total((arm.selection_flops, training.flops)),
+        "selection_seconds": arm.selection_seconds, "training_seconds": training.seconds,
     }  # fmt: skip
 
 
 def _setting(found: SettingResult) -> dict[str, Any]:
     return _place(found) | {
-        "seeds": list(found.seeds),
+        "seeds": {arm: list(seeds) for arm, seeds in found.seeds.items()},
         "unfinished": list(found.unfinished),
         "arms": [arm.arm for arm in found.arms],
         "overlap": found.overlap.tolist(),

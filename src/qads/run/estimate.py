@@ -344,7 +344,7 @@ def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:
 def _training_cost(config: RunConfig, method: FineTuning, pool: Pool, n_rows: int) -> _ModelCost:
     """Six operations a parameter and token (four under an adapter), of rows of mean length: which ones is not known."""
     mean = float(_tokens(pool).mean())
-    budget = method.tokens or mean * (method.steps * method.batch_size if method.steps else n_rows * method.n_epochs)
+    budget = method.tokens or (method.steps or 0) * method.step_tokens(mean) or mean * n_rows * method.n_epochs
     tokens, n_parameters = int(budget), count_parameters(method.model)
     if n_parameters is None:
         return _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk, so time is unknown")

@@ -63,7 +63,8 @@ def evaluation_plan(
         PoolError: a set cannot be found.
     """
     settings = {name: value for name, value in dataclasses.asdict(method).items() if name not in _ELSEWHERE}
-    settings["dtype"] = resolve_dtype(method.dtype, execution.device)
+    if method.dtype == "auto":  # What it is for the weights of a model to come, the training of it says.
+        settings["dtype"] = f"float32 where weights are stored so, else {resolve_dtype('auto', execution.device)}"
     if trained is None:
         settings["model"] = find_model(model, revision=method.revision).identity
     if not method.runs_programs:

@@ -111,6 +111,9 @@ class FineTuning:
     """Tokens at most, those of the prompts included: training ends before the first row that would exceed them."""
     batch_size: int = 16
     """Rows in a step, whatever fits at once (`execution.max_tokens_per_batch` are the tokens of a pass)."""
+    batch_tokens: int | None = None
+    """Tokens of a step, as near as whole rows come, in the place of `batch_size`: trainings on as many tokens then have
+    as many steps, whatever the lengths of their rows."""
     learning_rate: float = 2e-5
     """Highest, after the warm-up."""
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
@@ -141,7 +144,9 @@ class FineTuning:
     def __post_init__(self) -> None:
         if len(given := [n for n in ("epochs", "steps", "tokens") if getattr(self, n) is not None]) > 1:
             raise InputError(f"train: {' and '.join(given)} exclude each other; give one budget.")
-        for name, least in (("steps", 1), ("tokens", 1), ("batch_size", 1), ("max_length", 2), ("seed", 0)):
+        for name, least in (
+            ("steps", 1), ("tokens", 1), ("batch_size", 1), ("batch_tokens", 1), ("max_length", 2), ("seed", 0),
+        ):  # fmt: skip
             if (found := getattr(self, name)) is not None and found < least:
                 raise InputError(f"train.{name} is {found}; it must be {least} at least.")
         if self.seed >= 2**32:
@@ -229,6 +234,10 @@ class FineTuning:
         """How often every row is trained on, unless the budget is one of steps or tokens."""
         return _EPOCHS if self.epochs is None else self.epochs
 
+    def step_tokens(self, mean: float) -> float:
+        """Tokens of a step, of rows that have so many on average."""
+        return self.batch_size * mean if self.batch_tokens is None else self.batch_tokens
+
     def check(self, execution: Execution) -> None:
         """Find now what would stop the training once it begins.
 
@@ -246,7 +255,7 @@ class FineTuning:
             "model": find_model(self.model, revision=self.revision).identity,
             "dtype": resolve_dtype(self.dtype, execution.device),
         }
-        del found["checkpoints"], found["revision"]
+        del found["checkpoints"], found["revision"], found["batch_size" if self.batch_tokens else "batch_tokens"]
         return json.loads(to_json(found))
 
     def _plan(self, opened: CausalLM | Tokenizer, rows: Pool) -> TrainingPlan:
@@ -257,8 +266,8 @@ class FineTuning:
         )  # fmt: skip
         epochs = None if self.steps is not None or self.tokens is not None else self.n_epochs
         schedule = make_schedule(
-            texts.lengths, batch_size=self.batch_size, seed=self.seed, epochs=epochs, steps=self.steps,
-            tokens=self.tokens,
+            texts.lengths, batch_size=self.batch_size, batch_tokens=self.batch_tokens, seed=self.seed, epochs=epochs,
+            steps=self.steps, tokens=self.tokens,
         )  # fmt: skip
         return TrainingPlan(texts, schedule, opened.shape, trains_adapter=self.lora is not None)
 

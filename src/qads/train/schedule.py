@@ -2,8 +2,10 @@
 
     epoch e        the rows in the order of a permutation drawn from (seed, e)
     step           the next `batch_size` rows of these epochs one behind the other; only the last step may have fewer
+    or             those whose middle lies in the next `batch_tokens` tokens
 
 so the order depends on nothing but the number of rows and the seed, and a longer training begins as a shorter one does.
+With `batch_tokens` trainings on as many tokens have as many steps, whatever the lengths of their rows.
 How the rows of a step are spread over passes and processes changes rounding only: a step's loss is the mean over all
 its answer tokens, whatever pass they ran in.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 
 import numpy as np
 
@@ -47,15 +49,17 @@ def make_schedule(
     *,
     batch_size: int,
     seed: int,
+    batch_tokens: int | None = None,
     epochs: float | None = None,
     steps: int | None = None,
     tokens: int | None = None,
 ) -> Schedule:
-    """The steps of a budget; exactly one of the three is given.
+    """The steps of a budget; exactly one of epochs, steps and tokens is given.
 
     Args:
         lengths: tokens of every row.
         batch_size: rows in a step.
+        batch_tokens: tokens of a step, as near as whole rows come; instead of `batch_size`.
         seed: of the order.
         epochs: how often every row is trained on; of 2.5 half of the rows a third time.
         steps: steps of the optimiser.
@@ -68,23 +72,44 @@ def make_schedule(
     ((2, 0), (1,))
     """
     rows = _rows_by_epoch(len(lengths), seed)
-    times = epochs or (steps or 0) * batch_size / len(lengths) or (tokens or 0) / sum(lengths)
+    of_a_step = batch_size / len(lengths) if batch_tokens is None else batch_tokens / sum(lengths)
+    times = epochs or (steps or 0) * of_a_step or (tokens or 0) / sum(lengths)
     if times > _MOST_EPOCHS:
         raise InputError(
             f"train: the budget goes {times:,.0f} times over {len(lengths)} rows; more than {_MOST_EPOCHS:,} times "
             "is a slip. Lower epochs, steps or tokens."
         )
     if tokens is not None:
-        taken = list(_within(rows, lengths, tokens))
-        if not taken:
+        if lengths[first := next(_rows_by_epoch(len(lengths), seed))] > tokens:
             raise InputError(
                 f"train: a budget of {tokens} tokens does not reach for the first row, which has "
-                f"{lengths[next(_rows_by_epoch(len(lengths), seed))]}. Give more."
+                f"{lengths[first]}. Give more."
             )
-    else:
-        n_rows = steps * batch_size if steps is not None else max(1, round((epochs or 0) * len(lengths)))
-        taken = list(islice(rows, n_rows))
-    return Schedule(tuple(tuple(taken[i : i + batch_size]) for i in range(0, len(taken), batch_size)))
+        rows = _within(rows, lengths, tokens)
+    elif steps is None:
+        rows = islice(rows, max(1, round((epochs or 0) * len(lengths))))
+    batches = _batches(rows, lengths, batch_size, batch_tokens)
+    return Schedule(tuple(batches if steps is None else islice(batches, steps)))
+
+
+def _batches(
+    rows: Iterator[int], lengths: Sequence[int], batch_size: int, batch_tokens: int | None
+) -> Iterator[tuple[int, ...]]:
+    """The rows of step after step."""
+    if batch_tokens is None:
+        while batch := tuple(islice(rows, batch_size)):
+            yield batch
+        return
+    for _, batch in groupby(_numbered(rows, lengths, batch_tokens), key=lambda each: each[0]):
+        yield tuple(row for _, row in batch)
+
+
+def _numbered(rows: Iterator[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[tuple[int, int]]:
+    """(number of the stretch of `batch_tokens` tokens that the row's middle lies in, row)."""
+    before = 0
+    for row in rows:
+        yield (2 * before + lengths[row]) // (2 * batch_tokens), row
+        before += lengths[row]
 
 
 def share_out(
