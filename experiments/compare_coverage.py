@@ -9,7 +9,7 @@ by itself, and in those of all comparisons (arms × sets and their mean) at once
 
     pigeonhole      percentiles of a bootstrap of seeds and of items within their set (Owen 2007)
     expanded        the same, moved outward for small samples (Hesterberg 2015)
-    paired, max-t   Student by the variance of differences seed by seed; joint level from that bootstrap (Westfall & Young)
+    paired, max-t   Student by the variance of differences seed by seed; joint level from that bootstrap
     paired          the same; Bonferroni
     blocks          how far seeds move a difference told by all arms together (Fisher 1935); Bonferroni
     each arm's own  how far seeds move an arm told by its own seeds (Welch 1947); Bonferroni: what `qads compare` does
