@@ -119,34 +119,6 @@ class Watch:
             file.write(json.dumps(facts) + "\n")
 
 
-def draw_models() -> None:
-    """Have vectors and predictions drawn by number instead of computed by a model: what the rest costs alone."""
-    import numpy as np
-
-    from qads import embed
-    from qads.quality.scorers import FittedProbe
-    from qads.quality.scorers.base import Prediction
-
-    def open_embedder(*_: Any) -> Any:
-        def vectors(texts: list[str]) -> Any:
-            drawn = np.random.default_rng(len(texts[0])).standard_normal((len(texts), 64)).astype(np.float32)
-            return embed._Embedded(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), len(texts), 0)
-
-        return vectors
-
-    whole = embed._embed_pool
-    embed._embed_pool = lambda method, pool, _, store, progress: whole(method, pool, open_embedder, store, progress)
-
-    def opened(self: FittedProbe, execution: object) -> Any:
-        def predict(pool: Any, vectors: Any) -> Prediction:
-            drawn = np.abs(np.asarray(vectors[:, 0], np.float32))
-            return Prediction(drawn, drawn - 1, drawn + 1)
-
-        return predict
-
-    FittedProbe.opened = opened
-
-
 def _forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from what is resident now.
 
@@ -168,7 +140,6 @@ def main() -> None:
     parser.add_argument("--budget", default="10%")
     parser.add_argument("--kill-at")
     parser.add_argument("--until")
-    parser.add_argument("--draw", action="store_true", help="no model reads the pool; its vectors are drawn")
     options = parser.parse_args()
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -177,8 +148,6 @@ def main() -> None:
         make_model(model, hidden=options.hidden)
     if not pool.exists():
         write_pool(pool, options.rows)
-    if options.draw:
-        draw_models()
     watch = Watch(folder / "stages.jsonl", options.kill_at)
     config = configuration(model, pool, options.budget)
     run_pipeline(config, folder / "run", until=options.until, observer=watch)

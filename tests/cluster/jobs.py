@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,6 +23,8 @@ from qads.errors import TooLongError
 from qads.sandbox import Sandbox
 
 LOG = logging.getLogger("qads.jobs")
+_LONG = "x" * 500_000
+"""More than a socket takes at once."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Squares:
             self._happens(first=not (mark := self.folder / "happened").exists())
             mark.touch()
         n = len(numbers)
-        return pa.table({"square": [i * i for i in numbers], "process": [os.getpid()] * n})
+        return pa.table({"square": [i * i for i in numbers], "process": [os.getpid()] * n, "long": [_LONG] * n})
 
     def _happens(self, *, first: bool) -> None:
         (self.folder / "happened").touch()
@@ -70,6 +74,8 @@ class Squares:
                 (self.folder / "child").write_text(str(child.pid))
                 (self.folder / "worker").write_text(str(os.getpid()))
                 time.sleep(1000)
+            case "stops half-way through its answer once" if first:
+                _stop_half_way()
             case "refuses":
                 raise TooLongError("Squares: too long.")
             case "fails":
@@ -82,6 +88,19 @@ class Squares:
                 warnings.warn("beware", UserWarning, stacklevel=1)
             case _:
                 pass
+
+
+def _stop_half_way() -> None:
+    """From now on this process is frozen as soon as a part of a long message is out."""
+    whole: Any = Connection._send  # pyright: ignore[reportAttributeAccessIssue]
+
+    def send(self: Connection, buffer: bytes, write: Any = os.write) -> None:
+        if len(buffer) > len(_LONG):
+            write(self.fileno(), bytes(buffer[:1000]))
+            os.kill(os.getpid(), signal.SIGSTOP)
+        whole(self, buffer)
+
+    Connection._send = send  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @dataclass(frozen=True)

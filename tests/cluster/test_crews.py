@@ -137,6 +137,28 @@ def test_a_worker_that_hangs_is_ended_and_its_shard_done_by_another(
         squared(Squares(tmp_path, "hangs", at=0), hasty, n=2)
 
 
+def test_a_process_that_stops_half_way_through_its_answer_is_ended_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    patient = replace(TWO, shard_timeout=10.0, shard_retries=9)
+    assert squared(Squares(tmp_path, "stops half-way through its answer once", at=0), patient, n=2) == [0, 1]
+    assert "it said nothing for 10 seconds (execution.shard_timeout)" in caplog.text
+
+
+def test_who_has_answered_while_a_shard_was_written_is_not_late(
+    two: Execution, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(MemoryShards):
+        def put(self, index: int, table: pa.Table) -> None:
+            super().put(index, table)
+            if len(self.tables) == 3:
+                time.sleep(6.0)  # Both have a shard now; without a look at what they said both would be late.
+
+    strict = Execution(**{**vars(two), "shard_timeout": 5.0, "shard_retries": 0})
+    assert squared(Squares(tmp_path), strict, n=12, store=Slow()) == [i * i for i in range(12)]
+    assert "is lost" not in caplog.text
+
+
 def test_an_error_is_the_one_that_is_raised_here(two: Execution, tmp_path: Path) -> None:
     for execution in (Execution(), two):
         with pytest.raises(TooLongError, match=r"^Squares: too long\.$"):

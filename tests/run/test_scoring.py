@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import qads
 from qads.config import load_config
@@ -128,9 +130,7 @@ def test_with_a_scorer_that_was_fitted_before_nothing_is_scored(
     assert {path.name for path in root.iterdir() if path.is_dir()}.isdisjoint({"anchors", "influence", "scorer"})
     found = manifest(root, "quality")
     assert (
-        found["real"] == 0
-        and found["predicted"] == 30
-        and found["settings"]["quality"]["scorer"] == {"allow": ["pool"]}
+        found["real"] == 0 and found["predicted"] == 30 and found["settings"]["quality"]["scorer"]["allow"] == ["pool"]
     )
     loaded = qads.load_scorer(fitted / "scorer")
     pool = qads.load_pool([str(pool_file)])
@@ -158,6 +158,26 @@ def test_another_scorer_in_its_place_is_drift_and_a_copy_is_none(
     (copy / "scorer.safetensors").write_bytes(b"nothing")
     with pytest.raises(CorruptError, match="its scorer cannot be read"):
         run(moved, root, until="quality", redo=["quality"])
+
+
+def test_other_weights_of_the_model_that_reads_the_rows_are_drift_even_where_they_are_allowed(
+    fitted: Path, model: Path, pool_file: Path, tmp_path: Path
+):
+    root, file = tmp_path / "run", model / "model.safetensors"
+    whole = with_saved(model, pool_file, fitted)
+    whole["quality"]["scorer"]["allow"] = ["pool", "model"]
+    whole["embedding"] = whole["embedding"] | {"model": str(shutil.copytree(model, tmp_path / "embeds"))}
+    config, before = load_config(whole), file.read_bytes()
+    run(config, root, until="quality")
+    try:
+        save_file({name: each + np.float32(0.05) for name, each in load_file(file).items()}, file, {"format": "pt"})
+        with pytest.raises(
+            DriftError, match=r"(?s)stage 'quality'.*quality\.scorer\.reader.*model: was .*--redo quality"
+        ):
+            run(config, root, until="quality")
+        assert run(config, root, until="quality", redo=["quality"]).computed == ["quality"]
+    finally:
+        file.write_bytes(before)
 
 
 def test_a_place_that_holds_no_scorer_is_named_before_anything_runs(model: Path, pool_file: Path, tmp_path: Path):

@@ -193,23 +193,38 @@ class _Pool:
                 task = waiting.popleft()
                 worker.give(part(task.rows))
                 self._busy[worker] = _Assignment(task, self._deadline())
-            for worker in self._backend.wait(list(self._busy), self._patience()):
-                try:
-                    said = worker.hear()
-                except Lost as loss:
-                    waiting.appendleft(self._again(worker, str(loss)))
-                    continue
-                if isinstance(said, pa.Table):
-                    self._free.append(worker)
-                    yield self._busy.pop(worker).task, said
-                    continue
-                self._busy[worker].deadline = self._deadline()
-                if said is not None:
-                    within(self._busy[worker].task, said)
-            now = time.monotonic()
-            for worker in [w for w, at in self._busy.items() if at.deadline is not None and at.deadline <= now]:
-                told = f"it said nothing for {self._execution.shard_timeout:g} seconds (execution.shard_timeout)"
-                waiting.appendleft(self._again(worker, told))
+            yield from self._heard(self._backend.wait(list(self._busy), self._patience()), waiting, within)
+            # While a shard was written or a part made, nobody was heard: what was said in time lies there.
+            late = self._late()
+            speaking = self._backend.wait(late, 0) if late else ()
+            for worker in late:
+                if worker not in speaking:
+                    told = f"it said nothing for {self._execution.shard_timeout:g} seconds (execution.shard_timeout)"
+                    waiting.appendleft(self._again(worker, told))
+            yield from self._heard(speaking, waiting, within)
+
+    def _heard(
+        self, speaking: Sequence[Worker], waiting: deque[Task], within: Callable[[Task, int], None]
+    ) -> Iterator[tuple[Task, pa.Table]]:
+        """What these have to say: tables; tasks of those that are gone wait again."""
+        for worker in speaking:
+            try:
+                said = worker.hear()
+            except Lost as loss:
+                waiting.appendleft(self._again(worker, str(loss)))
+                continue
+            if isinstance(said, pa.Table):
+                self._free.append(worker)
+                yield self._busy.pop(worker).task, said
+                continue
+            self._busy[worker].deadline = self._deadline()
+            if said is not None:
+                within(self._busy[worker].task, said)
+
+    def _late(self) -> list[Worker]:
+        """Those whose time is over."""
+        now = time.monotonic()
+        return [worker for worker, at in self._busy.items() if at.deadline is not None and at.deadline <= now]
 
     def close(self) -> None:
         """End everybody, whatever they do."""

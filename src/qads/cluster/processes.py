@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
-from queue import SimpleQueue
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pyarrow as pa
@@ -55,20 +56,28 @@ class _Processes:
         self._threads = _threads(execution, self.n_workers)
         self._devices = _devices(execution)
         self._on_device: list[LocalWorker] = []
+        self._bell = SimpleQueue[None]()
+        """Rung whenever somebody has said something."""
 
     def start(self, number: int) -> LocalWorker:
         """Start a process on the device that fewest are on."""
         self._on_device = [worker for worker in self._on_device if not worker.is_ended]
         used = Counter(worker.device for worker in self._on_device)
         device = min(self._devices, key=lambda name: used[name])
-        worker = LocalWorker(number, self._work, self._execution.here(device), n_threads=self._threads)
+        worker = LocalWorker(number, self._work, self._execution.here(device), self._bell, n_threads=self._threads)
         self._on_device.append(worker)
         return worker
 
     def wait(self, busy: Sequence[Worker], seconds: float | None) -> Sequence[Worker]:
         """Those that have something to say or are gone."""
-        by_connection = {worker.connection: worker for worker in busy if isinstance(worker, LocalWorker)}
-        return [by_connection[each] for each in wait(list(by_connection), seconds) if isinstance(each, Connection)]
+        end = None if seconds is None else time.monotonic() + seconds
+        while not (ready := [worker for worker in busy if isinstance(worker, LocalWorker) and worker.has_spoken]):
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return []
+            with suppress(Empty):
+                self._bell.get(timeout=left)
+        return ready
 
 
 class LocalWorker:
@@ -78,14 +87,17 @@ class LocalWorker:
         number: what it is called.
         work: what is to be done, pickled.
         execution: its own.
+        bell: rung when it has said something, or is gone.
         n_threads: that it computes with.
     """
 
-    def __init__(self, number: int, work: bytes, execution: Execution, *, n_threads: int) -> None:
+    def __init__(
+        self, number: int, work: bytes, execution: Execution, bell: SimpleQueue[None], *, n_threads: int
+    ) -> None:
         self.number, self.device, self.is_ended = number, execution.device, False
-        ours, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
         with theirs:
-            self.connection = Connection(ours.detach())
+            self._connection = Connection(os.dup(self._socket.fileno()))
             self._output = tempfile.TemporaryFile()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "qads.cluster.worker", str(theirs.fileno()), str(number)],
@@ -96,8 +108,17 @@ class LocalWorker:
         self._outbox = SimpleQueue[bytes]()
         self._outbox.put(packed((execution, logging.getLogger("qads").getEffectiveLevel())))
         self._outbox.put(work)
-        # On a thread: a process that is just beginning, or hangs, takes nothing.
-        threading.Thread(target=_send_all, args=(self.connection, self._outbox), daemon=True).start()
+        self._inbox = deque[bytes | None]()
+        # On threads: a process that is just beginning, or hangs, takes nothing; one that stops half-way through a
+        # message would keep who reads it.
+        self._reader = threading.Thread(target=_receive_all, args=(self._connection, self._inbox, bell), daemon=True)
+        self._reader.start()
+        threading.Thread(target=_send_all, args=(self._connection, self._outbox), daemon=True).start()
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether it has something to say, or is gone."""
+        return bool(self._inbox)
 
     def give(self, part: Any) -> None:
         """Hand over a part."""
@@ -105,10 +126,9 @@ class LocalWorker:
 
     def hear(self) -> pa.Table | int | None:
         """A table, how many rows are done, or a sign of life."""
-        try:
-            said = unpacked(self.connection.recv_bytes())
-        except (EOFError, OSError):
-            raise Lost(self._obituary()) from None
+        if (message := self._inbox.popleft()) is None:
+            raise Lost(self._obituary())
+        said = unpacked(message)
         if isinstance(said, Record):
             log_records(self.number, [said])
             return None
@@ -126,7 +146,11 @@ class LocalWorker:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._outbox.put(b"")
-        self.connection.close()
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # Nothing more comes, whoever holds the other end.
+        self._socket.close()
+        self._reader.join()
+        self._connection.close()
         self._output.close()
 
     def _obituary(self) -> str:
@@ -141,6 +165,18 @@ class LocalWorker:
         self._output.seek(max(0, self._output.tell() - _LAST_WORDS))
         words = self._output.read().decode(errors="replace").strip()
         return f"its process {ended}" + (f"; its last words:\n{words}\n" if words else "")
+
+
+def _receive_all(connection: Connection, inbox: deque[bytes | None], bell: SimpleQueue[None]) -> None:
+    """Take in what comes, and None at the end of it."""
+    message: bytes | None = b""
+    while message is not None:
+        try:
+            message = connection.recv_bytes()
+        except (EOFError, OSError):
+            message = None
+        inbox.append(message)
+        bell.put(None)
 
 
 def _send_all(connection: Connection, outbox: SimpleQueue[bytes]) -> None:

@@ -129,7 +129,9 @@ class _Actors:
     def wait(self, busy: Sequence[Worker], seconds: float | None) -> Sequence[Worker]:
         """Those that have something to say or are gone."""
         by_call = {worker.call: worker for worker in busy if isinstance(worker, RayWorker)}
-        ready, _ = self._ray.wait(list(by_call), num_returns=1, timeout=seconds)
+        ready, others = self._ray.wait(list(by_call), num_returns=1, timeout=seconds)
+        if ready and others:  # The first alone ends the wait; whoever else is ready is heard too.
+            ready += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
         return [by_call[call] for call in ready]
 
 

@@ -15,12 +15,15 @@ from qads.cluster import MemoryShards
 from qads.embed import Embeddings
 from qads.errors import InputError
 from qads.pool import Pool
-from qads.run.context import Facts, StageContext, write_array, write_table
+from qads.run.context import Facts, StageContext, write_array_parts, write_rows, write_table
 from qads.run.decontamination import contamination_facts, evidence, refuse_contamination, rows_left
 from qads.run.directory import StageDirectory
 from qads.run.shards import DiskShards
 
 __all__ = ["run_clean"]
+
+_PART = 65_536
+"""Rows whose vectors are copied at once."""
 
 
 def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
@@ -54,9 +57,8 @@ def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
         kept = left[found.kept_rows]
         if vectors is not None:
             facts = _keep_vectors(vectors, found, stage)
-    cleaned = pool.take(kept)
+    cleaned = write_rows(pool, kept, stage.path / "pool.parquet")
     dropped = _dropped(pool, left, found)
-    write_table(cleaned.table, stage.path / "pool.parquet")
     write_table(dropped, stage.path / "dropped.parquet")
     return {
         "rows": len(cleaned),
@@ -89,6 +91,19 @@ class _Vectors:
         return sum(part.n_truncated for part in self._parts)
 
     def of(self, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
+        self.embed(rows)
+        if len(self._parts) == 1 and np.array_equal(self._place[rows], np.arange(len(self._parts[0]))):
+            return self._parts[0].vectors
+        place, first = self._place[rows], 0
+        joined = np.empty((len(rows), self._parts[0].vectors.shape[1]), np.float32)
+        for part in self._parts:
+            here = (place >= first) & (place < first + len(part))
+            joined[here] = part.vectors[place[here] - first]
+            first += len(part)
+        return joined
+
+    def embed(self, rows: Int[np.ndarray, " m"]) -> None:
+        """Those of them that were not embedded yet."""
         missing = rows[self._place[rows] < 0]
         if len(missing):
             shards = MemoryShards() if self._parts else self._stage.shards
@@ -98,14 +113,13 @@ class _Vectors:
                 progress=self._context.progress,
             )  # fmt: skip
             self._parts.append(found)
-            if len(self._parts) == 1 and len(missing) == len(rows):
-                return self._parts[0].vectors
-        return np.concatenate([part.vectors for part in self._parts])[self._place[rows]]
 
 
 def _keep_vectors(vectors: _Vectors, found: Duplicates, stage: StageDirectory) -> Facts:
     """The embeddings of what stays, for the stage `embed` to take over."""
-    write_array(vectors.of(found.kept_rows), stage.path / "embeddings.npy")
+    vectors.embed(kept := found.kept_rows)
+    parts = (vectors.of(kept[start : start + _PART]) for start in range(0, len(kept), _PART))
+    write_array_parts(parts, len(kept), stage.path / "embeddings.npy")
     stage.shards.drop_array()
     return {"tokens": vectors.n_tokens, "truncated": vectors.n_truncated}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Float, Int
 
 from qads.config import RunConfig
 from qads.datasets import atomic_path, load_pool
@@ -24,7 +25,9 @@ from qads.run.limits import NamedFiles
 from qads.run.plan import method_identity
 from qads.run.reuse import ReusedRun
 
-__all__ = ["Facts", "StageContext", "nullable", "read_pool", "write_array", "write_table"]
+__all__ = [
+    "Facts", "StageContext", "nullable", "read_pool", "write_array", "write_array_parts", "write_rows", "write_table",
+]  # fmt: skip
 
 _GROUP_ROWS = 1 << 16
 """Rows that a reader of a table has in memory at once, as they are compressed."""
@@ -120,10 +123,29 @@ def write_table(table: pa.Table, path: Path) -> None:
         pq.write_table(table, temporary, compression="zstd", row_group_size=_GROUP_ROWS)
 
 
+def write_rows(pool: Pool, rows: Int[np.ndarray, " k"], path: Path) -> Pool:
+    """Write rows of a pool, and open what was written; a part at a time, so that they are never all in memory twice."""
+    schema = pool.table.schema
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for start in range(0, max(1, len(rows)), _GROUP_ROWS):
+            writer.write_table(pool.take(rows[start : start + _GROUP_ROWS]).table, row_group_size=_GROUP_ROWS)
+    return read_pool(path)
+
+
 def write_array(array: np.ndarray, path: Path) -> None:
     """Write an array, whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
+
+
+def write_array_parts(parts: Iterable[Float[np.ndarray, "m d"]], n_rows: int, path: Path) -> None:
+    """Write an array whose rows come in parts, whole or not at all; the bytes of `write_array`."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        for number, part in enumerate(parts):
+            if number == 0:
+                shape = {"descr": np.lib.format.dtype_to_descr(part.dtype), "shape": (n_rows, *part.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, shape | {"fortran_order": False})
+            file.write(np.ascontiguousarray(part).data)
 
 
 def nullable(values: np.ndarray) -> pa.Array:

@@ -15,7 +15,15 @@ from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
 from qads.errors import CorruptError, DriftError, InputError, PoolError
 from qads.models import find_tokenizer, resolve_device
-from qads.quality import AnswerLikelihoods, Engine, EveryAnchor, LocalEngine, OneShotInfluence, RetrievalScorer
+from qads.quality import (
+    AnswerLikelihoods,
+    Engine,
+    EveryAnchor,
+    LocalEngine,
+    OneShotInfluence,
+    RetrievalScorer,
+    load_scorer,
+)
 from qads.run.directory import StagePlan
 from qads.run.limits import ROLES
 from qads.run.measured import evaluated_model, evaluates_trained, evaluation_plan
@@ -232,7 +240,14 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
             del method["aggregate"], method["stopping"]
         return {"quality": {"influence": method, **_in_rounds(config, quality)}, **_foreign_code(config)}
     if name == "quality" and quality is not None and isinstance(quality.scorer, SavedScorer):
-        return {"quality": {"scorer": {"allow": list(quality.scorer.allow)}}}
+        saved = quality.scorer
+        reader = load_scorer(saved.folder).reader_now(
+            config.execution
+        )  # Another than it was fitted with may be allowed.
+        return {
+            "quality": {"scorer": {"allow": list(saved.allow)} | ({"reader": reader} if reader else {})},
+            **(_foreign_code(config) if reader else {}),
+        }
     if name in ("scorer", "quality") and quality is not None:
         aggregate = {"aggregate": quality.influence.aggregate}
         style = {} if quality.style is None else {"style": dataclasses.asdict(quality.style)}
