@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -134,6 +135,18 @@ def serving(kind: str, log_probs: LogProbs, word: Callable[[int], str], model: s
 def says(status: int, content: object = "", **headers: str) -> Fault:
     """Answers so, whatever was asked."""
     return lambda exchange: exchange.reply(status, content, **headers)
+
+
+def unpacks_without_end(exchange: Exchange) -> None:
+    """Answers with a thousand times as much as it sends."""
+    exchange.answered = exchange.close_connection = True
+    packed = gzip.compress(b" " * (300 << 20), 1)
+    exchange.send_response(200)
+    exchange.send_header("content-encoding", "gzip")
+    exchange.send_header("content-length", str(len(packed)))
+    exchange.end_headers()
+    with suppress(OSError):  # Whoever asked has had enough.
+        exchange.wfile.write(packed)
 
 
 def resets(exchange: Exchange) -> None:

@@ -31,7 +31,7 @@ from qads.quality.engines import CompletionsEngine, LocalEngine, SGLangEngine, c
 from qads.quality.transport import Connection, read_key
 from qads.run.directory import StagePlan
 from qads.run.plan import plan_stages
-from quality.serving import Fault, LogProbs, Scorer, hangs, resets, says, serving
+from quality.serving import Fault, LogProbs, Scorer, hangs, resets, says, serving, unpacks_without_end
 
 KINDS = ("completions", "sglang")
 KEY = "sk-secret-0123456789"
@@ -398,6 +398,13 @@ def test_a_page_where_an_answer_should_be_is_an_error(server: Scorer):
         server.always = says(200, "<!doctype html><title>Sign in</title>")
         with pytest.raises(EngineError, match="no JSON: '<!doctype html><title>Sign in"):
             scored(engine)
+
+
+def test_an_answer_that_unpacks_without_end_is_an_error(server: Scorer):
+    with opened(server) as engine:
+        server.always = unpacks_without_end
+        with pytest.raises(EngineError, match="with more than 256 MiB, unpacked"):
+            engine.score(PREFIXES[:1], TARGETS[:1], None)
 
 
 def test_a_server_that_is_not_there_is_an_error(tiny: Path):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from fuzzing.attempts import call
+from qads.cluster.checkpoint import Checkpoint
 from qads.datasets import atomic_path, load_pool
 from qads.errors import ConfigError, PoolError, RunError
+from qads.kernels.distance import GreedyPicks
 from qads.mixture import load_recipe
 from qads.run.directory import RunDirectory, StagePlan
 from qads.run.shards import DiskShards
+from qads.run.telling import Told
 
 NAMES = [
     "../../escaped",
@@ -68,15 +74,27 @@ def test_a_link_that_was_put_into_a_run_directory_is_not_written_through(tmp_pat
         assert (root / ".owner").read_text().startswith(f"{os.getpid()} ")
     (root / "joined.npy.partial").symlink_to(victim)
     DiskShards(root).array((2, 2))[:] = 0
+    (root / ".progress.new").symlink_to(victim)
+    Told(root)(1, 2)
+    assert json.loads((root / ".progress").read_text()) == {"done": 1, "of": 2}
+    (root / f".picks.npz.{os.getpid()}.partial").symlink_to(victim)
+    Checkpoint(root / "picks.npz", {"embeddings": "1"}, every=1).keep(GreedyPicks.empty(3), 3, now=True)
     assert victim.read_text() == "not ours"
+    assert not any(path.is_symlink() for path in root.iterdir())
 
 
-def test_a_stage_that_is_a_link_is_refused(tmp_path: Path):
+@pytest.mark.parametrize("place", ["embed", "embed/shards", "embed/checkpoints", "report", "input"])
+def test_a_link_in_the_place_of_a_folder_of_a_run_is_refused(place: str, tmp_path: Path):
+    stage = RunDirectory(tmp_path / "run").stage(StagePlan("embed", {}))
+    if "/" in place:
+        stage.begin()
+    (tmp_path / "run" / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "embed").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RunError, match="is a link"):
-        RunDirectory(tmp_path / "run").stage(StagePlan("embed", {})).begin()
+    (tmp_path / "elsewhere" / "theirs").write_text("not ours")
+    (tmp_path / "run" / place).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="is a link"), RunDirectory(tmp_path / "run").lock():
+        stage.begin()
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["theirs"]
 
 
 def test_a_name_that_is_no_text_is_refused_before_it_is_read(tmp_path: Path):
@@ -101,6 +119,26 @@ def test_the_name_of_a_file_does_not_steer_the_terminal(name: str, tmp_path: Pat
         code, out, err = call("check", tmp_path / name)
         assert code in codes | {1}
         assert all(c.isprintable() or c == "\n" for c in (out + err).replace("\u2500", ""))
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz", ".zip"])
+def test_archives_are_refused_and_nothing_of_them_lands_anywhere(ending: str, tmp_path: Path):
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    content, path = b'{"question": "1+1?", "solution": "2"}\n', inner / f"pool{ending}"
+    if ending == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("../../escaped.jsonl", content)
+    else:
+        with tarfile.open(path, "w:gz" if "gz" in ending else "w") as archive:
+            member = tarfile.TarInfo("../../escaped.jsonl")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(PoolError, match=r"ending .* is not one of a known format"):
+        load_pool(path)
+    code, _, err = call("check", inner)
+    assert code == 2 and "Traceback" not in err
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [path]
 
 
 @pytest.mark.parametrize("ending", ["bin", "pt", "pkl"])

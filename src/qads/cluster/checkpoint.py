@@ -69,7 +69,8 @@ class Checkpoint:
             return
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
         try:
-            with storing(self._path, temporary), temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)  # Of a killed process; or a link, which would be written through.
+            with storing(self._path, temporary), temporary.open("xb") as file:
                 np.savez(
                     file, of=np.array(json.dumps(self._of)), indices=picks.indices[:n_picked],
                     gains=picks.gains[:n_picked], distances=picks.distances[:n_picked],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import itertools
+import json
 import logging
 import os
 import random
@@ -36,6 +37,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 """Seconds before the first repetition, doubled before each further one, up to the second number."""
 _PATIENCE = 600.0
 """Seconds that a server may ask us to wait."""
+_LONGEST_ANSWER = 256 << 20
+"""Bytes of an answer, unpacked."""
 _Found = TypeVar("_Found")
 
 
@@ -200,8 +203,11 @@ class Connection:
 
     async def _ask_once(self, method: str, path: str, content: Any) -> Any:
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._client.request(method, f"{self.url}{path}", json=content)
+            async with (
+                asyncio.timeout(self._timeout),
+                self._client.stream(method, f"{self.url}{path}", json=content) as response,
+            ):
+                text = await self._text(path, response)
         except TimeoutError:
             raise _Passing(f"gave no answer within {self._timeout:g} s.") from None
         except httpx2.RequestError as error:
@@ -209,19 +215,31 @@ class Connection:
             raise _Passing(f"cannot be reached ({type(error).__name__}{f': {reason}' if reason else ''}).") from error
         if response.is_success:
             try:
-                return response.json()
+                return json.loads(text)
             except (ValueError, RecursionError):
                 what = f"{path} answered {response.status_code} with something that is no JSON"
-                if response.text.lstrip()[:1] in ("{", "["):
+                if text.lstrip()[:1] in ("{", "["):
                     raise _Passing(f"{what}, but begins as if: it was cut short.") from None
                 raise self.error(
-                    f"{what}: {self.quote(response.text)!r}. Is this the address of a server that scores?"
+                    f"{what}: {self.quote(text)!r}. Is this the address of a server that scores?"
                 ) from None
-        raise self._failure(path, response)
+        raise self._failure(path, response, text)
 
-    def _failure(self, path: str, response: httpx2.Response) -> Exception:
+    async def _text(self, path: str, response: httpx2.Response) -> str:
+        """The answer, unpacked; what is sent may hold a thousand times as much as its length."""
+        answer = bytearray()
+        async for part in response.aiter_bytes():
+            answer += part
+            if len(answer) > _LONGEST_ANSWER:
+                raise self.error(
+                    f"{path} answered {response.status_code} with more than {_LONGEST_ANSWER >> 20} MiB, unpacked. Is "
+                    "this the address of a server that scores?"
+                )
+        return answer.decode("utf-8", "replace")
+
+    def _failure(self, path: str, response: httpx2.Response, text: str) -> Exception:
         """What a status other than success means."""
-        status, body = response.status_code, self.quote(response.text)
+        status, body = response.status_code, self.quote(text)
         reason = self.quote(response.reason_phrase)
         what = f"{path} answered {status} {reason}{f': {body!r}' if body else ''}."
         if response.has_redirect_location:

@@ -109,9 +109,10 @@ class RunDirectory:
 
         Raises:
             LockedError: another run is in it.
-            RunError: the directory cannot be made or written to.
+            RunError: the directory cannot be made or written to, or holds a link where a folder belongs.
         """
         made = not self.root.exists()
+        _refuse_links(self.root, ["report", "input"])
         with DirectoryLock(self.root).held() as check_held:
             try:
                 _remove_partial(self.root.glob(".config.json.*.partial"))
@@ -149,8 +150,8 @@ class StageDirectory:
         Raises:
             RunError: names the folder.
         """
-        if self.path.is_symlink():  # What it leads to would be written to, and cleared.
-            raise RunError(f"{self.path}: is a link, where the stage {self.plan.name!r} makes a folder. Remove it.")
+        _refuse_links(self.path.parent, [self.path.name])
+        _refuse_links(self.path, ["shards", "checkpoints"])
         if not self._is_ours() and any(self._strangers()):
             raise RunError(
                 f"{self.path}: holds files, but no plan.json or manifest.json of a run's stage {self.plan.name!r} that "
@@ -326,6 +327,17 @@ def labelled_file(root: Path) -> Path:
     """Positions in the pool of the rows that were really scored: those drawn, or of them those chosen in rounds."""
     chosen = root / "influence" / "labelled.npy"
     return chosen if chosen.exists() else root / "anchors" / "candidates.npy"
+
+
+def _refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Refuse links in the place of folders: what they lead to would be written to, and cleared.
+
+    Raises:
+        RunError: names the link.
+    """
+    for path in (folder / name for name in names):
+        if path.is_symlink():
+            raise RunError(f"{path}: is a link, where a run makes a folder. Remove it.")
 
 
 @cache

@@ -39,7 +39,9 @@ class Told:
             self._last = now
             partial = self.root / f"{TOLD}.new"
             with suppress(OSError):  # What is told is a courtesy, and stops no work on a full disk.
-                partial.write_text(json.dumps({"done": done, "of": total}), encoding="utf-8")
+                partial.unlink(missing_ok=True)  # Of a killed process; or a link, which would be written through.
+                with partial.open("x", encoding="utf-8") as file:
+                    json.dump({"done": done, "of": total}, file)
                 os.replace(partial, self.root / TOLD)
 
 
