@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -96,10 +97,13 @@ def test_the_tokenizer_of_a_gguf_model_opens_without_converting_its_weights(monk
 
 
 @pytest.mark.slow
-def test_a_damaged_copy_of_a_gguf_model_is_made_again(monkeypatch, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_converted_model_is_nobody_elses_and_made_again_when_it_was_damaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     monkeypatch.setenv("QADS_CACHE", str(tmp_path))
     before = open_tokenizer("smollm2-135m").tokenizer("2 + 2 = 4")["input_ids"]
     (file,) = tmp_path.rglob("tokenizer.json")
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
     assert open_tokenizer("smollm2-135m").tokenizer("2 + 2 = 4")["input_ids"] == before

@@ -160,6 +160,11 @@ class Pool:
         """One column without nulls as a list of strings."""
         return self.table[column].to_pylist()
 
+    def meta(self, key: str) -> list[Any]:
+        """One value of every row's `meta`, None where it has none; no row's whole `meta` is kept."""
+        texts = (text for chunk in self.table["meta"].chunks for text in chunk.to_pylist())
+        return [json.loads(text).get(key) if text else None for text in texts]
+
     @cached_property
     def sources(self) -> list[str]:
         """The names of the sources, in order of first appearance."""

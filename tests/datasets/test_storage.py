@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import bz2
+import contextlib
 import functools
 import gzip
 import http.server
@@ -19,7 +21,7 @@ import zstandard
 
 import qads
 from object_storage import SECRET
-from qads.datasets import expand_sources, source_identity
+from qads.datasets import expand_sources, files, source_identity
 from qads.datasets.publishing import publish, upload
 from qads.datasets.storage import ObjectStore, is_object
 from qads.errors import InputError, PoolError, RunError
@@ -188,6 +190,39 @@ def test_only_object_storage_is_published_to(tmp_path):
     for location in ("https://host/folder", "hf://datasets/owner/name/a.jsonl", str(tmp_path)):
         with pytest.raises(InputError, match="s3:// or gs://"):
             publish({}, location, {"what": "a test", "files": {}})
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
+def test_a_server_that_does_not_say_how_long_a_compressed_file_is_may_send_a_large_one(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(files, "_LARGEST_SURELY", 1 << 14)
+    rows = "".join(f'{{"question": "{n}+{n}? {n**9}", "solution": "{2 * n} {n**7}"}}\n' for n in range(2_000)).encode()
+    bomb = b'{"question": "1+1?", "solution": "2"}\n' + b" " * (1 << 24)
+
+    class Chunked(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("etag", '"a"')
+            self.end_headers()
+            if self.command == "GET":
+                with contextlib.suppress(OSError):  # Who reads may have had enough.
+                    self.wfile.write(packed[self.path])
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    packs = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.ZstdCompressor().compress, "bz2": bz2.compress}
+    packed = {f"/{name}.jsonl.{ending}": packs[ending](each) for name, each in (("rows", rows), ("bomb", bomb))}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Chunked) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{web.server_port}"
+        assert len(qads.load_pool(f"{url}/rows.jsonl.{ending}")) == 2_000
+        with pytest.raises(PoolError, match="over 200 times as many"):
+            qads.load_pool(f"{url}/bomb.jsonl.{ending}")
+        web.shutdown()
 
 
 def test_a_web_server_serves_single_files_and_their_identity(tmp_path):

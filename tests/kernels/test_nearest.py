@@ -70,6 +70,8 @@ def test_nearest_distances_are_those_to_the_nearest_centre():
     centres = np.arange(0, 300, 7)
     expected, _ = reference.nearest_pick(x, centres.tolist())
     np.testing.assert_allclose(nearest_distances(x, centres), expected, rtol=1e-14)
+    of = np.array([250, 3, 7, 14, 299])
+    np.testing.assert_array_equal(nearest_distances(x, centres, of=of), nearest_distances(x, centres)[of])
 
 
 def test_a_memory_map_is_read_in_blocks_and_every_block_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -63,20 +63,10 @@ def summarize_selection(
         raise InputError(
             f"summarize_selection: the {len(indices)} picks must be positions in 0..{n_rows - 1}, and one at least."
         )
-    distances = _distances(np.asarray(embeddings), np.asarray(indices, np.int64), measured)
+    distances = nearest_distances(np.asarray(embeddings), np.asarray(indices, np.int64), of=measured)
     groups = np.asarray(labels, dtype=object)
     picked = groups[indices]
     counts = {str(group): int((picked == group).sum()) for group in dict.fromkeys(labels)}
     known = np.empty(0) if quality is None else quality[indices][np.isfinite(quality[indices])]
     mean_quality = float(known.mean()) if len(known) else None
     return SelectionSummary(name, len(indices), float(distances.max()), float(distances.mean()), mean_quality, counts)
-
-
-def _distances(
-    x: Float[np.ndarray, "n d"], picks: Int[np.ndarray, " k"], measured: Int[np.ndarray, " m"] | None
-) -> Float[np.ndarray, " m"]:
-    """Of the rows that are measured to the nearest pick."""
-    if measured is None:
-        return nearest_distances(x, picks)
-    both = np.concatenate([x[picks], x[measured]])
-    return nearest_distances(both, np.arange(len(picks)))[len(picks) :]

@@ -257,11 +257,32 @@ def open_bytes(location: str) -> io.BufferedIOBase:
         return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
     opener = _COMPRESSIONS.get(file_path(location).suffix.lower())
     if is_object(location):
-        store = ObjectStore(location)
-        stream = store.stream()
-        return _Inflated.of(opener(stream), location, store.size() or 0) if opener else stream
+        stream = ObjectStore(location).stream()
+        if not opener:
+            return stream
+        packed = _Counted(stream)  # A server need not say how long what it sends is.
+        return _Inflated.of(opener(io.BufferedReader(packed)), location, lambda: packed.n_bytes)
     path = Path(location)
-    return _Inflated.of(opener(path), location, path.stat().st_size) if opener else path.open("rb")
+    return _Inflated.of(opener(path), location, lambda: path.stat().st_size) if opener else path.open("rb")
+
+
+class _Counted(io.RawIOBase):
+    """A stream that knows how many bytes were read of it."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream, self.n_bytes = stream, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        n_bytes = self._stream.readinto(buffer)
+        self.n_bytes += n_bytes
+        return n_bytes
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 class _Inflated(io.RawIOBase):
@@ -271,15 +292,14 @@ class _Inflated(io.RawIOBase):
     thousandth.
     """
 
-    def __init__(self, stream: io.BufferedIOBase, location: str, n_bytes: int) -> None:
-        self._stream, self._location, self._n_packed = stream, location, n_bytes
-        self._most = max(_LARGEST_SURELY, _MOST_INFLATED * n_bytes)
+    def __init__(self, stream: io.BufferedIOBase, location: str, n_packed: Callable[[], int]) -> None:
+        self._stream, self._location, self._n_packed = stream, location, n_packed
         self._n_bytes = 0
 
     @classmethod
-    def of(cls, stream: io.BufferedIOBase, location: str, n_bytes: int) -> io.BufferedIOBase:
-        """Of a file or object that takes `n_bytes` as it is kept."""
-        return io.BufferedReader(cls(stream, location, n_bytes), buffer_size=1 << 18)
+    def of(cls, stream: io.BufferedIOBase, location: str, n_packed: Callable[[], int]) -> io.BufferedIOBase:
+        """Of a file or object that takes so many bytes as it is kept, or of which so many were read."""
+        return io.BufferedReader(cls(stream, location, n_packed), buffer_size=1 << 18)
 
     def readable(self) -> bool:
         return True
@@ -287,10 +307,10 @@ class _Inflated(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         n_bytes = self._stream.readinto(buffer)
         self._n_bytes += n_bytes
-        if self._n_bytes > self._most:
+        if self._n_bytes > _LARGEST_SURELY and self._n_bytes > _MOST_INFLATED * (n_packed := self._n_packed()):
             raise PoolError(
-                f"{self._location}: its {self._n_packed:,} bytes hold more than {self._most:,}, "
-                f"{_MOST_INFLATED} times as many, which no text does. If it is meant, decompress it first."
+                f"{self._location}: its {n_packed:,} bytes hold more than {self._n_bytes:,}, over {_MOST_INFLATED} "
+                "times as many, which no text does. If it is meant, decompress it first."
             )
         return n_bytes
 

@@ -55,15 +55,22 @@ def nearest_centres(
         product: how bounds are computed; None for what is faster here. Changes nothing but the time.
         on_rows: called with the number of rows done.
     """
-    n, vectors = len(x), np.asarray(x[centres])
+    return _nearest(x, np.asarray(x[centres]), cosine, prefixes, product, on_rows)
+
+
+def _nearest(
+    x: Rows, vectors: np.ndarray, cosine: bool, prefixes: Sequence[int], product: BoundProduct | None,
+    on_rows: Callable[[int], None] | None,
+) -> NearestCentres:  # fmt: skip
+    n, k = len(x), len(vectors)
     found = NearestCentres(np.empty(n), np.empty(n, np.int64), np.zeros(len(prefixes)), np.zeros(len(prefixes)))
-    product = product or fast_product(float(x.size) * len(centres))
+    product = product or fast_product(float(x.size) * k)
     with Threads(None, product) as threads:
         for start in range(0, n, _ROWS):
             rows = slice(start, min(start + _ROWS, n))
             field = Field(Points(x[rows], cosine=cosine), vectors, 0, product, threads)
             field.show_first()
-            for at, prefix in enumerate((*prefixes, len(centres))):
+            for at, prefix in enumerate((*prefixes, k)):
                 _show_until(field, prefix)
                 distances = _distances(field, cosine)
                 if at < len(prefixes):
@@ -76,9 +83,14 @@ def nearest_centres(
     return found
 
 
-def nearest_distances(x: Rows, centres: Int[np.ndarray, " k"]) -> Float[np.ndarray, " n"]:
-    """Euclidean distance of every row to the nearest of the rows `centres`; the largest is the covering radius."""
-    return nearest_centres(x, centres, cosine=False).distances
+def nearest_distances(
+    x: Rows, centres: Int[np.ndarray, " k"], *, of: Int[np.ndarray, " m"] | None = None
+) -> Float[np.ndarray, " m"]:
+    """Euclidean distance of every row, or of the rows `of`, to the nearest of the rows `centres`.
+
+    The largest of all rows is the covering radius.
+    """
+    return _nearest(x if of is None else x[of], np.asarray(x[centres]), False, (), None, None).distances
 
 
 def _show_until(field: Field, last: int) -> None:

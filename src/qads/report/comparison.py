@@ -110,10 +110,10 @@ def _measures(chosen: SelectionSummary, random: Sequence[SelectionSummary]) -> t
 def _labels(pool: Pool, key: str | None) -> list[str]:
     if key is None:
         return [""] * len(pool)
-    metas = [row.meta for row in pool]
-    if not any(key in meta for meta in metas):
+    found = pool.meta(key)
+    if all(label is None for label in found):
         raise InputError(f"label_key: no row of the pool has {key!r} in its meta; name a column that the sources have.")
-    return ["clean" if (label := meta.get(key)) is None else str(label) for meta in metas]
+    return ["clean" if label is None else str(label) for label in found]
 
 
 def _label_facts(

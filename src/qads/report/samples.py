@@ -37,7 +37,7 @@ _BEGINNING = 90
 """Characters of a problem of which the whole is not in the page."""
 _NAME = 120
 """Characters of an id or a source."""
-_BLOCK = 1024
+_BLOCK = 128
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -120,13 +118,12 @@ def _values(pool: Pool, column: str) -> list[str]:
     if column in ("source", "kind"):
         return pool.strings(column)
     name = column.removeprefix("meta.")
-    metas: list[dict[str, Any]] = [json.loads(text) if text else {} for text in pool.table["meta"].to_pylist()]
-    if not any(name in meta for meta in metas):
-        known = sorted({key for meta in metas for key in meta})
+    found = pool.meta(name)
+    if all(value is None for value in found):
+        known = sorted({key for row in pool for key in row.meta})
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean 'meta.{near[0]}'?" if near else f"there are {_listed([f'meta.{k}' for k in known])}."
         raise InputError(f"constraints.quotas.{column}: no row of the pool has this column; {hint}")
-    found = (meta.get(name) for meta in metas)
     return [value if isinstance(value, str) else _MISSING if value is None else to_json(value) for value in found]
 
 
