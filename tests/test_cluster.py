@@ -53,6 +53,7 @@ def head(picks: GreedyPicks, k: int) -> GreedyPicks:
         ({"cpus_per_shard": 0}, "cpus_per_shard is 0; it must be 1 at least"),
         ({"checkpoint_every": 0}, "checkpoint_every is 0; it must be 1 at least"),
         ({"restarts": -1}, "restarts is -1; it must be 0 at least"),
+        ({"timeout": 0}, "timeout is 0; it must be a number of seconds above 0"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name_and_value(setting: dict[str, Any], message: str) -> None:
@@ -197,11 +198,15 @@ def many_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "_RACED", 50)
 
 
-def kill_a_shard() -> None:
-    """End the process of one actor, as a machine that fails or a full memory does."""
+def signal_a_shard(number: signal.Signals) -> None:
+    """To the process of one actor: killed, as by a machine that fails or a full memory, or stopped as if it hung."""
     processes = psutil.Process().children(recursive=True)
     shards = [process for process in processes if process.cmdline()[0].startswith("ray::ShardActor")]
-    os.kill(shards[0].pid, signal.SIGKILL)
+    os.kill(shards[0].pid, number)
+
+
+def kill_a_shard() -> None:
+    signal_a_shard(signal.SIGKILL)
 
 
 def once_at(pick: int, action: Callable[[], None]) -> Callable[[int], None]:
@@ -266,6 +271,17 @@ def test_where_no_actor_may_start_anew_the_picks_are_kept_and_serve_the_next_run
     of = identity(ROWS, WEIGHT, **{name: value for name, value in RULE.items() if name != "k"}, given=None)
     kept = Checkpoint(tmp_path / "picks.npz", of, every=1).load(K)
     assert kept and 300 <= len(kept.indices) < K
+    assert_same(method(ROWS, WEIGHT, **RULE), expected)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("many_rounds")
+def test_a_shard_that_hangs_ends_the_selection_and_the_picks_are_kept(
+    ray_address: str, expected: GreedyPicks, tmp_path: Path
+) -> None:
+    method = ClusterGreedy(shards=2, timeout=20.0, checkpoint=tmp_path / "picks.npz")
+    with pytest.raises(ClusterError, match=r"shard \d of 2 gave no answer within 20 seconds"):
+        method(ROWS, WEIGHT, **RULE, on_pick=once_at(300, lambda: signal_a_shard(signal.SIGSTOP)))
     assert_same(method(ROWS, WEIGHT, **RULE), expected)
 
 

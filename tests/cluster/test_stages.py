@@ -116,7 +116,7 @@ def test_actors_leave_the_bytes_of_this_one_though_one_is_killed_in_every_stage(
     assert disturbed == alone
     again = re.findall(r"worker \d+ is lost, and shard (\d+)", caplog.text)
     assert len(again) == len(killer.killed), "the shard in the hands of who was killed is done again, and no other"
-    assert [method.shards for method in selected] == [2]
+    assert [(method.shards, method.checkpoint is not None) for method in selected] == [(2, True)]
 
 
 @pytest.mark.usefixtures("small_shards")

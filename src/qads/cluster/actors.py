@@ -65,6 +65,7 @@ class RayShards:
         cpus: int,
         restarts: int,
         k: int,
+        timeout: float | None = None,
     ) -> None:
         """Start the actors.
 
@@ -74,9 +75,11 @@ class RayShards:
             cosine: as in `greedy_scan`.
             cpus: processors of an actor, and its threads.
             restarts: how often each may be started anew.
+            timeout: seconds that each may take for an answer.
             k: number of picks, from which it follows how distances are bounded fastest.
         """
         self._ray, self._actors, self._restarts, first_row = import_ray(), list[Any](), restarts, 0
+        self._timeout = timeout
         self._held: list[Any] = []  # An actor that is started anew needs its arguments again.
         actor = self._ray.remote(
             num_cpus=cpus,
@@ -119,7 +122,13 @@ class RayShards:
     def _answer(self, shard: int, answer: Any) -> Offer:
         errors = self._ray.exceptions
         try:
-            return self._ray.get(answer)
+            return self._ray.get(answer, timeout=self._timeout)
+        except errors.GetTimeoutError as error:
+            raise ClusterError(
+                f"ClusterGreedy: shard {shard} of {len(self)} gave no answer within {self._timeout:g} seconds "
+                "(execution.shard_timeout). It hangs, or its machine has no room for it: look at ray status. A "
+                "selection with a checkpoint goes on from there, as that of a run does."
+            ) from error
         except errors.RayTaskError as error:
             raise error.cause from error
         except errors.RayError as error:

@@ -52,6 +52,8 @@ class ClusterGreedy:
     picks in memory once a machine."""
     restarts: int = 4
     """How often a shard that died is started anew."""
+    timeout: float | None = None
+    """Seconds that a shard may take for one answer, its start and the reading of its rows included; None for any."""
     checkpoint: Path | None = None
     """File that keeps the picks so far (.npz). A selection of the same inputs goes on from it, to a larger or smaller
     budget too; one of others is refused. Checking that takes one read of the rows."""
@@ -63,6 +65,8 @@ class ClusterGreedy:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"ClusterGreedy: {name} is {value}; it must be 1 at least.")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InputError(f"ClusterGreedy: timeout is {self.timeout:g}; it must be a number of seconds above 0.")
         if self.restarts < 0:
             raise InputError(f"ClusterGreedy: restarts is {self.restarts}; it must be 0 at least.")
 
@@ -140,6 +144,7 @@ class ClusterGreedy:
             cosine=cosine,
             cpus=self.cpus_per_shard,
             restarts=self.restarts,
+            timeout=self.timeout,
             k=k,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +26,11 @@ from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory
 from qads.run.limits import make_constraints
 from qads.selection import Constraints, KCenterGreedy, TokenBudget
+from qads.storage import storing
 
 __all__ = ["count_tokens", "run_given", "run_likelihoods", "run_mixture", "run_select", "run_targets", "run_tokens"]
+
+logger = logging.getLogger(__name__)
 
 
 def run_tokens(context: StageContext, stage: StageDirectory) -> Facts:
@@ -105,11 +109,7 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     budget = largest_budget(config, len(pool), tokens, out)
     embeddings = context.embeddings
     if _selects_on_cluster(config, budget, limits):
-        how = config.execution
-        more["cluster"] = ClusterGreedy(
-            address=how.address, shards=None if how.workers == "auto" else how.workers,
-            cpus_per_shard=1 if how.cpus_per_worker == "auto" else how.cpus_per_worker,
-        )  # fmt: skip
+        more["cluster"] = _on_cluster(config, stage)
         embeddings = embeddings.view(np.ndarray)  # Rows are sent: other machines need not have the file.
     chosen: Selection = config.selection(embeddings, quality, budget=budget, progress=context.progress, **more)
     assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
@@ -133,8 +133,28 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
 
 def _selects_on_cluster(config: RunConfig, budget: int | TokenBudget, limits: Constraints | None) -> bool:
     """Whether the actors of a cluster select: the selector must know how, and they know no limits yet."""
-    knows = isinstance(config.selection, KCenterGreedy)
-    return config.execution.kind == "ray" and knows and limits is None and not isinstance(budget, TokenBudget)
+    if config.execution.kind != "ray":
+        return False
+    reasons = [
+        *([] if isinstance(config.selection, KCenterGreedy) else [f"selection.kind {config.selection.kind}"]),
+        *([] if limits is None else ["constraints, or rows without a quality"]),
+        *(["a budget in tokens"] if isinstance(budget, TokenBudget) else []),
+    ]
+    if reasons:
+        logger.warning("select runs in this process and not on the cluster, which knows no %s", " and ".join(reasons))
+    return not reasons
+
+
+def _on_cluster(config: RunConfig, stage: StageDirectory) -> ClusterGreedy:
+    """Selection by actors; its picks are kept among the stage's shards, which go with the stage's end."""
+    how, kept = config.execution, stage.path / "shards"
+    with storing(kept):
+        kept.mkdir(exist_ok=True)
+    return ClusterGreedy(
+        address=how.address, shards=None if how.workers == "auto" else how.workers,
+        cpus_per_shard=1 if how.cpus_per_worker == "auto" else how.cpus_per_worker, timeout=how.shard_timeout,
+        checkpoint=kept / "picks.npz",
+    )  # fmt: skip
 
 
 def _too_long(budget: int | TokenBudget, tokens: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " t"]:
