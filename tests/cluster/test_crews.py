@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -281,6 +282,26 @@ def _until(is_so: object) -> None:
 def test_impossible_settings_are_refused_by_name_and_value(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         Execution(**settings)  # pyright: ignore
+
+
+@pytest.mark.ray
+def test_workers_that_wait_for_room_on_a_busy_cluster_are_told_and_begin_when_there_is_some(
+    ray_two: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import ray
+
+    from qads.cluster import ray_workers
+
+    class Holder:
+        def ready(self) -> bool:
+            return True
+
+    holder = ray.remote(num_cpus=2)(Holder).remote()
+    ray.get(holder.ready.remote())
+    monkeypatch.setattr(ray_workers, "_LOOK_AROUND", 1.0)
+    threading.Timer(5.0, lambda: ray.kill(holder)).start()
+    assert squared(Squares(tmp_path), ray_two, n=4) == [0, 1, 4, 9]
+    assert caplog.text.count("workers have not begun within 1 seconds") == 1
 
 
 @pytest.mark.ray

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from qads.errors import InputError
 
 __all__ = ["RayWorker", "ray_workers"]
 
+logger = logging.getLogger(__name__)
+
+_LOOK_AROUND = 60.0
+"""Seconds of silence after which it is looked whether the cluster has room."""
 _CPUS = 8
 """Processors of a worker unless said otherwise: what one model's passes side by side make use of."""
 
@@ -111,7 +116,8 @@ class _Actors:
         self._ray = ray = import_ray()
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         room = _Room.find(execution, [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive])
-        self.n_workers, self._work = room.n_workers, ray.put(packed(work))
+        self.n_workers, self._cpus, self._work = room.n_workers, room.cpus, ray.put(packed(work))
+        self._warned = False
         self._execution = execution.here()
         self._class = ray.remote(
             num_cpus=room.cpus,
@@ -129,10 +135,29 @@ class _Actors:
     def wait(self, busy: Sequence[Worker], seconds: float | None) -> Sequence[Worker]:
         """Those that have something to say or are gone."""
         by_call = {worker.call: worker for worker in busy if isinstance(worker, RayWorker)}
-        ready, others = self._ray.wait(list(by_call), num_returns=1, timeout=seconds)
-        if ready and others:  # The first alone ends the wait; whoever else is ready is heard too.
+        end = None if seconds is None else time.monotonic() + seconds
+        ready, others = [], list(by_call)
+        while not ready:
+            left = math.inf if end is None else end - time.monotonic()
+            ready, others = self._ray.wait(list(by_call), num_returns=1, timeout=max(0.0, min(left, _LOOK_AROUND)))
+            if not ready and left <= _LOOK_AROUND:
+                return []
+            if not ready:
+                self._tell_who_has_not_begun([worker for worker in by_call.values() if not worker.is_open])
+        if others:  # The first alone ends the wait; whoever else is ready is heard too.
             ready += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
         return [by_call[call] for call in ready]
+
+    def _tell_who_has_not_begun(self, waiting: Sequence[RayWorker]) -> None:
+        """Say, once, that workers may be waiting for room, which Ray does without a word and without an end."""
+        free = self._ray.available_resources().get("CPU", 0.0)
+        if waiting and free < self._cpus and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%d workers have not begun within %g seconds: they open the model, or wait for room on the Ray "
+                "cluster, which has %g processors free where each takes %d (ray status shows who waits)",
+                len(waiting), _LOOK_AROUND, free, self._cpus,
+            )  # fmt: skip
 
 
 class RayWorker:
@@ -148,6 +173,8 @@ class RayWorker:
         self.call: Any = actor.open.remote()
         """What it is asked to do at the moment."""
         self._next: list[Any] = []
+        self.is_open = False
+        """Whether it has said that it is ready."""
 
     def give(self, part: Any) -> None:
         """Hand over a part."""
@@ -166,7 +193,7 @@ class RayWorker:
             raise error.cause from error
         except errors.RayError as error:
             raise Lost(" ".join(str(error).split())) from error
-        self.call = self._next.pop() if self._next else None
+        self.call, self.is_open = self._next.pop() if self._next else None, True
         log_records(self.number, records)
         return found.result()
 

@@ -59,8 +59,9 @@ def read_stage_record(path: Path) -> dict[str, Any] | None:
         CorruptError: the file holds something else; one of an earlier version, which has no seal, lacks what all have.
         RunError: it cannot be read.
     """
-    found = read_json(path)
-    for name, kind in _OF_EVERY_STAGE.items() if found is not None else ():
+    if (found := read_json(path)) is None:
+        return None
+    for name, kind in _OF_EVERY_STAGE.items():
         if not isinstance(found.get(name), kind):
             raise CorruptError(f"{path}: has no {name!r} as every stage's has; it was changed or damaged.{_redo(path)}")
     return found
