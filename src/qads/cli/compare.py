@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,13 @@ def compare(
     ] = None,
     reuse: Reuse = None,
     redo: Redo = None,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Starts every training, as on several GPUs: 'accelerate launch --config_file FILE'.",
+        ),
+    ] = None,
     settings: Settings = None,
     allow_code: AllowCode = False,
     dry_run: Annotated[
@@ -58,7 +66,7 @@ def compare(
     if dry_run:
         _show_estimate(experiment, out, wanted, reuse or (), json_file, terminal)
         return
-    _compute(experiment, out, _Start(wanted, max_cells, redo or (), reuse or ()), terminal)
+    _compute(experiment, out, _Start(wanted, max_cells, redo or (), reuse or (), _words(launch)), terminal)
     _report(experiment, out, json_file, terminal)
 
 
@@ -70,6 +78,15 @@ class _Start:
     max_cells: int | None
     redo: Sequence[str]
     reuse: Sequence[str]
+    launch: Sequence[str]
+
+
+def _words(command: str | None) -> list[str]:
+    """A command as a shell would split it; none is started."""
+    try:
+        return shlex.split(command or "")
+    except ValueError as error:
+        raise typer.BadParameter(f"--launch {command}: {error}") from None
 
 
 def _compute(experiment: Experiment, out: Path, start: _Start, terminal: Terminal) -> None:
@@ -78,7 +95,7 @@ def _compute(experiment: Experiment, out: Path, start: _Start, terminal: Termina
     with terminal.running() as display:
         run_experiment(
             experiment, out, only=start.only, max_cells=start.max_cells, redo=start.redo, reuse=start.reuse,
-            observer=display,
+            launch=start.launch, observer=display,
         )  # fmt: skip
 
 

@@ -67,6 +67,8 @@ class GridContext:
     shared: dict[str, SharedRun]
     """Scoring model -> its run."""
     observer: Observer
+    launcher: tuple[str, ...] = ()
+    """What starts trainings in processes of their own; none trains here."""
     _tokens: dict[str, Int[np.ndarray, " n"]] = field(default_factory=dict[str, Any])
 
     def run_of(self, model: str) -> SharedRun:

@@ -41,6 +41,7 @@ def run_experiment(
     max_cells: int | None = None,
     redo: Sequence[str] = (),
     reuse: Sequence[str] = (),
+    launch: Sequence[str] = (),
     observer: Observer | None = None,
 ) -> Results:
     """Compute the cells that the directory does not hold yet.
@@ -52,6 +53,8 @@ def run_experiment(
         max_cells: trainings to begin in this start, at most.
         redo: stages to compute again, with all that is made from them; those of cells only in the chosen cells.
         reuse: directories of other runs whose scores are taken over for the same texts.
+        launch: program and arguments that start trainings on several GPUs, such as ``accelerate launch``, before
+            ``-m qads train``; by default they run in this process.
         observer: hears of progress.
 
     Returns:
@@ -61,7 +64,7 @@ def run_experiment(
         DriftError: a stage in the directory was made with other settings or inputs.
         LockedError: another process is in the directory.
         CorruptError: a file of a finished stage is not what its manifest says.
-        RunError: the directory is of something else.
+        RunError: the directory is of something else, or a training that was launched has failed.
         InputError: settings or data cannot be used, or an arm cannot fill its budget.
     """
     root, observer = Path(out), observer or SilentObserver()
@@ -79,7 +82,7 @@ def run_experiment(
         experiment, notes = merge_budgets(experiment, len(shared[experiment.scoring_models[0]].pool), root)
         _write_experiment(experiment, root)
         chosen = only_cells(cells := all_cells(experiment), only or {})
-        context = GridContext(experiment, root, shared, observer)
+        context = GridContext(experiment, root, shared, observer, tuple(launch))
         _remove(context, chosen, ["select"] if of_shared else [name for name in redo if name in CELL_STAGES])
         for cell in chosen:
             for stage in cell_stages(context, cell).values():

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from qads.compare.cells import Facts, GridContext, finished
 from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, folder_name
+from qads.compare.launching import forget_launched, train_launched
 from qads.errors import CorruptError
 from qads.run import Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.evaluating import measure_model
@@ -149,13 +150,20 @@ def _foreign_code(context: GridContext) -> dict[str, Any]:
 
 def _train(context: GridContext, cell: Cell, stage: StageDirectory, weights: Path) -> Facts:
     """Rows -> losses.jsonl, left_out.jsonl; the model beside the stage."""
-    found = training_of(context, cell)(
-        context.rows_pool(cell), stage.path, execution=context.experiment.execution, progress=context.observer.progress
-    )
+    method, rows, execution = training_of(context, cell), context.rows_pool(cell), context.experiment.execution
+    if context.launcher:
+        facts, folder = train_launched(
+            context.launcher, method, rows, stage.path, execution=execution, progress=context.observer.progress
+        )
+    else:
+        found = method(rows, stage.path, execution=execution, progress=context.observer.progress)
+        facts, folder = found.facts, found.folder
     shutil.rmtree(weights, ignore_errors=True)
-    os.replace(found.folder, weights)
+    os.replace(folder, weights)
+    if context.launcher:
+        forget_launched(stage.path)
     hashes = {str(path.relative_to(weights)): file_sha256(path) for path in _files(weights)}
-    return found.facts | {"weights": hashes, "seed": cell.seed}
+    return facts | {"weights": hashes, "seed": cell.seed}
 
 
 def _check_weights(manifest: Manifest, weights: Path) -> None:

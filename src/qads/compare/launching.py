@@ -1,0 +1,118 @@
+"""A training of a cell in processes that a launcher starts, as `accelerate launch` does on several GPUs.
+
+What runs there is `qads train` on the rows of the cell, in a folder of its own, so that a killed one goes on from its
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qads.cluster import Execution
+from qads.datasets import write_pool
+from qads.errors import InputError, RunError
+from qads.pool import Pool, Progress
+from qads.run import RunDirectory, StagePlan
+from qads.run.telling import read_told
+from qads.train import FineTuning
+
+__all__ = ["forget_launched", "train_launched"]
+
+_LEFT = ("losses.jsonl", "left_out.jsonl")
+_OF_STAGE = (
+    "stage",
+    "fingerprint",
+    "format",
+    "settings",
+    "inputs",
+    "execution",
+    "code",
+    "packages",
+    "seconds",
+    "files",
+)
+"""What a manifest holds that is not about the training itself."""
+_GRACE = 30.0
+"""Seconds that it has to keep a checkpoint when it is to end."""
+_LOOK = 0.5
+_LAST_WORDS = 2_000
+
+
+def train_launched(
+    launcher: Sequence[str], method: FineTuning, rows: Pool, out: Path, *, execution: Execution, progress: Progress
+) -> tuple[dict[str, Any], Path]:
+    """Train as `method` does, and leave its `losses.jsonl` and `left_out.jsonl` in `out`.
+
+    Args:
+        launcher: program and arguments that come before ``-m qads train``.
+        method: how.
+        rows: what on.
+        out: the stage's folder.
+        execution: device, and tokens of a pass.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        What the training came to, and the folder of the model, for the caller to move.
+
+    Raises:
+        InputError: the launcher is no program.
+        RunError: it has failed; with its last words.
+    """
+    folder = out / "checkpoints" / "launched"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_pool(rows, folder / "rows.parquet")
+    command = [
+        *launcher, "-m", "qads", "train", str(folder / "rows.parquet"), "-o", str(folder / "trained"), "--json",
+        "--set", f"train={json.dumps(dataclasses.asdict(method))}",
+        "--set", f"execution={json.dumps(dataclasses.asdict(execution))}",
+    ]  # fmt: skip
+    _run(command, folder, progress)
+    trained = RunDirectory(folder / "trained").stage(StagePlan("train", {}))
+    if (manifest := trained.manifest()) is None:
+        raise RunError(f"--launch {' '.join(launcher)}: has ended, but left no training in {trained.path}.")
+    for name in _LEFT:
+        if (trained.path / name).exists():
+            os.replace(trained.path / name, out / name)
+    facts = {name: value for name, value in manifest.items() if name not in _OF_STAGE}
+    return facts | {"launcher": list(launcher)}, trained.path / str(manifest["model"])
+
+
+def forget_launched(out: Path) -> None:
+    """Throw away what a training that has ended needs no more."""
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+
+
+def _run(command: Sequence[str], folder: Path, progress: Progress) -> None:
+    log = folder / "log.txt"
+    with log.open("ab") as file:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        except OSError as error:
+            raise InputError(f"--launch {command[0]}: cannot be started: {error.strerror}.") from error
+        try:
+            while process.poll() is None:
+                time.sleep(_LOOK)
+                if (told := read_told(folder / "trained")) is not None:
+                    progress(*told)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(_GRACE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+    if process.returncode != 0:
+        words = log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip()
+        raise RunError(
+            f"--launch: {command[0]} ended with exit code {process.returncode}; the same command goes on from the last "
+            f"checkpoint. Its last words ({log}):\n{words}"
+        )
