@@ -240,6 +240,13 @@ def test_a_damaged_manifest_is_an_error_that_names_it(config: RunConfig, mine: P
         run(config, mine)
 
 
+def test_the_manifest_of_another_stage_is_damage(config: RunConfig, mine: Path):
+    (mine / "anchors" / "manifest.json").write_bytes((mine / "embed" / "manifest.json").read_bytes())
+    for use in (lambda: run(config, mine), lambda: open_run(mine)):
+        with pytest.raises(CorruptError, match=r"anchors/manifest\.json: is that of the stage 'embed'.*--redo anchors"):
+            use()
+
+
 @pytest.mark.parametrize("text", DAMAGED_MANIFESTS)
 def test_no_page_is_made_from_a_damaged_manifest(mine: Path, text: str):
     (mine / "anchors" / "manifest.json").write_text(text, encoding="latin-1")

@@ -56,7 +56,8 @@ def read_stage_record(path: Path) -> dict[str, Any] | None:
     """A stage's plan or manifest; None where there is none.
 
     Raises:
-        CorruptError: the file holds something else; one of an earlier version, which has no seal, lacks what all have.
+        CorruptError: the file holds something else, or is that of another stage; one of an earlier version, which has
+            no seal, lacks what all have.
         RunError: it cannot be read.
     """
     if (found := read_json(path)) is None:
@@ -64,6 +65,8 @@ def read_stage_record(path: Path) -> dict[str, Any] | None:
     for name, kind in _OF_EVERY_STAGE.items():
         if not isinstance(found.get(name), kind):
             raise CorruptError(f"{path}: has no {name!r} as every stage's has; it was changed or damaged.{_redo(path)}")
+    if found["stage"] != path.parent.name:
+        raise CorruptError(f"{path}: is that of the stage {found['stage']!r}; it was changed or damaged.{_redo(path)}")
     return found
 
 
