@@ -138,11 +138,11 @@ class StageDirectory:
 
     def manifest(self) -> Manifest | None:
         """The manifest if the stage is complete."""
-        return read_stage_record(self.path / "manifest.json")
+        return read_stage_record(self.path / "manifest.json", self.plan.name)
 
     def begun(self) -> dict[str, Any] | None:
         """The plan of what is in the folder: from the manifest, or of a stage that is not complete."""
-        return self.manifest() or read_stage_record(self.path / "plan.json")
+        return self.manifest() or read_stage_record(self.path / "plan.json", self.plan.name)
 
     def check_owner(self) -> None:
         """Refuse a folder with files that no run has put there.

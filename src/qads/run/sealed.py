@@ -52,8 +52,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return told
 
 
-def read_stage_record(path: Path) -> dict[str, Any] | None:
+def read_stage_record(path: Path, stage: str | None = None) -> dict[str, Any] | None:
     """A stage's plan or manifest; None where there is none.
+
+    Args:
+        path: the file.
+        stage: whose it must be; None for any stage's.
 
     Raises:
         CorruptError: the file holds something else, or is that of another stage; one of an earlier version, which has
@@ -65,7 +69,7 @@ def read_stage_record(path: Path) -> dict[str, Any] | None:
     for name, kind in _OF_EVERY_STAGE.items():
         if not isinstance(found.get(name), kind):
             raise CorruptError(f"{path}: has no {name!r} as every stage's has; it was changed or damaged.{_redo(path)}")
-    if found["stage"] != path.parent.name:
+    if stage is not None and found["stage"] != stage:
         raise CorruptError(f"{path}: is that of the stage {found['stage']!r}; it was changed or damaged.{_redo(path)}")
     return found
 
