@@ -74,7 +74,8 @@ def report(runs: Sequence[dict[str, Any]]) -> str:
         told += [f"**{title}**", "", head]
         for stage in runs[0]["stages"]:
             cells = " | ".join(f"{run['stages'][stage][what] / unit:,.1f}" for run in runs)
-            slope = growth(runs, stage, what) if what == "seconds" else None
+            is_whole = all(run["killed"] is None or run["killed"]["killed"] != stage for run in runs)
+            slope = growth(runs, stage, what) if what == "seconds" and is_whole else None
             told.append(f"| {stage} | {cells} | {'' if slope is None else f'n^{slope:.2f}'} |")
         told.append("")
     peak = max(stage["peak_bytes"] for run in runs for stage in run["stages"].values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,11 +18,15 @@ import yaml
 from compare.tiny_experiment import Files
 from qads.compare import Experiment, Results, run_experiment
 from qads.errors import InputError, RunError
-from qads.run import read_json
+from qads.run import RunDirectory, read_json
 from qads.run.telling import read_told
 
 Finished = tuple[Experiment, Path, Results]
 ONE = {"arm": ["qads"], "size": ["9-rows"], "seed": ["1"]}
+
+
+STARTS_A_CHILD = "import subprocess, sys; sys.exit(subprocess.Popen([sys.executable, *sys.argv[1:]]).wait())"
+"""A launcher that ends at once when it is asked to, and leaves its child to itself."""
 
 
 def trained(root: Path) -> dict[str, Any]:
@@ -41,6 +46,7 @@ def test_a_training_that_is_launched_leaves_what_one_here_does(
     same = ("losses", "weights", "rows", "tokens", "answer_tokens", "steps", "flops", "texts_sha256", "seed")
     assert {name: after[name] for name in same} == {name: before[name] for name in same}
     assert after["launcher"] == [sys.executable] and set(after["files"]) == set(before["files"])
+    assert set(after) == set(before) | {"launcher"}
     assert not list((tmp_path / "out").rglob("checkpoints")) and not list((tmp_path / "out").rglob("weights"))
 
 
@@ -76,7 +82,7 @@ def test_a_launched_training_ends_with_the_comparison_and_goes_on_from_its_check
     (tmp_path / "e.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(slow))))
     command = [
         sys.executable, "-m", "qads", "compare", str(tmp_path / "e.yaml"), "--out", str(tmp_path / "out"),
-        "--only", "arm=qads", "--only", "seed=1", "--launch", sys.executable,
+        "--only", "arm=qads", "--only", "seed=1", "--launch", shlex.join([sys.executable, "-c", STARTS_A_CHILD]),
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and not any(
@@ -85,8 +91,9 @@ def test_a_launched_training_ends_with_the_comparison_and_goes_on_from_its_check
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 143
-    checkpoints = list((tmp_path / "out").rglob("launched/trained/train/checkpoints/step-*"))
-    assert checkpoints
+    assert list((tmp_path / "out").rglob("launched/trained/train/checkpoints/step-*"))
+    (held,) = (tmp_path / "out").rglob("launched/trained")
+    assert RunDirectory(held).owner is None, "nobody is left at it"
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     log = trained(tmp_path / "out")

@@ -16,8 +16,12 @@ import yaml
 
 from compare.tiny_experiment import ARMS, Files
 from qads.compare import UNTRAINED, Experiment, Results, all_cells, read_progress, read_results, run_experiment
+from qads.compare.cells import GridContext
+from qads.compare.grid import all_settings
+from qads.compare.shared import open_shared
+from qads.compare.trials import train_manifest, training_of
 from qads.errors import CorruptError, DriftError, InputError, LockedError, RunError
-from qads.run import RunDirectory, read_json
+from qads.run import RunDirectory, SilentObserver, read_json
 from run.tiny import Heard
 
 Finished = tuple[Experiment, Path, Results]
@@ -66,11 +70,21 @@ def test_training_and_selection_are_accounted_for(finished: Finished) -> None:
         assert arm.ratio == 9 / 40
 
 
-def test_arms_of_as_many_tokens_learn_in_as_many_steps(finished: Finished) -> None:
-    for arm in finished[2].settings[1].arms:
-        assert arm.training.steps == pytest.approx(3, abs=1)  # QaDS has nine rows, three in a step.
-    rows = [each.rows for arm in finished[2].settings[1].arms for each in arm.trials.values()]
-    assert len(set(rows)) > 1, "rows of other lengths"
+def test_a_step_of_an_arm_matched_in_tokens_has_as_many_as_one_of_the_arm_it_is_matched_to(finished: Finished) -> None:
+    experiment, out, results = finished
+    context = GridContext(experiment, out, open_shared(experiment, out), SilentObserver())
+    rows, tokens = all_settings(experiment)
+    qads = next(arm for arm in results.settings[0].arms if arm.arm == "qads").composition
+    for arm in ("random", "like-qads"):
+        assert training_of(context, rows.cell(experiment, arm, 0)).batch_tokens is None
+        cell = tokens.cell(experiment, arm, 0)
+        method = training_of(context, cell)
+        assert method.batch_tokens == round(3 * qads.tokens / qads.rows)
+        trained = train_manifest(context, cell) or {}
+        assert trained["steps"] == method.plan(context.rows_pool(cell)).n_steps
+    assert (
+        training_of(context, tokens.cell(experiment, "qads", 0)).batch_tokens is None
+    )  # It is the cell matched in rows.
 
 
 def test_an_arm_may_have_seeds_of_its_own(files: Files, finished: Finished, copy: Path) -> None:

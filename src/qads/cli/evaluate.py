@@ -23,7 +23,7 @@ AllowCode = Annotated[
     typer.Option(
         "--allow-code-execution",
         help="Run programs that the model writes, in a sandbox. Nothing runs without it, or without "
-        "execution.allow_code_execution in your file.",
+        "execution.allow_code_execution among the settings.",
     ),
 ]
 

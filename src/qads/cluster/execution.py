@@ -54,7 +54,8 @@ class Execution:
     shard_timeout: float | None = None
     """Seconds after which a worker that says nothing is ended and its shard goes elsewhere; null waits for ever. It has
     to be more than the longest shard takes, and more than a worker takes to begin (on a busy cluster) and to open the
-    model. One process alone, as by default on a CPU, has nobody beside it to end it."""
+    model. A selection on a Ray cluster ends then, its picks kept. One process alone, as by default on a CPU, has nobody
+    beside it to end it."""
     shard_retries: int = 2
     """How often a shard is tried again whose worker died or was ended. Then the work stops, and what is done stays."""
     device: str = "auto"

@@ -68,7 +68,8 @@ class Arm:
     """In the place of the experiment's budgets, to which the arm is then not matched: ``100%`` for the whole pool."""
     seeds: Seeds = ()
     """In the place of the experiment's. Rows drawn at random move an arm further than another order of the same rows,
-    and the reference is in every comparison: it is worth more seeds than the rest."""
+    and the reference is in every comparison: it is worth more seeds than the rest. ``--set seeds=``
+    leaves these as they are; ``--only seed=0`` takes one of all."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 

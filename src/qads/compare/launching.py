@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -28,20 +29,12 @@ __all__ = ["forget_launched", "train_launched"]
 
 _LEFT = ("losses.jsonl", "left_out.jsonl")
 _OF_STAGE = (
-    "stage",
-    "fingerprint",
-    "format",
-    "settings",
-    "inputs",
-    "execution",
-    "code",
-    "packages",
-    "seconds",
-    "files",
-)
-"""What a manifest holds that is not about the training itself."""
-_GRACE = 30.0
-"""Seconds that it has to keep a checkpoint when it is to end."""
+    "stage", "fingerprint", "format", "settings", "inputs", "execution", "code", "packages", "seconds", "files",
+    "train_files", "rejected",
+)  # fmt: skip
+"""What a manifest holds that is not about the training itself, or about the file that the rows went through."""
+_GRACE = 45.0
+"""Seconds that all of its processes have to keep a checkpoint and to end; torchrun gives its own 30."""
 _LOOK = 0.5
 _LAST_WORDS = 2_000
 
@@ -74,8 +67,10 @@ def train_launched(
         "--set", f"train={json.dumps(dataclasses.asdict(method))}",
         "--set", f"execution={json.dumps(dataclasses.asdict(execution))}",
     ]  # fmt: skip
-    _run(command, folder, progress)
     trained = RunDirectory(folder / "trained").stage(StagePlan("train", {}))
+    if (trained.path / "manifest.json").exists():  # Of a comparison that was killed while it took over what is there.
+        shutil.rmtree(folder / "trained")
+    _run(command, folder, progress)
     if (manifest := trained.manifest()) is None:
         raise RunError(f"--launch {' '.join(launcher)}: has ended, but left no training in {trained.path}.")
     for name in _LEFT:
@@ -94,7 +89,10 @@ def _run(command: Sequence[str], folder: Path, progress: Progress) -> None:
     log = folder / "log.txt"
     with log.open("ab") as file:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                start_new_session=True,  # So that whatever it starts can be ended with it.
+            )  # fmt: skip
         except OSError as error:
             raise InputError(f"--launch {command[0]}: cannot be started: {error.strerror}.") from error
         try:
@@ -103,16 +101,29 @@ def _run(command: Sequence[str], folder: Path, progress: Progress) -> None:
                 if (told := read_told(folder / "trained")) is not None:
                     progress(*told)
         finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(_GRACE)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            _end(process)
     if process.returncode != 0:
         words = log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip()
         raise RunError(
             f"--launch: {command[0]} ended with exit code {process.returncode}; the same command goes on from the last "
             f"checkpoint. Its last words ({log}):\n{words}"
         )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask all of its processes to end, and wait until they have; those of a launcher that is gone already, too."""
+    end = time.monotonic() + _GRACE
+    number = signal.SIGTERM
+    while _signalled(process, number):
+        process.poll()
+        time.sleep(_LOOK / 5)
+        number = 0 if time.monotonic() < end else signal.SIGKILL
+
+
+def _signalled(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Whether the group that it leads had anybody left to hear this; 0 asks only."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -197,7 +197,7 @@ def _arm(
         # That a budget in tokens ends somewhere below them is no shortage.
         stopped=tuple(dict.fromkeys(m["stopped"] for m in manifests if m["stopped"] and not counts_tokens)),
     )
-    facts = [_training(each) for each in trained]
+    facts, ended = [_training(each) for each in trained], [_training(each) for each in trained if each]
     trials = {
         cell.seed: Trial(manifest["rows"], manifest["training_tokens"], each)
         for (cell, manifest), each in zip(used, facts, strict=True)
@@ -206,7 +206,7 @@ def _arm(
     return ArmResult(
         arm, context.experiment.arms[arm].selection.kind, composition, composition.rows / len(pool),
         selection_cost(context, used[0][0]),
-        TrainingFacts(**{name: _mean([getattr(each, name) for each in facts]) for name in names}),
+        TrainingFacts(**{name: _mean([getattr(each, name) for each in ended]) for name in names}),
         dict(sum((Counter(m.get("affected_rows", {})) for m in trained), Counter[str]())), trials,
     )  # fmt: skip
 

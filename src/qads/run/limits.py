@@ -121,6 +121,8 @@ def _values(pool: Pool, column: str) -> list[str]:
     found = pool.meta(name)
     if all(value is None for value in found):
         known = sorted({key for row in pool for key in row.meta})
+        if name in known:
+            raise InputError(f"constraints.quotas.{column}: this column has no value in any row of the pool.")
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean 'meta.{near[0]}'?" if near else f"there are {_listed([f'meta.{k}' for k in known])}."
         raise InputError(f"constraints.quotas.{column}: no row of the pool has this column; {hint}")

@@ -113,7 +113,7 @@ class FineTuning:
     """Rows in a step, whatever fits at once (`execution.max_tokens_per_batch` are the tokens of a pass)."""
     batch_tokens: int | None = None
     """Tokens of a step, as near as whole rows come, in the place of `batch_size`: trainings on as many tokens then have
-    as many steps, whatever the lengths of their rows."""
+    as many steps, whatever the lengths of their rows, unless a row is longer than a step."""
     learning_rate: float = 2e-5
     """Highest, after the warm-up."""
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
