@@ -282,6 +282,7 @@ def test_a_shard_that_hangs_ends_the_selection_and_the_picks_are_kept(
     method = ClusterGreedy(shards=2, timeout=20.0, checkpoint=tmp_path / "picks.npz")
     with pytest.raises(ClusterError, match=r"shard \d of 2 gave no answer within 20 seconds"):
         method(ROWS, WEIGHT, **RULE, on_pick=once_at(300, lambda: signal_a_shard(signal.SIGSTOP)))
+    assert 300 <= len(np.load(tmp_path / "picks.npz")["indices"]) < K
     assert_same(method(ROWS, WEIGHT, **RULE), expected)
 
 
