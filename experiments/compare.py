@@ -3,6 +3,7 @@
 The rows, and the anchors they were scored on, become the files that the experiment names as ${QADS_INPUTS}; what was
 scored is taken over. ${QADS_TEST_DATA} is the folder of real datasets. With --stages the experiment has the pool of the
 run, and all that the run has finished is taken over. All else is `qads compare`, its options too; a new start goes on.
+Of a run only its scores are needed (`results/labels` has some), without --stages.
 
     python experiments/real_pool.py runs smollm2-135m --sample 384 --anchors 72
     python experiments/compare.py experiments/compare_small.yaml OUT --labels runs/smollm2-135m
@@ -18,24 +19,27 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
-from qads import Decontamination, load_experiment, load_pool, write_pool
+from qads import Decontamination, Influence, load_experiment, load_pool, write_pool
 from qads.compare.shared import SHARED_STAGES, shared_folder
-from qads.run import labelled_file, pool_file, share_stages
+from qads.run import pool_file, share_stages
 from qads.run.context import read_pool
 
 DATA = Path(os.environ.get("QADS_TEST_DATA", "../shared/data"))
 EVALUATED = ("gsm8k_test", "math500", "aqua_test")
 
 
-def write_inputs(runs: list[Path], folder: Path) -> None:
-    """The labelled rows of the first run, and its anchors, as files."""
+def write_inputs(run: Path, folder: Path) -> None:
+    """The rows that a run has scored, and its anchors, as files: by their ids, as scores may be all that is left."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "anchors.jsonl").exists():
         return
-    pool = read_pool(pool_file(runs[0]))
-    write_pool(pool.take(np.load(labelled_file(runs[0]))), folder / "pool.jsonl")
-    write_pool(read_pool(runs[0] / "anchors" / "anchors.parquet"), folder / "anchors.jsonl")
+    scores = Influence.from_table(pq.read_table(run / "influence" / "influence.parquet"))
+    pool = load_pool(DATA / "pool", on_bad_row="skip")
+    place = {each: at for at, each in enumerate(pool.strings("id"))}
+    for name, ids in (("pool", scores.candidate_ids), ("anchors", scores.anchor_ids)):
+        write_pool(pool.take([place[each] for each in ids]), folder / f"{name}.jsonl")
 
 
 def take_stages(runs: list[Path], experiment: Path, out: Path) -> None:
@@ -59,7 +63,7 @@ def main() -> None:
     parser.add_argument("--stages", action="store_true", help="take over all that these runs have finished")
     args, more = parser.parse_known_args()
     inputs = args.out.with_name(args.out.name + ".inputs")
-    write_inputs(args.labels, inputs)
+    write_inputs(args.labels[0], inputs)
     folders = {"QADS_TEST_DATA": str(DATA.resolve()), "QADS_INPUTS": str(inputs.resolve())}
     filled = inputs / args.experiment.name
     filled.write_text(string.Template(args.experiment.read_text("utf-8")).substitute(folders), "utf-8")

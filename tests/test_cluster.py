@@ -23,9 +23,9 @@ from qads.kernels import rounds
 from qads.kernels.bounds import Float32Product
 from qads.kernels.distance import GreedyPicks, greedy_scan
 from qads.kernels.field import Threads
-from qads.kernels.limits import Limits
+from qads.kernels.limits import GroupLimits, Limits
 from qads.kernels.rounds import ShardedGreedy
-from qads.selection import KCenterGreedy
+from qads.selection import Constraints, KCenterGreedy
 
 N, D, K = 2500, 24, 700
 ROWS = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
@@ -61,10 +61,10 @@ def test_settings_out_of_range_are_refused_by_name_and_value(setting: dict[str, 
         ClusterGreedy(**setting)
 
 
-def test_limits_are_refused_by_name() -> None:
-    limits = Limits(N, K, out=np.array([3]))
-    with pytest.raises(InputError, match="ClusterGreedy: token budgets and constraints do not work on a Ray cluster"):
-        ClusterGreedy()(ROWS, WEIGHT, **RULE, limits=limits)
+@pytest.mark.parametrize("limits", [{"least_distance": 0.5}, {"tokens": np.ones(N, np.int64), "max_tokens": 9}])
+def test_limits_that_change_with_the_picks_are_refused_by_name(limits: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="ClusterGreedy: token budgets, quotas and a least distance do not work on a"):
+        ClusterGreedy()(ROWS, WEIGHT, **RULE, limits=Limits(N, K, **limits))
 
 
 def test_without_ray_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +152,17 @@ def test_picks_are_written_once_in_so_many_and_when_asked_to(tmp_path: Path) -> 
         ({"weight": WEIGHT / 2}, "weight"),
         ({"start": [8]}, "start"),
         ({"given": np.array([3])}, "given"),
+        ({"limits": Limits(N, K, out=np.array([3]))}, "rows left out"),
+        ({"limits": Limits(N, K, least_distance=0.5)}, "least distance"),
+        ({"limits": Limits(N, K, tokens=np.ones(N, np.int64), max_tokens=9)}, "tokens"),
+        (
+            {"limits": Limits(N, K, groups=[GroupLimits.of(np.arange(N) % 2, minimum=[None] * 2, maximum=[9, None])])},
+            "quotas",
+        ),
+        (
+            {"limits": Limits(N, K, groups=[GroupLimits.of(np.arange(N) % 2, minimum=[9, None], maximum=[None] * 2)])},
+            "quotas, budget under minima",
+        ),
         ({"cosine": True}, "metric"),
         ({"distance_share": 0.5}, "distance_share"),
         ({"distance_share": 0.5, "weight": WEIGHT / 2}, "weight, distance_share"),
@@ -238,9 +249,10 @@ def test_a_file_is_read_where_the_shards_are(ray_address: str, tmp_path: Path) -
 def test_the_selector_picks_on_a_cluster_what_it_picks_here(ray_address: str, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", ROWS)
     selector, cluster = KCenterGreedy(alpha=0.5), ClusterGreedy(shards=2)
-    expected = selector(ROWS, WEIGHT, budget=300)
-    for x in (ROWS, np.load(tmp_path / "x.npy", mmap_mode="r")):
-        found = selector(x, WEIGHT, budget=300, cluster=cluster)
+    rows = Constraints(exclude=np.arange(0, N, 3), include=[1, 2000])
+    for x, constraints in ((ROWS, None), (np.load(tmp_path / "x.npy", mmap_mode="r"), rows)):
+        expected = selector(ROWS, WEIGHT, budget=300, constraints=constraints)
+        found = selector(x, WEIGHT, budget=300, constraints=constraints, cluster=cluster)
         for name in ("indices", "gains", "distances", "nearest"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
 

@@ -11,6 +11,8 @@ import psutil
 
 _AT_WORK, _OPENING, _IDLE = "ray::WorkActor.run", "ray::WorkActor.open", "ray::WorkActor"
 """How Ray calls the process of an actor that is at a shard, is at its model, or has handed over what it had."""
+_OF_SELECTION = "ray::ShardActor"
+"""How it calls one that holds rows of a selection."""
 
 
 class ActorKiller:
@@ -35,11 +37,19 @@ class ActorKiller:
         """Kills one, where some shards are done and others are not."""
         if self._now in self.left and 0 < done < total:
             self.left.discard(self._now)
-            self.killed[self._now] = _kill_one()
+            self.killed[self._now] = _kill_a_shard() if self._now == "select" else _kill_one()
 
     def stage_finished(self, name: str, manifest: dict[str, Any], *, reused: bool) -> None:
         """Its time is over."""
         self._now = ""
+
+
+def _kill_a_shard() -> str:
+    """Kill an actor of a selection, which knows the picks so far."""
+    actors = [each for each in psutil.Process().children(recursive=True) if _name(each).startswith(_OF_SELECTION)]
+    assert actors, "there is no actor"
+    actors[0].kill()
+    return _OF_SELECTION
 
 
 def _kill_one() -> str:

@@ -14,7 +14,7 @@ import reference
 from kernels.rows import DIMS, SHARES, WEIGHTS, pools, weights
 from kernels.test_lazy import BLOCKS, PRODUCTS, assert_same, usable
 from qads.kernels.bounds import BoundProduct
-from qads.kernels.distance import greedy_scan
+from qads.kernels.distance import GreedyPicks, greedy_scan
 from qads.kernels.lazy import greedy_lazy
 from qads.kernels.limits import GroupLimits, Limits, walk
 
@@ -115,6 +115,38 @@ def test_the_lazy_search_is_the_scan(
     assert_same(picks, expected)
     assert limits.n_tokens == expected_limits.n_tokens
     assert limits.is_out_of_tokens == expected_limits.is_out_of_tokens
+
+
+@given(
+    x=pools(most=40), kind=WEIGHTS, share=SHARES, sizes=BLOCKS, centres=st.sampled_from((None, "rows", "vectors")),
+    data=st.data(),
+)  # fmt: skip
+def test_a_lazy_search_that_was_broken_off_goes_on_from_any_burst(
+    x: np.ndarray, kind: str, share: float | None, sizes: contextlib.AbstractContextManager[None], centres: str | None,
+    data: st.DataObject,
+) -> None:  # fmt: skip
+    n, case = len(x), data.draw(cases(len(x)))
+    there = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=6, unique=True)) if centres else []
+    free = [row for row in case.start if centres != "rows" or row not in there]
+    if not (free or there):
+        return
+    rule: dict[str, Any] = {"start": free, "k": case.k, "cosine": False, "distance_share": share}
+    if there:
+        rule["given"] = np.array(there) if centres == "rows" else x[there]
+    bursts: list[GreedyPicks] = []
+
+    def keep(picks: GreedyPicks, n_picked: int) -> None:
+        bursts.append(GreedyPicks(*(column[:n_picked].copy() for column in picks)))
+
+    whole, rest = case.limits(n), case.limits(n)
+    with sizes:
+        expected = greedy_lazy(x, weights(n, kind), **rule, limits=whole, on_burst=keep)
+        done = data.draw(st.sampled_from(bursts)) if bursts else GreedyPicks.empty(0)
+        seen: list[int] = []
+        picks = greedy_lazy(x, weights(n, kind), **rule, limits=rest, done=done, on_pick=seen.append)
+    assert_same(picks, expected)
+    assert seen == list(range(1, len(picks.indices) + 1))
+    assert (rest.n_tokens, rest.is_out_of_tokens) == (whole.n_tokens, whole.is_out_of_tokens)
 
 
 @given(n=st.integers(1, 40), data=st.data())

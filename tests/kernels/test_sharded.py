@@ -22,6 +22,7 @@ from qads.kernels import field, rounds, sharded, waking
 from qads.kernels.bounds import BFloat16Product, BoundProduct, Float32Product
 from qads.kernels.distance import GreedyPicks, greedy_scan, widened
 from qads.kernels.field import Threads
+from qads.kernels.limits import Limits
 from qads.kernels.rounds import ShardedGreedy
 from qads.kernels.sharded import Offer, Request, Shard, borders
 
@@ -42,11 +43,13 @@ class PlainShards:
         product: BoundProduct,
         threads: Threads,
         lost: Sequence[tuple[int, int]] = (),
+        out: np.ndarray | None = None,
     ) -> None:
         def new(part: range) -> Shard:
             rows = slice(part.start, part.stop)
             return Shard(
-                x[rows], weight[rows], first_row=part.start, cosine=cosine, product=product, threads=threads
+                x[rows], weight[rows], first_row=part.start, cosine=cosine, product=product, threads=threads,
+                out=None if out is None else out[rows],
             )  # fmt: skip
 
         self.new, self.parts, self.lost = new, parts, list(lost)
@@ -76,11 +79,12 @@ def select(
     parts: Sequence[range],
     product: BoundProduct | None = None,
     lost: Sequence[tuple[int, int]] = (),
+    out: np.ndarray | None = None,
     **more: Any,
 ) -> tuple[GreedyPicks, PlainShards, ShardedGreedy]:
     product = product or Float32Product()
     with Threads(2, product) as threads:
-        shards = PlainShards(x, weight, parts, cosine=cosine, product=product, threads=threads, lost=lost)
+        shards = PlainShards(x, weight, parts, cosine=cosine, product=product, threads=threads, lost=lost, out=out)
         search = ShardedGreedy(shards, cosine=cosine, distance_share=distance_share, product=product, threads=threads)
         return search.run(start, k=k, **more), shards, search
 
@@ -195,6 +199,28 @@ def test_a_selection_that_was_broken_off_goes_on_from_any_pick(
         done = GreedyPicks(*(column[:n_done].copy() for column in search.picks))
         rest, *_ = select(x, weight, **rule, parts=data.draw(cuts(len(x))), done=done)
     assert_same(rest, whole)
+
+
+@given(
+    x=pools(most=40), kind=WEIGHTS, share=SHARES, given_rows=st.booleans(), small=SIZES,
+    lost=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 6)), max_size=4), data=st.data(),
+)  # fmt: skip
+def test_rows_that_are_out_are_never_picked_and_the_others_as_by_the_scan(
+    x: np.ndarray, kind: str, share: float | None, given_rows: bool, small: contextlib.AbstractContextManager[None],
+    lost: list[tuple[int, int]], data: st.DataObject,
+) -> None:  # fmt: skip
+    out = np.array(data.draw(st.lists(st.booleans(), min_size=len(x), max_size=len(x))))
+    if out.all():
+        return
+    first = int(data.draw(st.sampled_from(np.flatnonzero(~out).tolist())))
+    k = data.draw(st.integers(1, len(x)))  # More than there are, too.
+    rule: dict[str, Any] = {"start": [first], "k": k, "cosine": False, "distance_share": share}
+    if given_rows:
+        rule |= {"start": [], "given": np.array([first])}
+    weight = weights(len(x), kind)
+    with small:
+        picks, *_ = select(x, weight, **rule, parts=data.draw(cuts(len(x))), lost=lost, out=out)
+    assert_same(picks, greedy_scan(x, weight, **rule, limits=Limits(len(x), k, out=np.flatnonzero(out))))
 
 
 # Sizes as they are.

@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from qads.config import RunConfig, load_config
 from qads.errors import LockedError
+from qads.kernels import lazy
+from qads.kernels.distance import GreedyPicks
 from qads.run import read_status, run_pipeline
+from qads.selection import keeping
 from run.processes import started, wait_for, wait_until_stopped
 from run.tiny import StopAt, rows, settings, write_rows, written
 
@@ -103,6 +108,51 @@ def test_a_run_killed_as_soon_as_a_file_appears_ends_as_if_it_had_not_been(
     run_pipeline(config, directory)
     assert results(directory) == undisturbed
     assert list(directory.rglob("*.partial")) == []
+
+
+class EndAt:
+    """An observer that ends its run at a pick, as an error does."""
+
+    def __init__(self, pick: int) -> None:
+        self._pick, self._now = pick, ""
+
+    def stage_started(self, name: str, number: int, n_stages: int) -> None:
+        """Whose picks they are."""
+        self._now = name
+
+    def progress(self, done: int, total: int) -> None:
+        """Ends it there."""
+        if (self._now, done) == ("select", self._pick):
+            raise KeyboardInterrupt
+
+    def stage_finished(self, name: str, manifest: dict[str, Any], *, reused: bool) -> None:
+        """Nothing."""
+
+
+def test_picks_before_the_end_are_not_made_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lazy, "_WORTH_IT", 0)  # As if it took long.
+    pool = write_rows(tmp_path / "pool.jsonl", rows(N_ROWS))
+    config = load_config(settings(model, pool, budget=900), ["quality=null"])
+    run_pipeline(config, tmp_path / "undisturbed")
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(config, tmp_path / "run", observer=EndAt(800))
+    kept = tmp_path / "run" / "select" / "shards" / "picks.npz"
+    with np.load(kept) as file:
+        columns = dict(file)
+    assert 100 < len(columns["indices"]) < 800
+    went_on: list[int] = []
+    load = keeping.Checkpoint.load
+
+    def counted(self: keeping.Checkpoint, k: int) -> GreedyPicks | None:
+        found = load(self, k)
+        went_on.append(0 if found is None else len(found.indices))
+        return found
+
+    monkeypatch.setattr(keeping.Checkpoint, "load", counted)
+    run_pipeline(config, tmp_path / "run")
+    assert went_on == [len(columns["indices"])]
+    assert not kept.exists()
+    assert written(tmp_path / "run") == written(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize(("stage", "at", "last", "n_shards"), [("embed", 1024, N_ROWS, 1), ("influence", 24, 40, 4)])

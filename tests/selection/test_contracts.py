@@ -372,7 +372,7 @@ def test_every_field_has_a_docstring_under_it(selector: type[Any]) -> None:
 def test_it_is_called_like_all_others(selector: type[Any]) -> None:
     parameters = inspect.signature(selector.__call__).parameters
     assert list(parameters)[:6] == ["self", "embeddings", "quality", "budget", "progress", "constraints"]
-    assert {*supplied(selector, 1)} == {*list(parameters)[6:]} - {"given", "cluster"}
+    assert {*supplied(selector, 1)} == {*list(parameters)[6:]} - {"given", "cluster", "checkpoint"}
     assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in list(parameters.values())[3:])
     assert all(parameter.default is None for parameter in list(parameters.values())[4:])
     assert parameters["budget"].default is inspect.Parameter.empty

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt16
+from jaxtyping import Bool, Float, UInt16
 
 from qads.cluster.connection import import_ray
 from qads.cluster.rows import StoredRows
@@ -33,6 +33,7 @@ class ShardActor:
         self,
         x: Rows | StoredRows,
         weight: Float[np.ndarray, " n"],
+        out: Bool[np.ndarray, " n"],
         *,
         first_row: int,
         cosine: bool,
@@ -42,7 +43,9 @@ class ShardActor:
         rows = x.read() if isinstance(x, StoredRows) else x
         product = fast_product(work)
         threads = Threads(n_threads, product)  # Never closed: they end with the process.
-        self._shard = Shard(rows, weight, first_row=first_row, cosine=cosine, product=product, threads=threads)
+        self._shard = Shard(
+            rows, weight, first_row=first_row, cosine=cosine, product=product, threads=threads, out=out
+        )  # fmt: skip
 
     def answer(self, request: Request) -> Offer:
         """Ask the shard."""
@@ -65,6 +68,7 @@ class RayShards:
         cpus: int,
         restarts: int,
         k: int,
+        out: Sequence[Bool[np.ndarray, " _"]] | None = None,
         timeout: float | None = None,
     ) -> None:
         """Start the actors.
@@ -75,8 +79,9 @@ class RayShards:
             cosine: as in `greedy_scan`.
             cpus: processors of an actor, and its threads.
             restarts: how often each may be started anew.
-            timeout: seconds that each may take for an answer.
             k: number of picks, from which it follows how distances are bounded fastest.
+            out: rows of every shard that are never picked; None for none.
+            timeout: seconds that each may take for an answer.
         """
         self._ray, self._actors, self._restarts, first_row = import_ray(), list[Any](), restarts, 0
         self._timeout = timeout
@@ -89,8 +94,10 @@ class RayShards:
             # Threads that spin while they wait take the core of a shard beside them.
             runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(cpus)}},
         )(ShardActor)
-        for x, weight in zip(rows, weights, strict=True):
-            arguments = (x if isinstance(x, StoredRows) else self._ray.put(x), self._ray.put(weight))
+        closed = [np.zeros(len(weight), np.bool_) for weight in weights] if out is None else out
+        for x, weight, shut in zip(rows, weights, closed, strict=True):
+            sent = x if isinstance(x, StoredRows) else self._ray.put(x)
+            arguments = (sent, self._ray.put(weight), self._ray.put(shut))
             self._held.append(arguments)
             work = float(len(weight)) * x.shape[1] * k
             self._actors.append(actor.remote(*arguments, first_row=first_row, cosine=cosine, n_threads=cpus, work=work))

@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from qads.errors import InputError
 from qads.kernels.distance import Given, GreedyPicks, Rows
+from qads.kernels.limits import Limits
 from qads.storage import storing
 
 __all__ = ["Checkpoint", "identity"]
@@ -31,9 +32,9 @@ Identity = dict[str, str]
 class Checkpoint:
     """The first picks of one selection, in a .npz file that is always whole."""
 
-    def __init__(self, path: Path, of: Identity, *, every: int) -> None:
-        """Picks `of` these inputs, written once in so many picks."""
-        self._path, self._of, self._every = path, of, every
+    def __init__(self, path: Path, of: Identity, *, every: int, method: str = "ClusterGreedy") -> None:
+        """Picks `of` these inputs, written once in so many picks; `method` is for messages."""
+        self._path, self._of, self._every, self._method = path, of, every, method
         self._n_kept = 0
 
     def load(self, k: int) -> GreedyPicks | None:
@@ -50,13 +51,13 @@ class Checkpoint:
                 picks = GreedyPicks(*(kept[name][:k] for name in GreedyPicks._fields))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(
-                f"ClusterGreedy: {self._path} is no checkpoint of a selection ({error}); delete it, or give another "
+                f"{self._method}: {self._path} is no checkpoint of a selection ({error}); delete it, or give another "
                 "path."
             ) from error
         other = [name for name in (self._of | of) if of.get(name) != self._of.get(name)]
         if other:
             raise InputError(
-                f"ClusterGreedy: the checkpoint {self._path} is of another selection, with other {', '.join(other)}; "
+                f"{self._method}: the checkpoint {self._path} is of another selection, with other {', '.join(other)}; "
                 "give the inputs that it was made with, or another path."
             )
         self._n_kept = len(picks.indices)
@@ -92,9 +93,14 @@ def identity(
     cosine: bool,
     distance_share: float | None,
     given: Given | None,
+    limits: Limits | None = None,
 ) -> Identity:
-    """What a selection is of: all that its picks depend on, but their number. Reads the rows once."""
-    return {
+    """What a selection is of: all that its picks depend on, but their number where they do not. Reads the rows once.
+
+    Limits must not have been used yet.
+    """
+    marks = {} if limits is None else limits.marks()
+    return {name: _hash(array) for name, array in marks.items()} | {
         "version": str(_VERSION),
         "embeddings": _hash(x),
         "weight": _hash(weight),

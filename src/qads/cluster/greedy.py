@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, UInt16
+from jaxtyping import Bool, Float, UInt16
 
 from qads.cluster.actors import RayShards
 from qads.cluster.checkpoint import Checkpoint, identity
@@ -94,31 +94,34 @@ class ClusterGreedy:
             cosine: as there.
             distance_share: as there.
             given: as there.
-            limits: none, for the time being.
+            limits: none but rows that are out.
             on_pick: as there.
 
         Returns:
-            The picks, to the bit those of `greedy_scan`.
+            The picks, to the bit those of `greedy_scan`; fewer than k where no more rows may be picked.
 
         Raises:
             ClusterError: a shard was lost for good.
-            InputError: limits are given, Ray is missing, the cluster is too small, a machine cannot read the file, or
-                the checkpoint is of another selection.
+            InputError: limits change with the picks, Ray is missing, the cluster is too small, a machine cannot read
+                the file, or the checkpoint is of another selection.
         """
-        if limits and not limits.is_free:
+        if limits and not limits.only_leave_out:
             raise InputError(
-                "ClusterGreedy: token budgets and constraints do not work on a Ray cluster yet; select on one machine, "
-                "without cluster."
+                "ClusterGreedy: token budgets, quotas and a least distance do not work on a Ray cluster yet; select on "
+                "one machine, without cluster."
             )
         rows = opened(x) if isinstance(x, Path) else x
+        out = np.zeros(len(rows), np.bool_) if limits is None else limits.closed
         checkpoint = done = None
         if self.checkpoint:
-            of = identity(rows, weight, start=start, cosine=cosine, distance_share=distance_share, given=given)
+            of = identity(
+                rows, weight, start=start, cosine=cosine, distance_share=distance_share, given=given, limits=limits
+            )  # fmt: skip
             checkpoint = Checkpoint(self.checkpoint, of, every=self.checkpoint_every)
             done = checkpoint.load(k)
         product = fast_product(float(rows.size) * k)
         with cluster(self.address) as n_cpus, Threads(1, product) as threads:
-            shards = self._shards(x, rows, weight, cosine=cosine, k=k, n_cpus=n_cpus)
+            shards = self._shards(x, rows, weight, out, cosine=cosine, k=k, n_cpus=n_cpus)
             search = ShardedGreedy(
                 shards, cosine=cosine, distance_share=distance_share, product=product, threads=threads
             )  # fmt: skip
@@ -134,13 +137,15 @@ class ClusterGreedy:
                 _log.info("selection from %d shards: %s", len(shards), search.traffic)
 
     def _shards(
-        self, x: Rows | Path, rows: Rows, weight: Float[np.ndarray, " n"], *, cosine: bool, k: int, n_cpus: float
-    ) -> RayShards:
+        self, x: Rows | Path, rows: Rows, weight: Float[np.ndarray, " n"], out: Bool[np.ndarray, " n"], *,
+        cosine: bool, k: int, n_cpus: float,
+    ) -> RayShards:  # fmt: skip
         """Start the actors with their rows, or with where they are read."""
         parts = borders(len(rows), self._n_shards(n_cpus))
         return RayShards(
             [_part(x, rows, part) for part in parts],
             [weight[part.start : part.stop] for part in parts],
+            out=[out[part.start : part.stop] for part in parts],
             cosine=cosine,
             cpus=self.cpus_per_shard,
             restarts=self.restarts,

@@ -29,7 +29,7 @@ from qads.kernels.field import Field, Threads
 from qads.kernels.limits import Limits
 from qads.kernels.waking import LazyScores, best
 
-__all__ = ["greedy", "greedy_lazy"]
+__all__ = ["greedy", "greedy_lazy", "is_long"]
 
 _RACE = 256  # Rows in a race.
 _WORTH_IT = 2e9  # Rows × centres × dimensions; the scan does them in about half a second.
@@ -49,12 +49,16 @@ def greedy(
     on_pick: Callable[[int], None] | None = None,
 ) -> GreedyPicks:
     """`greedy_scan` or `greedy_lazy`, whichever is faster; they are the same to the bit."""
-    n_centres = k + (0 if given is None else len(given))
-    small = n_centres < _LEAST_CENTRES or float(x.size) * n_centres < _WORTH_IT
-    return (greedy_scan if small else greedy_lazy)(
+    return (greedy_lazy if is_long(x, k, given) else greedy_scan)(
         x, weight, start=start, k=k, cosine=cosine, distance_share=distance_share, given=given, limits=limits,
         on_pick=on_pick,
     )  # fmt: skip
+
+
+def is_long(x: Rows, k: int, given: Given | None) -> bool:
+    """Whether a selection takes so long that being lazy pays."""
+    n_centres = k + (0 if given is None else len(given))
+    return n_centres >= _LEAST_CENTRES and float(x.size) * n_centres >= _WORTH_IT
 
 
 def greedy_lazy(
@@ -68,6 +72,8 @@ def greedy_lazy(
     given: Given | None = None,
     limits: Limits | None = None,
     on_pick: Callable[[int], None] | None = None,
+    done: GreedyPicks | None = None,
+    on_burst: Callable[[GreedyPicks, int], None] | None = None,
     n_threads: int | None = None,
     product: BoundProduct | None = None,
 ) -> GreedyPicks:
@@ -83,14 +89,16 @@ def greedy_lazy(
         given: as there.
         limits: as there.
         on_pick: as there.
+        done: the first picks, at most k, as `on_burst` was given them in a selection of the same that was broken off.
+        on_burst: called with the picks, whose `nearest` are numbers of centres, and how many of them are final.
         n_threads: None for as many as torch or NumPy would use; changes nothing but the time.
         product: how bounds are computed; None for what is faster here. Changes nothing but the time.
     """
     product = product or fast_product(float(x.size) * k)
     with Threads(n_threads, product) as threads:
         field = Field(Points(x, cosine=cosine), given, k, product, threads)
-        search = _Search(field, weight, k, limits or Limits(len(x), k), on_pick)
-        search.begin(start, distance_share)
+        search = _Search(field, weight, k, limits or Limits(len(x), k), on_pick, on_burst)
+        search.begin(start, distance_share, done or GreedyPicks.empty(0))
         search.finish()
     return search.picks.finished(search.n_picked, field.n_given)
 
@@ -105,22 +113,27 @@ class _Search:
         k: int,
         limits: Limits,
         on_pick: Callable[[int], None] | None,
+        on_burst: Callable[[GreedyPicks, int], None] | None,
     ) -> None:
         self.picks, self.n_picked = GreedyPicks.empty(k), 0
-        self._field, self._weight, self._cosine, self._on_pick = field, weight, field.points.cosine, on_pick
+        self._field, self._weight, self._cosine = field, weight, field.points.cosine
+        self._on_pick, self._on_burst = on_pick, on_burst
         self._limits, self._share = limits, -1.0
         self._is_over = False
         """There is nobody left to pick, or the next pick does not fit."""
         self._lazy: LazyScores
 
-    def begin(self, start: Sequence[int], distance_share: float | None) -> None:
-        """Show the first centre to all rows, then pick the start rows."""
+    def begin(self, start: Sequence[int], distance_share: float | None, done: GreedyPicks) -> None:
+        """Show the first centre to all rows, then pick the start rows; what is done counts as picked."""
         field = self._field
-        if not field.n_given:
-            if not self._limits.admit(np.array(start[:1])):
-                self._is_over = True
-                return
-            field.add(np.array(start[:1]))
+        first = np.array([] if field.n_given else start[:1], np.int64)
+        for column, picked in zip(self.picks, done, strict=True):
+            column[: len(picked)] = picked
+        there = done.indices if len(done.indices) else first
+        if not self._admit_all(there):
+            self._is_over = True
+            return
+        field.add(there)
         field.show_first()
         if distance_share is not None:
             self._share = distance_share / (distance(field.squared.max(), self._cosine) or 1.0)
@@ -128,15 +141,11 @@ class _Search:
         self._lazy = LazyScores(
             field, self._weight, self._share, closed=limits.closed, least_distance=limits.least_distance
         )  # fmt: skip
-        if not field.n_given:
-            self.picks.indices[0] = start[0]
-            self._lazy.values[start[0]] = -np.inf
-            self._count(1)
-            start = start[1:]
-        elif not field.n_vectors:
-            self._lazy.values[field.centres[: field.n_given]] = -np.inf
-        self._pick_in_order(np.array(start, np.int64), IN_ORDER)
-        self.picks.gains[: self.n_picked] = np.nan
+        self._lazy.values[field.centres[field.n_vectors : field.n_centres]] = -np.inf
+        self.picks.indices[: len(there)] = there
+        self._count(len(there))
+        self._pick_in_order(np.array(start[len(there) :], np.int64), IN_ORDER)
+        self.picks.gains[: min(self.n_picked, len(start))] = np.nan
 
     def finish(self) -> None:
         """Pick the rest greedily."""
@@ -212,8 +221,19 @@ class _Search:
             self._lazy.values[limits.closed] = -np.inf
         return end
 
+    def _admit_all(self, rows: Int[np.ndarray, " r"]) -> bool:
+        """Count rows that are picked whatever they close; whether all of them fit."""
+        while len(rows):
+            n_admitted = self._limits.admit(rows)
+            if not n_admitted:
+                return False
+            rows = rows[n_admitted:]
+        return True
+
     def _count(self, n: int) -> None:
         for _ in range(n):
             self.n_picked += 1
             if self._on_pick:
                 self._on_pick(self.n_picked)
+        if self._on_burst and n:
+            self._on_burst(self.picks, self.n_picked)

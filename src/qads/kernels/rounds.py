@@ -111,10 +111,10 @@ class ShardedGreedy:
             on_round: called after every burst; what is picked by then is final.
 
         Returns:
-            The picks, as `greedy_scan` has them.
+            The picks, as `greedy_scan` has them; fewer than k where the shards have no more rows that may be picked.
         """
         self._begin(start, k, given, done)
-        reported = 0
+        reported, is_over = 0, False
         while True:
             for n in range(reported, self.n_picked):
                 if on_pick:
@@ -122,12 +122,12 @@ class ShardedGreedy:
             reported = self.n_picked
             if on_round:
                 on_round()
-            if self.n_picked == k:
-                return self.picks.finished(k, self._most - k)
+            if is_over or self.n_picked == k:
+                return self.picks.finished(self.n_picked, self._most - k)
             if self.n_picked < len(start):
                 self._pick(np.array(start[self.n_picked : self.n_picked + _IN_ORDER], np.int64))
             else:
-                self._pick_best()
+                is_over = not self._pick_best()
 
     def _begin(self, start: Sequence[int], k: int, given: Given | None, done: GreedyPicks | None) -> None:
         """Let those centres join that are there already, or the first start row; find the share of the distance."""
@@ -165,15 +165,18 @@ class ShardedGreedy:
         n_won = self._race(self._asked_for(rows), None)
         self.picks.gains[self.n_picked - n_won : self.n_picked] = np.nan
 
-    def _pick_best(self) -> None:
-        """Pick greedily while nobody outside the race can be better."""
+    def _pick_best(self) -> bool:
+        """Pick greedily while nobody outside the race can be better; returns whether there was a row to pick."""
         offer = joined(self._ask(None))
+        if not len(offer.rows):
+            return False
         chosen, rival = best(offer.scores, _RACED), offer.rival
         if not chosen.all():
             place = np.flatnonzero(~chosen)[offer.scores[~chosen].argmax()]
             rival = better(rival, (float(offer.scores[place]), int(offer.rows[place])))
         n_won = self._race(offer.some(np.flatnonzero(chosen)), rival)
         assert n_won, "the best of all rows was offered"
+        return True
 
     def _race(self, offer: Offer, rival: Rival | None) -> int:
         """Pick from the rows: all in their order without a rival, else greedily; returns how many."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from qads.kernels.bounds import BoundProduct, Bounds
 from qads.kernels.distance import Points, Rows, widened
@@ -163,6 +163,7 @@ class Shard:
         cosine: bool,
         product: BoundProduct,
         threads: Threads,
+        out: Bool[np.ndarray, " n"] | None = None,
     ) -> None:
         """A row at least.
 
@@ -173,12 +174,13 @@ class Shard:
             cosine: as in `greedy_scan`.
             product: how bounds are computed.
             threads: what computes them; the caller's, who closes it.
+            out: rows that are never offered unless they are asked for by number; None for none.
         """
         self._points, self._weight, self._first_row = Points(x, cosine=cosine), weight, first_row
         self._product, self._threads = product, threads
         self._field: _ShardField | None = None
         self._lazy: LazyScores | None = None
-        self._taken = np.zeros(len(x), np.bool_)
+        self._closed = np.zeros(len(x), np.bool_) if out is None else out.copy()
 
     def __call__(self, request: Request) -> Offer:
         """Take the centres in, and answer."""
@@ -206,11 +208,11 @@ class Shard:
             self._field.join(request.rows[known:], new)
             rows = request.rows[known:] - self._first_row
             rows = rows[(rows >= 0) & (rows < len(self._weight))]
-            self._taken[rows] = True
+            self._closed[rows] = True
             if self._lazy:
                 self._lazy.values[rows] = -np.inf
         if self._field and not self._lazy and request.share is not None:
-            self._lazy = LazyScores(self._field, self._weight, request.share, closed=self._taken)
+            self._lazy = LazyScores(self._field, self._weight, request.share, closed=self._closed)
 
     def _best(self, lazy: LazyScores, least: float) -> tuple[Int[np.ndarray, " m"], Rival]:
         """The best rows, rising, and the best of the others."""

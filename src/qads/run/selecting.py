@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,8 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     if _selects_on_cluster(config, budget, limits):
         more["cluster"] = _on_cluster(config, stage)
         embeddings = embeddings.view(np.ndarray)  # Rows are sent: other machines need not have the file.
+    elif isinstance(config.selection, KCenterGreedy):
+        more["checkpoint"] = _kept_picks(stage)
     chosen: Selection = config.selection(embeddings, quality, budget=budget, progress=context.progress, **more)
     assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
     write_table(_reasons(context, chosen), stage.path / "selection.parquet")
@@ -132,12 +135,13 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
 
 
 def _selects_on_cluster(config: RunConfig, budget: int | TokenBudget, limits: Constraints | None) -> bool:
-    """Whether the actors of a cluster select: the selector must know how, and they know no limits yet."""
+    """Whether the actors of a cluster select: the selector must know how, and no pick may close other rows."""
     if config.execution.kind != "ray":
         return False
     reasons = [
         *([] if isinstance(config.selection, KCenterGreedy) else [f"selection.kind {config.selection.kind}"]),
-        *([] if limits is None else ["constraints, or rows without a quality"]),
+        *(["quotas"] if limits and limits.groupings else []),
+        *(["least distance"] if limits and limits.min_distance else []),
         *(["a budget in tokens"] if isinstance(budget, TokenBudget) else []),
     ]
     if reasons:
@@ -146,15 +150,21 @@ def _selects_on_cluster(config: RunConfig, budget: int | TokenBudget, limits: Co
 
 
 def _on_cluster(config: RunConfig, stage: StageDirectory) -> ClusterGreedy:
-    """Selection by actors; its picks are kept among the stage's shards, which go with the stage's end."""
-    how, kept = config.execution, stage.path / "shards"
-    with storing(kept):
-        kept.mkdir(exist_ok=True)
+    """Selection by actors."""
+    how = config.execution
     return ClusterGreedy(
         address=how.address, shards=None if how.workers == "auto" else how.workers,
         cpus_per_shard=1 if how.cpus_per_worker == "auto" else how.cpus_per_worker, timeout=how.shard_timeout,
-        checkpoint=kept / "picks.npz",
+        checkpoint=_kept_picks(stage),
     )  # fmt: skip
+
+
+def _kept_picks(stage: StageDirectory) -> Path:
+    """Where picks are kept: among the stage's shards, which go with the stage's end."""
+    folder = stage.path / "shards"
+    with storing(folder):
+        folder.mkdir(exist_ok=True)
+    return folder / "picks.npz"
 
 
 def _too_long(budget: int | TokenBudget, tokens: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " t"]:

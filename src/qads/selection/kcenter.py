@@ -22,6 +22,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -47,6 +48,7 @@ from qads.selection.inputs import (
     checked_quality,
     scaled_quality,
 )
+from qads.selection.keeping import KeptGreedy
 from qads.selection.terms import Terms
 
 __all__ = ["KCenterGreedy"]
@@ -122,6 +124,7 @@ class KCenterGreedy:
         constraints: Constraints | None = None,
         given: npt.ArrayLike | None = None,
         cluster: ClusterGreedy | None = None,
+        checkpoint: Path | None = None,
     ) -> Selection:
         """Select rows.
 
@@ -135,7 +138,9 @@ class KCenterGreedy:
             given: what is there already, in the place of a start: rows of the pool by number [g], which are not
                 selected again, or vectors [g, d] of another one.
             cluster: select from shards on a Ray cluster, which changes no pick; of a memory map of a .npy file the
-                shards read their rows themselves. Without constraints and token budgets.
+                shards read their rows themselves. Without token budgets, quotas and least distances.
+            checkpoint: file (.npz) that keeps the picks of a long selection, so that one of the same inputs that was
+                broken off goes on; on a cluster the cluster's own.
 
         Returns:
             The selection, in order, exactly as long as the budget, or `stopped` says why it is shorter. Where the
@@ -156,8 +161,7 @@ class KCenterGreedy:
         self._check_rows(x, terms, centres)
         q = np.ones(len(x)) if quality is None else scaled_quality(quality_given, self.scale, method="KCenterGreedy")
         start = self._first_rows(q, terms) if centres is None or len(terms.first) else []
-        select: Callable[..., GreedyPicks] = cluster or greedy
-        picks = select(
+        picks = _search(cluster, checkpoint)(
             (cluster and file_of(embeddings)) or x,
             self._weight(q, terms),
             start=start,
@@ -262,3 +266,10 @@ class KCenterGreedy:
             drawn = rng.choice(open_rows, min(n_missing, len(open_rows)), replace=False)
             rows = np.concatenate([rows, walk(drawn, limits, n_missing)])
         return rows.tolist()
+
+
+def _search(cluster: ClusterGreedy | None, checkpoint: Path | None) -> Callable[..., GreedyPicks]:
+    """What picks: a cluster; or this process, with a file to go on from or without."""
+    if cluster is not None:
+        return cluster
+    return greedy if checkpoint is None else KeptGreedy(checkpoint, "KCenterGreedy")

@@ -1,0 +1,71 @@
+"""Greedy selection whose picks are kept on disk, so that one that was broken off goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from qads.cluster.checkpoint import Checkpoint, identity
+from qads.kernels.distance import Given, GreedyPicks, Rows
+from qads.kernels.lazy import greedy, greedy_lazy, is_long
+from qads.kernels.limits import Limits
+
+__all__ = ["KeptGreedy"]
+
+
+@dataclass(frozen=True)
+class KeptGreedy:
+    """`kernels/lazy.py: greedy` with a file of the picks so far. One that takes a second or less is made anew."""
+
+    checkpoint: Path
+    """The file (.npz). A selection of the same inputs goes on from it; one of others is refused."""
+    method: str
+    """For messages."""
+    every: int = 1000
+    """Picks after which the file is written again."""
+
+    def __call__(
+        self,
+        x: Rows,
+        weight: Float[np.ndarray, " n"],
+        *,
+        start: Sequence[int],
+        k: int,
+        cosine: bool,
+        distance_share: float | None,
+        given: Given | None = None,
+        limits: Limits | None = None,
+        on_pick: Callable[[int], None] | None = None,
+    ) -> GreedyPicks:
+        """Pick k rows as `greedy_scan` does; everything is as there.
+
+        Raises:
+            InputError: the file is of another selection, or no such file.
+        """
+        if not is_long(x, k, given):
+            return greedy(
+                x, weight, start=start, k=k, cosine=cosine, distance_share=distance_share, given=given, limits=limits,
+                on_pick=on_pick,
+            )  # fmt: skip
+        of = identity(
+            x, weight, start=start, cosine=cosine, distance_share=distance_share, given=given, limits=limits
+        )  # fmt: skip
+        kept = Checkpoint(self.checkpoint, of, every=self.every, method=self.method)
+        last: list[tuple[GreedyPicks, int]] = []
+
+        def on_burst(picks: GreedyPicks, n_picked: int) -> None:
+            last[:] = [(picks, n_picked)]
+            kept.keep(picks, n_picked)
+
+        try:
+            return greedy_lazy(
+                x, weight, start=start, k=k, cosine=cosine, distance_share=distance_share, given=given, limits=limits,
+                on_pick=on_pick, done=kept.load(k), on_burst=on_burst,
+            )  # fmt: skip
+        finally:
+            for picks, n_picked in last:
+                kept.keep(picks, n_picked, now=True)
