@@ -39,6 +39,8 @@ def write_inputs(run: Path, folder: Path) -> None:
     pool = load_pool(DATA / "pool", on_bad_row="skip")
     place = {each: at for at, each in enumerate(pool.strings("id"))}
     for name, ids in (("pool", scores.candidate_ids), ("anchors", scores.anchor_ids)):
+        if strange := [each for each in ids if each not in place]:
+            sys.exit(f"{run}: was scored on rows that are not in {DATA / 'pool'}: {', '.join(strange[:5])} …")
         write_pool(pool.take([place[each] for each in ids]), folder / f"{name}.jsonl")
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import yaml
 
+import qads
 from qads.config import RunConfig, load_config
-from qads.errors import LockedError
-from qads.kernels import lazy
+from qads.errors import ClusterError, LockedError
 from qads.kernels.distance import GreedyPicks
 from qads.run import read_status, run_pipeline
 from qads.selection import keeping
 from run.processes import started, wait_for, wait_until_stopped
-from run.tiny import StopAt, rows, settings, write_rows, written
+from run.tiny import LongSelection, StopAt, rows, settings, write_rows, written
 
 PROMISED = {
     "pool/pool.parquet", "embed/embeddings.npy", "anchors/anchors.parquet", "anchors/candidates.npy",
@@ -111,10 +111,10 @@ def test_a_run_killed_as_soon_as_a_file_appears_ends_as_if_it_had_not_been(
 
 
 class EndAt:
-    """An observer that ends its run at a pick, as an error does."""
+    """An observer that ends its run at a pick."""
 
-    def __init__(self, pick: int) -> None:
-        self._pick, self._now = pick, ""
+    def __init__(self, pick: int, error: BaseException) -> None:
+        self._pick, self._error, self._now = pick, error, ""
 
     def stage_started(self, name: str, number: int, n_stages: int) -> None:
         """Whose picks they are."""
@@ -123,19 +123,36 @@ class EndAt:
     def progress(self, done: int, total: int) -> None:
         """Ends it there."""
         if (self._now, done) == ("select", self._pick):
-            raise KeyboardInterrupt
+            raise self._error
 
     def stage_finished(self, name: str, manifest: dict[str, Any], *, reused: bool) -> None:
         """Nothing."""
 
 
-def test_picks_before_the_end_are_not_made_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lazy, "_WORTH_IT", 0)  # As if it took long.
+@pytest.fixture
+def long_selection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "_WORTH_KEEPING", 0)
+    monkeypatch.setattr(keeping, "_EVERY", 50)
+
+
+@pytest.mark.usefixtures("long_selection")
+@pytest.mark.parametrize("how", ["killed", "an interrupt", "an error"])
+def test_picks_before_the_end_are_not_made_again(
+    model: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+):
     pool = write_rows(tmp_path / "pool.jsonl", rows(N_ROWS))
     config = load_config(settings(model, pool, budget=900), ["quality=null"])
     run_pipeline(config, tmp_path / "undisturbed")
-    with pytest.raises(KeyboardInterrupt):
-        run_pipeline(config, tmp_path / "run", observer=EndAt(800))
+    if how == "killed":
+        with started(config, tmp_path / "run", LongSelection("select", 800)) as process:
+            wait_until_stopped(process)
+            process.kill()
+            process.join()
+    else:
+        error = KeyboardInterrupt() if how == "an interrupt" else ClusterError("a shard is lost")
+        with pytest.raises(type(error)):
+            run_pipeline(config, tmp_path / "run", observer=EndAt(800, error))
+    assert {stage.name: stage.state for stage in read_status(tmp_path / "run").stages}["select"] == "partial"
     kept = tmp_path / "run" / "select" / "shards" / "picks.npz"
     with np.load(kept) as file:
         columns = dict(file)
@@ -152,6 +169,27 @@ def test_picks_before_the_end_are_not_made_again(model: Path, tmp_path: Path, mo
     run_pipeline(config, tmp_path / "run")
     assert went_on == [len(columns["indices"])]
     assert not kept.exists()
+    assert written(tmp_path / "run") == written(tmp_path / "undisturbed")
+
+
+@pytest.mark.usefixtures("long_selection")
+@pytest.mark.parametrize("damage", ["cut", "of another selection"])
+def test_picks_that_cannot_be_used_are_made_again_with_a_warning(
+    model: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+):
+    pool = write_rows(tmp_path / "pool.jsonl", rows(300))
+    config = load_config(settings(model, pool, budget=200), ["quality=null"])
+    run_pipeline(config, tmp_path / "undisturbed")
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(config, tmp_path / "run", observer=EndAt(150, KeyboardInterrupt()))
+    kept = tmp_path / "run" / "select" / "shards" / "picks.npz"
+    if damage == "cut":
+        kept.write_bytes(kept.read_bytes()[:-100])
+    else:
+        qads.KCenterGreedy()(np.random.default_rng(0).normal(size=(300, 2)), budget=200, checkpoint=tmp_path / "o.npz")
+        (tmp_path / "o.npz").replace(kept)
+    run_pipeline(config, tmp_path / "run")
+    assert "it is thrown away, and all rows are picked anew" in caplog.text
     assert written(tmp_path / "run") == written(tmp_path / "undisturbed")
 
 

@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from qads.config import RunConfig
 from qads.run import run_pipeline
+from qads.selection import keeping
 
 WORDS = "apple pear plum book coin stone river train garden ladder candle button".split()
 
@@ -125,6 +126,15 @@ class StopAt:
     def _stop_if(self, stage: str, at: int | str) -> None:
         if (stage, at) == (self.stage, self.at):
             os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class LongSelection(StopAt):
+    """An observer that lets a selection count as long, and stops its process at a pick."""
+
+    def stage_started(self, name: str, number: int, n_stages: int) -> None:
+        """Before anything is picked."""
+        keeping._WORTH_KEEPING, keeping._EVERY = 0, 50
+        super().stage_started(name, number, n_stages)
 
 
 def written(directory: Path) -> dict[str, bytes]:

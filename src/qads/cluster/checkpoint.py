@@ -20,13 +20,22 @@ from qads.kernels.distance import Given, GreedyPicks, Rows
 from qads.kernels.limits import Limits
 from qads.storage import storing
 
-__all__ = ["Checkpoint", "identity"]
+__all__ = ["Checkpoint", "UnusableCheckpointError", "identity"]
 
 _VERSION = 1
 _BLOCK = 2**24  # Bytes that are hashed at a time.
 
 Identity = dict[str, str]
 """What a selection is of, by the name of the input."""
+
+
+class UnusableCheckpointError(InputError):
+    """A file that is no checkpoint, or that of another selection."""
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"{reason}; {advice}.")
+        self.reason = reason
+        """What is wrong with it."""
 
 
 class Checkpoint:
@@ -41,7 +50,7 @@ class Checkpoint:
         """What was kept, at most k picks; None where nothing was.
 
         Raises:
-            InputError: the file is of other inputs, which are named, or is no such file.
+            UnusableCheckpointError: the file is of other inputs, which are named, or is no such file.
         """
         if not self._path.exists():
             return None
@@ -50,15 +59,15 @@ class Checkpoint:
                 of: dict[str, str] = json.loads(str(kept["of"]))
                 picks = GreedyPicks(*(kept[name][:k] for name in GreedyPicks._fields))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{self._method}: {self._path} is no checkpoint of a selection ({error}); delete it, or give another "
-                "path."
+            raise UnusableCheckpointError(
+                f"{self._method}: {self._path} is no checkpoint of a selection ({error})",
+                "delete it, or give another path",
             ) from error
         other = [name for name in (self._of | of) if of.get(name) != self._of.get(name)]
         if other:
-            raise InputError(
-                f"{self._method}: the checkpoint {self._path} is of another selection, with other {', '.join(other)}; "
-                "give the inputs that it was made with, or another path."
+            raise UnusableCheckpointError(
+                f"{self._method}: the checkpoint {self._path} is of another selection, with other {', '.join(other)}",
+                "give the inputs that it was made with, or another path",
             )
         self._n_kept = len(picks.indices)
         return picks
@@ -100,7 +109,7 @@ def identity(
     Limits must not have been used yet.
     """
     marks = {} if limits is None else limits.marks()
-    return {name: _hash(array) for name, array in marks.items()} | {
+    return {name: " ".join(_hash(array) for array in arrays) for name, arrays in marks.items()} | {
         "version": str(_VERSION),
         "embeddings": _hash(x),
         "weight": _hash(weight),

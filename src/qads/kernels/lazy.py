@@ -29,7 +29,7 @@ from qads.kernels.field import Field, Threads
 from qads.kernels.limits import Limits
 from qads.kernels.waking import LazyScores, best
 
-__all__ = ["greedy", "greedy_lazy", "is_long"]
+__all__ = ["greedy", "greedy_lazy"]
 
 _RACE = 256  # Rows in a race.
 _WORTH_IT = 2e9  # Rows × centres × dimensions; the scan does them in about half a second.
@@ -49,16 +49,12 @@ def greedy(
     on_pick: Callable[[int], None] | None = None,
 ) -> GreedyPicks:
     """`greedy_scan` or `greedy_lazy`, whichever is faster; they are the same to the bit."""
-    return (greedy_lazy if is_long(x, k, given) else greedy_scan)(
+    n_centres = k + (0 if given is None else len(given))
+    small = n_centres < _LEAST_CENTRES or float(x.size) * n_centres < _WORTH_IT
+    return (greedy_scan if small else greedy_lazy)(
         x, weight, start=start, k=k, cosine=cosine, distance_share=distance_share, given=given, limits=limits,
         on_pick=on_pick,
     )  # fmt: skip
-
-
-def is_long(x: Rows, k: int, given: Given | None) -> bool:
-    """Whether a selection takes so long that being lazy pays."""
-    n_centres = k + (0 if given is None else len(given))
-    return n_centres >= _LEAST_CENTRES and float(x.size) * n_centres >= _WORTH_IT
 
 
 def greedy_lazy(

@@ -104,21 +104,21 @@ class Limits:
         """Whether rows that are out from the beginning are all there is to keep to: no pick closes another row."""
         return not (len(self._quotas.codes) or len(self._tokens) or self.least_distance)
 
-    def marks(self) -> dict[str, np.ndarray]:
+    def marks(self) -> dict[str, tuple[np.ndarray, ...]]:
         """All that tells these limits from others, before they are used; nothing where they limit nothing.
 
         The number of picks is among it only where the first of them depend on it.
         """
         quotas, owes = self._quotas, self._left[_OWED] > 0
-        found = {
-            "rows left out": self.closed,
-            "quotas": np.concatenate([quotas.codes.ravel(), quotas.room.ravel(), quotas.owed, [quotas.owing]]),
-            "tokens": np.append(self._tokens, self._left[_TOKENS]),
-            "least distance": np.array([self.least_distance]),
-            "budget under minima": self._left[_PICKS : _PICKS + 1] if owes else np.zeros(1, np.int64),
+        found: dict[str, tuple[np.ndarray, ...]] = {
+            "rows left out": (self.closed,),
+            "quotas": (quotas.codes, quotas.room, quotas.owed, np.array([quotas.owing])),
+            "tokens": (self._tokens, self._left[_TOKENS : _TOKENS + 1]),
+            "least distance": (np.array([self.least_distance]),),
+            "budget under minima": (self._left[_PICKS : _PICKS + 1],),
         }
         used = (self.closed.any(), len(quotas.codes), len(self._tokens), self.least_distance, owes)
-        return {name: array for (name, array), limits in zip(found.items(), used, strict=True) if limits}
+        return {name: arrays for (name, arrays), limits in zip(found.items(), used, strict=True) if limits}
 
     def groups_of(self, rows: Int[np.ndarray, " r"]) -> Int32[np.ndarray, "c r"]:
         """The group of every row in each column; −1 for one without limits."""

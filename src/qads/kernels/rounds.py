@@ -137,6 +137,7 @@ class ShardedGreedy:
         self.picks, self.n_picked = GreedyPicks.empty(k), len(done.indices)
         for column, picked in zip(self.picks, done, strict=True):
             column[: self.n_picked] = picked
+        self.picks.gains[: min(self.n_picked, len(start))] = np.nan  # Who kept them may not have said so yet.
         self._most = k + (0 if given is None else len(given))
         rows = done.indices if given is None or given.ndim == 2 else np.concatenate([given, done.indices])
         blocks = [rows[first : first + _IN_ORDER] for first in range(0, len(rows), _IN_ORDER)]

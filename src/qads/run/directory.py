@@ -262,8 +262,14 @@ class StageDirectory:
 
     @property
     def n_parts(self) -> int:
-        """Finished shards or checkpoints that the stage would go on from."""
-        return self.shards.count() + len(list((self.path / "checkpoints").glob("step-*")))
+        """Finished shards, checkpoints or kept picks that the stage would go on from."""
+        checkpoints = len(list((self.path / "checkpoints").glob("step-*")))
+        return self.shards.count() + checkpoints + self.picks.exists()
+
+    @property
+    def picks(self) -> Path:
+        """Where a selection keeps its picks until the stage is complete."""
+        return self.path / "shards" / "picks.npz"
 
     def remove_shards(self) -> None:
         """Throw the shards away, those too that a run left which was killed between manifest and here."""

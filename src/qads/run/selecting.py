@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from qads.cluster import ClusterGreedy
+from qads.cluster.checkpoint import UnusableCheckpointError
 from qads.config import RunConfig
 from qads.datasets import atomic_path, write_pool
 from qads.embed import Embeddings
@@ -110,11 +112,19 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     budget = largest_budget(config, len(pool), tokens, out)
     embeddings = context.embeddings
     if _selects_on_cluster(config, budget, limits):
-        more["cluster"] = _on_cluster(config, stage)
+        more["cluster"] = _on_cluster(config, stage.picks)
         embeddings = embeddings.view(np.ndarray)  # Rows are sent: other machines need not have the file.
     elif isinstance(config.selection, KCenterGreedy):
-        more["checkpoint"] = _kept_picks(stage)
-    chosen: Selection = config.selection(embeddings, quality, budget=budget, progress=context.progress, **more)
+        more["checkpoint"] = stage.picks
+    with storing(stage.picks):
+        stage.picks.parent.mkdir(exist_ok=True)
+    select = partial(config.selection, embeddings, quality, budget=budget, progress=context.progress, **more)
+    try:
+        chosen: Selection = select()
+    except UnusableCheckpointError as error:
+        logger.warning("%s; it is thrown away, and all rows are picked anew", error.reason)
+        stage.picks.unlink()
+        chosen = select()
     assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
     write_table(_reasons(context, chosen), stage.path / "selection.parquet")
     too_long = _too_long(budget, tokens)
@@ -149,22 +159,14 @@ def _selects_on_cluster(config: RunConfig, budget: int | TokenBudget, limits: Co
     return not reasons
 
 
-def _on_cluster(config: RunConfig, stage: StageDirectory) -> ClusterGreedy:
+def _on_cluster(config: RunConfig, kept: Path) -> ClusterGreedy:
     """Selection by actors."""
     how = config.execution
     return ClusterGreedy(
         address=how.address, shards=None if how.workers == "auto" else how.workers,
         cpus_per_shard=1 if how.cpus_per_worker == "auto" else how.cpus_per_worker, timeout=how.shard_timeout,
-        checkpoint=_kept_picks(stage),
+        checkpoint=kept,
     )  # fmt: skip
-
-
-def _kept_picks(stage: StageDirectory) -> Path:
-    """Where picks are kept: among the stage's shards, which go with the stage's end."""
-    folder = stage.path / "shards"
-    with storing(folder):
-        folder.mkdir(exist_ok=True)
-    return folder / "picks.npz"
 
 
 def _too_long(budget: int | TokenBudget, tokens: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " t"]:

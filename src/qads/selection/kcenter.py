@@ -139,8 +139,8 @@ class KCenterGreedy:
                 selected again, or vectors [g, d] of another one.
             cluster: select from shards on a Ray cluster, which changes no pick; of a memory map of a .npy file the
                 shards read their rows themselves. Without token budgets, quotas and least distances.
-            checkpoint: file (.npz) that keeps the picks of a long selection, so that one of the same inputs that was
-                broken off goes on; on a cluster the cluster's own.
+            checkpoint: file (.npz) that keeps the picks of a selection of more than a thousand that takes long, so
+                that one of the same inputs that was broken off goes on; on a cluster the cluster's own.
 
         Returns:
             The selection, in order, exactly as long as the budget, or `stopped` says why it is shorter. Where the

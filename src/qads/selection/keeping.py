@@ -11,22 +11,23 @@ from jaxtyping import Float
 
 from qads.cluster.checkpoint import Checkpoint, identity
 from qads.kernels.distance import Given, GreedyPicks, Rows
-from qads.kernels.lazy import greedy, greedy_lazy, is_long
+from qads.kernels.lazy import greedy, greedy_lazy
 from qads.kernels.limits import Limits
 
 __all__ = ["KeptGreedy"]
 
+_EVERY = 1000  # Picks after which the file is written again.
+_WORTH_KEEPING = 1e12  # Rows × dimensions × picks; ten seconds or more. Checking the file reads all rows.
+
 
 @dataclass(frozen=True)
 class KeptGreedy:
-    """`kernels/lazy.py: greedy` with a file of the picks so far. One that takes a second or less is made anew."""
+    """`kernels/lazy.py: greedy` with a file of the picks so far; selections of some seconds have none."""
 
     checkpoint: Path
     """The file (.npz). A selection of the same inputs goes on from it; one of others is refused."""
     method: str
     """For messages."""
-    every: int = 1000
-    """Picks after which the file is written again."""
 
     def __call__(
         self,
@@ -44,9 +45,9 @@ class KeptGreedy:
         """Pick k rows as `greedy_scan` does; everything is as there.
 
         Raises:
-            InputError: the file is of another selection, or no such file.
+            UnusableCheckpointError: the file is of another selection, or no such file.
         """
-        if not is_long(x, k, given):
+        if k <= _EVERY or float(x.size) * k < _WORTH_KEEPING:
             return greedy(
                 x, weight, start=start, k=k, cosine=cosine, distance_share=distance_share, given=given, limits=limits,
                 on_pick=on_pick,
@@ -54,7 +55,7 @@ class KeptGreedy:
         of = identity(
             x, weight, start=start, cosine=cosine, distance_share=distance_share, given=given, limits=limits
         )  # fmt: skip
-        kept = Checkpoint(self.checkpoint, of, every=self.every, method=self.method)
+        kept = Checkpoint(self.checkpoint, of, every=_EVERY, method=self.method)
         last: list[tuple[GreedyPicks, int]] = []
 
         def on_burst(picks: GreedyPicks, n_picked: int) -> None:
