@@ -72,6 +72,19 @@ def no_shape_checks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def walls() -> None:
+    """Isolation works here; where it does not a test is skipped with the reason, but never where it is required."""
+    from qads import Sandbox, SandboxError  # Not before its functions are checked.
+
+    try:
+        Sandbox()
+    except SandboxError as error:
+        if os.environ.get("CI") or os.environ.get("QADS_REQUIRE_SANDBOX"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real datasets; a test that asks for it is skipped where there is none."""
     folder = Path(os.environ.get("QADS_TEST_DATA", ROOT.parent / "shared" / "data")).expanduser()

@@ -48,6 +48,7 @@ def test_an_experiment_goes_on_from_start_to_start_and_ends_with_a_page_and_json
     assert {row["arm"] for row in found["results"]} == {"random", "qads", "like-qads"}
 
 
+@pytest.mark.usefixtures("walls")
 def test_leave_to_run_programs_is_given_anew_at_every_start(qads: Call, file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ("--set", "evaluate.method=pot", "--set", "evaluate.generate=true", "--max-cells", 0)
