@@ -27,7 +27,8 @@ from qads.run import pool_file, share_stages
 from qads.run.context import read_pool
 
 DATA = Path(os.environ.get("QADS_TEST_DATA", "../shared/data"))
-EVALUATED = ("gsm8k_test", "math500", "aqua_test")
+EVALUATED = {"gsm8k": "gsm8k_test", "math500": "math500", "aqua": "aqua_test"}
+"""Evaluation set -> its file."""
 
 
 def write_inputs(run: Path, folder: Path) -> None:
@@ -49,7 +50,7 @@ def take_stages(runs: list[Path], experiment: Path, out: Path) -> None:
     contaminated = experiment.with_name("contaminated.txt")
     if not contaminated.exists():
         pool = read_pool(pool_file(runs[0]))
-        sets = [load_pool(DATA / "eval" / f"{name}.jsonl.gz") for name in EVALUATED]
+        sets = [load_pool(DATA / "eval" / f"{name}.jsonl.gz") for name in EVALUATED.values()]
         rows = np.unique(np.concatenate([Decontamination()(pool, each).rows for each in sets]))
         contaminated.write_text("".join(f"{name}\n" for name in pool.take(rows).strings("id")), "utf-8")
     for model, run in zip(load_experiment(experiment).scoring_models, runs, strict=True):

@@ -15,7 +15,6 @@ import argparse
 import gzip
 import io
 import json
-import os
 import shutil
 import sys
 import tarfile
@@ -25,15 +24,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from compare import DATA, EVALUATED
 from qads import load_pool
 from qads.datasets import atomic_path
 from qads.evaluate.results import as_table
 from qads.run import RunDirectory
 from qads.run.context import write_table
 from qads.run.shards import file_sha256
-
-DATA = Path(os.environ.get("QADS_TEST_DATA", "../shared/data"))
-SETS = {"gsm8k": "gsm8k_test", "math500": "math500", "aqua": "aqua_test"}
 
 
 def finished_stages(root: Path) -> list[Path]:
@@ -87,7 +84,7 @@ def restore(stage: Path, answers: dict[tuple[str, str], str | None]) -> None:
 
 def unpack(file: Path, out: Path) -> None:
     """Write the stages that are not there, when all of them have been checked."""
-    pools = {name: load_pool(DATA / "eval" / f"{stem}.jsonl.gz") for name, stem in SETS.items()}
+    pools = {name: load_pool(DATA / "eval" / f"{stem}.jsonl.gz") for name, stem in EVALUATED.items()}
     answers = {(name, row.id): row.answer for name, pool in pools.items() for row in pool}
     out.mkdir(parents=True, exist_ok=True)
     with RunDirectory(out).lock(), tempfile.TemporaryDirectory(dir=out, prefix=".unpacked-") as folder:

@@ -111,13 +111,13 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
         more["constraints"] = limits
     budget = largest_budget(config, len(pool), tokens, out)
     embeddings = context.embeddings
+    if isinstance(config.selection, KCenterGreedy):
+        with storing(stage.picks):
+            stage.picks.parent.mkdir(exist_ok=True)
+        more["checkpoint"] = stage.picks
     if _selects_on_cluster(config, budget, limits):
         more["cluster"] = _on_cluster(config, stage.picks)
         embeddings = embeddings.view(np.ndarray)  # Rows are sent: other machines need not have the file.
-    elif isinstance(config.selection, KCenterGreedy):
-        more["checkpoint"] = stage.picks
-    with storing(stage.picks):
-        stage.picks.parent.mkdir(exist_ok=True)
     select = partial(config.selection, embeddings, quality, budget=budget, progress=context.progress, **more)
     try:
         chosen: Selection = select()
