@@ -32,13 +32,17 @@ def test_a_cell_is_an_arm_a_size_a_model_and_a_seed() -> None:
     }  # fmt: skip
 
 
-def test_the_arm_that_tokens_are_matched_to_is_trained_once_for_both() -> None:
-    cells = all_cells(load_experiment(given(match=["rows", "tokens"], tokens_of="qads")))
+@pytest.mark.parametrize(("train", "once"), [({}, False), ({"batch_tokens": 900}, True), (None, True)])
+def test_the_arm_that_tokens_are_matched_to_is_trained_once_for_both_where_steps_are_the_same(
+    train: dict[str, int] | None, once: bool
+) -> None:
+    asked = given(match=["rows", "tokens"], tokens_of="qads", train=train) | (
+        {} if train is not None else {"evaluate": None}
+    )
+    cells = all_cells(load_experiment(asked))
     sizes = {arm: {cell.size.name for cell in cells if cell.arm == arm} for arm in ARMS}
-    assert sizes == {
-        "random": {"60-rows", "tokens-of-60-rows"}, "qads": {"60-rows"}, "like-qads": {"60-rows", "tokens-of-60-rows"},
-        "all": {"100-percent"},
-    }  # fmt: skip
+    both = {"60-rows", "tokens-of-60-rows"}
+    assert sizes == {"random": both, "qads": {"60-rows"} if once else both, "like-qads": both, "all": {"100-percent"}}
 
 
 def test_a_part_of_the_seeds_comes_before_the_rest() -> None:

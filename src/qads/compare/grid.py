@@ -74,13 +74,13 @@ class Setting:
     def cell(self, experiment: Experiment, arm: str, seed: int) -> Cell:
         """The cell of an arm here.
 
-        An arm with a budget of its own has one cell for all sizes; the arm that tokens are matched to has as many in
-        so many rows, so that its cell is the same in both.
+        An arm with a budget of its own has one cell for all sizes. The arm that tokens are matched to has the same
+        rows in both; its cell is the same too, unless steps are made of tokens here and of rows there.
         """
         size, own = self.size, experiment.arms[arm].budget
         if own is not None:
             size = Size(own)
-        elif size.match == "tokens" and arm == experiment.tokens_of:
+        elif size.match == "tokens" and arm == experiment.tokens_of and not experiment.steps_by_match:
             size = Size(size.amount)
         return Cell(arm, size, self.model, seed)
 
