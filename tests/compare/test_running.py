@@ -44,7 +44,7 @@ def copy(finished: Finished, tmp_path: Path) -> Path:
 def test_every_cell_is_selected_trained_and_evaluated_once(finished: Finished) -> None:
     experiment, out, results = finished
     cells = all_cells(experiment)
-    assert (results.n_done, results.n_cells) == (len(cells), len(cells)) == (10, 10)
+    assert (results.n_done, results.n_cells) == (len(cells), len(cells)) == (12, 12)
     assert {name.removesuffix("/evaluate") for name in manifests(out / "cells", "evaluate")} == {
         str(cell.folder).removeprefix("cells/") for cell in cells
     }
@@ -75,22 +75,28 @@ def test_a_step_of_an_arm_matched_in_tokens_has_as_many_as_one_of_the_arm_it_is_
     context = GridContext(experiment, out, open_shared(experiment, out), SilentObserver())
     rows, tokens = all_settings(experiment)
     qads = next(arm for arm in results.settings[0].arms if arm.arm == "qads").composition
-    for arm in ("random", "like-qads"):
+    for arm in ("random", "qads", "like-qads"):
         assert training_of(context, rows.cell(experiment, arm, 0)).batch_tokens is None
         cell = tokens.cell(experiment, arm, 0)
         method = training_of(context, cell)
         assert method.batch_tokens == round(3 * qads.tokens / qads.rows)
         trained = train_manifest(context, cell) or {}
         assert trained["steps"] == method.plan(context.rows_pool(cell)).n_steps
-    assert (
-        training_of(context, tokens.cell(experiment, "qads", 0)).batch_tokens is None
-    )  # It is the cell matched in rows.
+
+
+def test_the_arm_that_tokens_are_matched_to_has_the_rows_that_it_has_matched_in_rows(finished: Finished) -> None:
+    experiment, out, _ = finished
+    context = GridContext(experiment, out, open_shared(experiment, out), SilentObserver())
+    rows, tokens = (setting.cell(experiment, "qads", 1) for setting in all_settings(experiment))
+    assert rows != tokens and rows.folder != tokens.folder
+    assert context.select_stage(rows).path == context.select_stage(tokens).path
+    assert not (out / tokens.arm_folder / "select").exists()
 
 
 def test_an_arm_may_have_seeds_of_its_own(files: Files, finished: Finished, copy: Path) -> None:
     arms = ARMS | {"random": ARMS["random"] | {"seeds": [0, 1, 5, 6]}}
     more = run_experiment(files.experiment(match=["rows", "tokens"], arms=arms), copy)
-    assert (more.n_done, more.n_cells) == (14, 14)
+    assert (more.n_done, more.n_cells) == (16, 16)
     for setting in more.settings:
         assert setting.seeds == {"random": (0, 1, 5, 6), "qads": (0, 1), "like-qads": (0, 1)}
         (measured,) = setting.measured
@@ -133,7 +139,7 @@ def test_a_grid_can_grow_and_be_computed_in_parts(files: Files, finished: Finish
     tops = [o.verdict for o in some.settings[0].measured[0].outcomes if o.arm == "top"]
     assert tops and set(tops) == {"one seed: no claim"}
     assert before.items() <= manifests(copy, "train").items()
-    assert read_progress(copy).n_done == some.n_done == 11 and some.n_cells == 3 * 7
+    assert read_progress(copy).n_done == some.n_done == 13 and some.n_cells == 3 * 8
 
 
 def test_other_settings_of_training_are_a_drift_and_redo_trains_again(
@@ -143,11 +149,11 @@ def test_other_settings_of_training_are_a_drift_and_redo_trains_again(
     with pytest.raises(DriftError, match=r"(?s)stage 'train' .*train.epochs: was 1.0, now 2.0"):
         run_experiment(other, copy)
     before = manifests(copy, "select")
-    only = {"arm": ["qads"], "seed": ["1"]}
+    only = {"arm": ["qads"], "seed": ["1"], "size": ["9-rows"]}
     found = run_experiment(other, copy, only=only, redo=["train"])
     assert manifests(copy, "select") == before
     assert found.n_done == 1 and found.settings[0].seeds == {"qads": (1,)}  # What other settings left is not counted.
-    trained = [read_json(path) or {} for path in copy.rglob("qads/seed-*/train/manifest.json")]
+    trained = [read_json(path) or {} for path in copy.rglob("9-rows/qads/seed-*/train/manifest.json")]
     assert sorted(facts["settings"]["train"]["epochs"] for facts in trained) == [1, 2]
 
 
@@ -200,7 +206,7 @@ def test_weights_that_were_damaged_before_their_evaluation_are_not_evaluated(
     files: Files, finished: Finished, copy: Path
 ) -> None:
     kept = files.experiment(match=["rows", "tokens"], keep_models=True)
-    only = {"arm": ["qads"], "seed": ["0"]}
+    only = {"arm": ["qads"], "seed": ["0"], "size": ["9-rows"]}
     run_experiment(kept, copy, only=only, redo=["train"])
     (weights,) = copy.rglob("weights")
     file = weights / "model.safetensors"
@@ -227,7 +233,7 @@ def test_an_experiment_that_is_killed_again_and_again_ends_as_one_that_was_not(
             os.kill(process.pid, signal.SIGKILL)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "All 10 cells are done." in ended.stdout
+    assert "All 12 cells are done." in ended.stdout
     experiment, whole, _ = finished
     for stage in ("select", "train", "evaluate"):
         assert manifests(out, stage) == manifests(whole, stage)

@@ -17,7 +17,7 @@ from jaxtyping import Int
 from qads.amounts import Tokens
 from qads.compare.choosing import choose
 from qads.compare.experiment import Experiment
-from qads.compare.grid import Cell, Setting, Size, folder_name
+from qads.compare.grid import Cell, Setting, Size, chosen_as, folder_name
 from qads.compare.shared import SharedRun
 from qads.errors import InputError
 from qads.models import find_tokenizer, open_tokenizer, training_tokens
@@ -113,7 +113,7 @@ class GridContext:
 
     def select_stage(self, cell: Cell) -> StageDirectory:
         """Where the selection of a cell is; cells whose seeds choose the same rows have one together."""
-        cell = self._chosen_as(cell)
+        cell = chosen_as(self.experiment, cell)
         arm, run = self.experiment.arms[cell.arm], self.run_of(cell.model)
         needed = [
             self._rows_stage(cell.model),
@@ -144,7 +144,7 @@ class GridContext:
 
     def select(self, cell: Cell) -> Manifest:
         """Choose the rows of a cell, and those that they hang on."""
-        cell = self._chosen_as(cell)
+        cell = chosen_as(self.experiment, cell)
         stage = self.select_stage(cell)
         return self.complete(stage, lambda: self._select(cell, stage), f"{cell}: select")
 
@@ -190,11 +190,6 @@ class GridContext:
         if cell.size.match != "tokens" or self.experiment.tokens_of is None:
             return None
         return Cell(self.experiment.tokens_of, Size(cell.size.amount), cell.model, cell.seed)
-
-    def _chosen_as(self, cell: Cell) -> Cell:
-        """The cell that has its rows: the arm that tokens are matched to is its own measure, and chooses once."""
-        other = self._tokens_of(cell)
-        return other if other is not None and other.arm == cell.arm else cell
 
     def _shares_of(self, cell: Cell) -> Cell | None:
         """The cell whose shares of the sources this one keeps to."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from qads.amounts import Amount, Tokens
 from qads.compare.experiment import Experiment, Match
 from qads.errors import ConfigError
 
-__all__ = ["Cell", "Setting", "Size", "all_cells", "all_settings", "folder_name", "only_cells"]
+__all__ = ["Cell", "Setting", "Size", "all_cells", "all_settings", "chosen_as", "folder_name", "only_cells"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,13 @@ class Setting:
         elif size.match == "tokens" and arm == experiment.tokens_of and not experiment.steps_by_match:
             size = Size(size.amount)
         return Cell(arm, size, self.model, seed)
+
+
+def chosen_as(experiment: Experiment, cell: Cell) -> Cell:
+    """The cell that has its rows: the arm that tokens are matched to is its own measure, and chooses once."""
+    if cell.size.match == "tokens" and cell.arm == experiment.tokens_of:
+        return replace(cell, size=Size(cell.size.amount))
+    return cell
 
 
 def all_settings(experiment: Experiment) -> list[Setting]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qads.compare.experiment import load_experiment
-from qads.compare.grid import all_cells
+from qads.compare.grid import all_cells, chosen_as
 from qads.compare.running import EXPERIMENT_FILE
 from qads.compare.trials import CELL_STAGES
 from qads.errors import RunError
@@ -66,9 +66,10 @@ def read_progress(directory: str | Path) -> ExperimentProgress:
     cells = all_cells(experiment)
     for cell in cells:
         selected, done = arms.setdefault((cell.size.name, cell.model, cell.arm), ([], []))
+        of = {stage: chosen_as(experiment, cell) if stage == "select" else cell for stage in last}
         finished = [
-            any((root / place / stage / "manifest.json").is_file() for place in (cell.folder, cell.arm_folder))
-            for stage in last
+            any((root / place / stage / "manifest.json").is_file() for place in (each.folder, each.arm_folder))
+            for stage, each in of.items()
         ]
         selected += [cell.seed] if finished[0] else []
         done += [cell.seed] if all(finished) else []
