@@ -19,11 +19,13 @@ from sentence_transformers.sentence_transformer.modules import Dense
 from qads.errors import ModelError
 from qads.models import (
     ALIASES,
+    count_parameters,
     find_model,
     find_tokenizer,
     open_causal_lm,
     open_encoder,
     open_tokenizer,
+    opening,
     resolve_device,
     resolve_dtype,
 )
@@ -296,3 +298,25 @@ def test_a_device_that_is_not_there_is_an_error():
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="'cuda'"):
             resolve_device("cuda")
+
+
+@pytest.mark.parametrize(("rank", "device", "expected"), [(None, "cuda", 0), ("3", "cuda", 3), ("3", "cuda:1", 1)])
+def test_weights_of_four_bits_go_to_the_gpu_of_their_process(
+    rank: str | None, device: str, expected: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(opening.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert opening._quantized("m", torch.device(device), "bfloat16")["device_map"] == {"": expected}
+
+
+def test_the_body_of_a_model_is_what_a_token_is_multiplied_by(tiny: Path):
+    lm = open_causal_lm(str(tiny), dtype="float32")
+    layers = sum(p.numel() for p in lm.model.model.layers.parameters()) + lm.model.model.norm.weight.numel()
+    assert count_parameters(str(tiny), body=True) == layers
+    assert count_parameters(str(tiny)) == sum(p.numel() for p in lm.model.parameters())
+    encoder = open_encoder("minilm").model
+    tables = sum(p.numel() for name, p in encoder.named_parameters() if ".embeddings." in name)
+    whole = sum(p.numel() for p in encoder.parameters())
+    assert count_parameters("minilm", body=True) == whole - tables

@@ -56,7 +56,7 @@ def test_rows_and_their_gradients_are_those_of_rows_alone(name: str, model: str)
     plain = gradients(lm.model, rows)
     with torch.no_grad():
         alone = torch.cat([lm.model(input_ids=torch.tensor([row.ids])).logits[0] for row in rows])
-    with rows_apart(lm, rows):
+    with rows_apart(lm, rows, on_cpu=True):
         assert lm.model.config._attn_implementation == "qads_rows"
         with torch.no_grad():
             torch.testing.assert_close(packed_logits(lm.model, rows), alone, atol=2e-4, rtol=1e-4)
@@ -71,8 +71,14 @@ def test_rows_and_their_gradients_are_those_of_rows_alone(name: str, model: str)
 def test_a_model_with_windows_keeps_its_own(name: str, model: str) -> None:
     lm = opened(model_of(name), model)
     before = lm.model.config._attn_implementation
-    with rows_apart(lm, texts()):
+    with rows_apart(lm, texts(), on_cpu=True):
         assert lm.model.config._attn_implementation == before
+
+
+def test_weights_that_lie_on_a_cpu_and_train_elsewhere_keep_the_attention_of_there(model: str) -> None:
+    lm = opened(model_of(APART[0]), model)
+    with rows_apart(lm, texts(), on_cpu=False):
+        assert lm.model.config._attn_implementation == "sdpa"
 
 
 class Silent(LlamaForCausalLM):
@@ -94,13 +100,13 @@ class Silent(LlamaForCausalLM):
 
 def test_where_layers_are_not_told_positions_the_model_keeps_its_own(model: str) -> None:
     lm = opened(Silent.from_pretrained(model).eval(), model)
-    with rows_apart(lm, texts()):
+    with rows_apart(lm, texts(), on_cpu=True):
         assert lm.model.config._attn_implementation == "sdpa"
 
 
 def test_what_a_model_had_comes_back_whatever_happens(model: str) -> None:
     lm = open_causal_lm(model, device="cpu", dtype="float32")
-    with pytest.raises(ModelError, match="in the middle"), rows_apart(lm, texts()):
+    with pytest.raises(ModelError, match="in the middle"), rows_apart(lm, texts(), on_cpu=True):
         assert lm.model.config._attn_implementation == "qads_rows"
         raise ModelError("in the middle")
     assert lm.model.config._attn_implementation == "sdpa"

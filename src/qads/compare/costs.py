@@ -90,22 +90,23 @@ def _stage_cost(context: GridContext, model: str, name: str) -> StageCost:
         solutions = np.array([len(text) for text in run.pool.strings("solution")], np.float64)
         texts = solutions + [len(text) for text in run.pool.strings("problem")]
         tokens = int((rows * (1 + solutions / np.maximum(texts, 1))).sum())
-        return StageCost(name, _forward(method.model, tokens), seconds)
+        return StageCost(name, _operations(parameters_of(method.model), tokens), seconds)
     if manifest.get("taken_over"):  # Cleaning has embedded the rows already.
         manifest = run.manifest("clean") or {}
-    return StageCost(name, _forward(run.config.embedding.model, manifest.get("tokens") or 0), seconds)
+    tokens = manifest.get("tokens") or 0
+    body = parameters_of(run.config.embedding.model, body=True) if tokens else 0
+    return StageCost(name, _operations(body, tokens), seconds)
 
 
-def _forward(model: str, tokens: int) -> int | None:
-    """Two operations a parameter and token."""
-    parameters = parameters_of(model) if tokens else 0
+def _operations(parameters: int | None, tokens: int) -> int | None:
+    """Two operations a parameter and token; those of attention, a few per cent more, are left out."""
     return None if parameters is None else 2 * parameters * tokens
 
 
 @cache
-def parameters_of(model: str) -> int | None:
-    """Parameters of a model on this disk; the header of a GGUF file takes seconds, so each is read once."""
-    return count_parameters(model)
+def parameters_of(model: str, *, body: bool = False) -> int | None:
+    """`count_parameters`; the header of a GGUF file takes seconds, so each is read once."""
+    return count_parameters(model, body=body)
 
 
 def _influence_cost(run: SharedRun, seconds: float | None) -> StageCost:

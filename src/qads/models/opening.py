@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -221,7 +222,9 @@ def _quantized(name: str, target: torch.device, dtype: str) -> dict[str, Any]:
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )  # fmt: skip
-    return {"quantization_config": config, "device_map": {"": str(target)}}
+    # Of processes that a launcher has started each has a GPU of its own, and the trainer compares the numbers.
+    index = target.index if target.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
+    return {"quantization_config": config, "device_map": {"": index}}
 
 
 def open_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Tokenizer:

@@ -37,14 +37,19 @@ _NAME = "qads_rows"
 
 
 @contextmanager
-def rows_apart(lm: CausalLM, texts: Sequence[TrainingText]) -> Generator[None]:
+def rows_apart(lm: CausalLM, texts: Sequence[TrainingText], *, on_cpu: bool) -> Generator[None]:
     """Let a model attend row by row inside this block, if it can; it is tried, not believed.
+
+    Args:
+        lm: the model.
+        texts: some of them are packed for the trial.
+        on_cpu: whether it trains on a CPU, wherever its weights are now; elsewhere its own attention stays.
 
     Raises:
         ModelError: the model lets rows that share a pass see each other, whatever its attention.
     """
     before = lm.model.config._attn_implementation
-    if not _may_be_exchanged(lm):
+    if not (on_cpu and _may_be_exchanged(lm)):
         check_packing(lm, texts)
         yield
         return
@@ -64,14 +69,13 @@ def rows_apart(lm: CausalLM, texts: Sequence[TrainingText]) -> Generator[None]:
 
 
 def _may_be_exchanged(lm: CausalLM) -> bool:
-    """Whether the model is on a CPU, goes through torch's kernel, and hides nothing but what comes later."""
+    """Whether the model goes through torch's kernel, and hides nothing but what comes later."""
     config = lm.model.config.get_text_config()
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
         kinds = ["full_attention" if getattr(config, "sliding_window", None) is None else "sliding_attention"]
     return (
-        lm.device.type == "cpu"
-        and lm.model.config._attn_implementation == "sdpa"
+        lm.model.config._attn_implementation == "sdpa"
         and bool(lm.model._can_set_attn_implementation())
         and set(kinds) == {"full_attention"}
     )

@@ -65,7 +65,8 @@ class Training:
 
 def run_training(training: Training) -> tuple[Loop, Done]:
     """Train from the last checkpoint on, or from the beginning."""
-    with rows_apart(training.lm, training.plan.texts.texts) if training.method.packing else nullcontext():
+    texts, packing = training.plan.texts.texts, training.method.packing
+    with rows_apart(training.lm, texts, on_cpu=training.on_cpu) if packing else nullcontext():
         training.lm.model.requires_grad_(training.method.lora is None)
         loop = Loop(training)
         loop.accelerator.wait_for_everyone()
