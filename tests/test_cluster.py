@@ -16,7 +16,7 @@ import pytest
 
 from qads.cluster import ClusterGreedy
 from qads.cluster.actors import RayShards
-from qads.cluster.checkpoint import Checkpoint, identity
+from qads.cluster.checkpoint import Checkpoint, UnusableCheckpointError, identity
 from qads.cluster.rows import StoredRows, file_of, opened
 from qads.errors import ClusterError, InputError
 from qads.kernels import rounds
@@ -179,6 +179,24 @@ def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path)
     (tmp_path / "picks.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"picks\.npz is no checkpoint of a selection .*delete it"):
         Checkpoint(tmp_path / "picks.npz", inputs(), every=1).load(5)
+
+
+def test_a_bit_that_is_flipped_on_the_disk_leaves_no_picks_or_the_same(tmp_path: Path) -> None:
+    path, of = tmp_path / "picks.npz", inputs()
+    Checkpoint(path, of, every=1).keep(some_picks(5), 5)
+    whole, refused = path.read_bytes(), 0
+    for at in range(0, 8 * len(whole), 3):
+        spoilt = bytearray(whole)
+        spoilt[at // 8] ^= 1 << at % 8
+        path.write_bytes(spoilt)
+        try:
+            found = Checkpoint(path, of, every=1).load(5)
+        except UnusableCheckpointError:
+            refused += 1
+        else:
+            assert found
+            assert_same(found, some_picks(5))
+    assert refused > 2 * len(whole)
 
 
 # On Ray. Actors take seconds to start, so that each test starts few.
@@ -347,11 +365,18 @@ def test_shards_that_find_no_file_end_the_selection_with_the_reason(ray_address:
 @pytest.mark.ray
 def test_more_shards_than_the_cluster_has_room_for_are_refused(ray_address: str) -> None:
     with pytest.raises(
-        InputError, match=r"shards=8 with cpus_per_shard=1 need 8 processors .* has 7; start more machines or ask"
+        InputError, match=r"shards=8 with cpus_per_shard=1 do not fit .* machines have 7 processors; start more"
     ):
         ClusterGreedy(shards=8)(ROWS, WEIGHT, **RULE)
-    with pytest.raises(InputError, match=r"shards=1 with cpus_per_shard=9 need 9 processors"):
+    with pytest.raises(InputError, match=r"shards=1 with cpus_per_shard=9 do not fit"):
         ClusterGreedy(cpus_per_shard=9)(ROWS, WEIGHT, **RULE)
+
+
+def test_a_shard_has_its_processors_on_one_machine() -> None:
+    assert ClusterGreedy(cpus_per_shard=4)._n_shards([6, 6, 6, 6]) == 4
+    assert ClusterGreedy(cpus_per_shard=3)._n_shards([6, 2, 7]) == 4
+    with pytest.raises(InputError, match=r"shards=5 with cpus_per_shard=4 do not fit .* machines have 6, 6, 6, 6 "):
+        ClusterGreedy(shards=5, cpus_per_shard=4)._n_shards([6, 6, 6, 6])
 
 
 ALONE = """

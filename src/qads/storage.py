@@ -12,9 +12,10 @@ from pathlib import Path
 
 from qads.errors import StorageError
 
-__all__ = ["storing"]
+__all__ = ["FULL", "flush", "storing"]
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""The system's numbers for a place that has no more room."""
 _REFUSED = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EIO,
     errno.ESTALE,
@@ -42,13 +43,22 @@ def storing(path: Path, *also: Path) -> Generator[None]:
         raise
     except Exception as error:
         number = _number(error)
-        if number in _FULL:
+        if number in FULL:
             raise _refused(path, number, f"{_free(path)} Make room there, or give another place") from error
         named = getattr(error, "filename", None)
         is_here = named is None or _is_of(path, Path(os.fsdecode(named)), also)
         if number in _REFUSED and isinstance(error, OSError) and is_here:
             raise _refused(path, number, _hint(path, number)) from error
         raise
+
+
+def flush(path: Path) -> None:
+    """A file's bytes, or a folder's names, are on the disk when this returns."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _is_of(path: Path, file: Path, also: tuple[Path, ...]) -> bool:

@@ -186,6 +186,14 @@ def test_nobody_is_left_when_the_work_is_done_or_fails(tmp_path: Path) -> None:
     squared(Squares(tmp_path), TWO)
     with pytest.raises(TooLongError):
         squared(Squares(tmp_path, "refuses", at=3), TWO)
+
+    def part(rows: range) -> list[int]:
+        if rows.start == 4:
+            raise MemoryError("no room to make a part")
+        return list(rows)
+
+    with pytest.raises(MemoryError, match="no room"), workers(lambda: Squares(tmp_path), TWO) as crew:
+        map_shards(crew, part, Grid(n_rows=10, rows_per_shard=2), store=MemoryShards())
     left = [child.cmdline() for child in psutil.Process().children(recursive=True) if child.status() != "zombie"]
     assert not [line for line in left if "qads.cluster.worker" in line]
 

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -120,11 +120,16 @@ def test_actors_leave_the_bytes_of_this_one_though_one_is_killed_in_every_stage(
 
 
 @pytest.mark.usefixtures("small_shards")
-def test_likelihoods_of_processes_are_those_of_this_one(model: Path) -> None:
+@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_likelihoods_of_workers_are_those_of_this_process(
+    model: Path, kind: Literal["local", "ray"], request: pytest.FixtureRequest
+) -> None:
+    if kind == "ray":
+        request.getfixturevalue("on_ray")
     pool = qads.Pool.from_rows(qads.Row(**row) for row in rows(30))
     method = qads.AnswerLikelihoods(model=str(model))
     alone = method(pool, execution=Execution(device="cpu"))
-    np.testing.assert_array_equal(method(pool, execution=Execution(device="cpu", workers=2)), alone)
+    np.testing.assert_array_equal(method(pool, execution=Execution(kind=kind, device="cpu", workers=2)), alone)
 
 
 def test_duplicates_and_contamination_that_processes_look_for_are_those_of_this_one(

@@ -8,6 +8,7 @@ import pytest
 import qads
 from qads.datasets import mapped
 from qads.datasets.mapped import open_pool
+from qads.errors import StorageError
 
 
 @pytest.fixture
@@ -26,6 +27,16 @@ def test_a_mapped_pool_is_the_pool_takes_no_memory_and_leaves_no_file(written, m
     monkeypatch.undo()
     assert found.fingerprint == open_pool(written).fingerprint
     assert found[19_999].problem == "19999? " * 40
+
+
+def test_on_a_full_disk_the_pool_is_not_read_into_memory(written, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mapped, "_IN_MEMORY", 0)
+    monkeypatch.setattr(mapped, "_mapped", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        open_pool(written)
 
 
 def test_where_no_file_can_be_made_the_pool_is_read(written, monkeypatch, caplog):

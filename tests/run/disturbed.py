@@ -77,6 +77,7 @@ class Watcher:
     """Shards that were there and served."""
     _now: str = ""
     _before: dict[str, int] = field(default_factory=dict)
+    _last: dict[str, int] = field(default_factory=dict)
 
     def stage_started(self, name: str, number: int, n_stages: int) -> None:
         """Remembers the shards that are there."""
@@ -84,17 +85,17 @@ class Watcher:
         self._before = self._shards()
 
     def progress(self, done: int, total: int) -> None:
-        """Looks at all shards when the last is there, before the stage throws them away."""
+        """Looks at all shards when the last of a kind is there, before the stage throws them away."""
         if done == total and self._before:
-            now = self._shards()
-            same = {name for name, inode in self._before.items() if now.get(name) == inode}
-            self.kept += len(same)
-            self.again += sorted(f"{self._now}/{name}" for name in self._before.keys() - same)
-            self._before = {}
+            self._last = self._shards()
 
     def stage_finished(self, name: str, manifest: Mapping[str, Any], *, reused: bool) -> None:
-        """Remembers which it was."""
+        """Remembers which it was, and which of its shards served."""
         (self.reused if reused else self.computed).append(name)
+        same = {shard for shard, inode in self._before.items() if self._last.get(shard) == inode}
+        self.kept += len(same)
+        self.again += sorted(f"{self._now}/{shard}" for shard in self._before.keys() - same)
+        self._before, self._last = {}, {}
 
     def _shards(self) -> dict[str, int]:
         folder = Path(self.directory) / self._now / "shards"

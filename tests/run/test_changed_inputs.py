@@ -15,7 +15,10 @@ from safetensors.numpy import load_file, save_file
 
 import qads
 from qads.config import RunConfig, load_config
-from qads.errors import DriftError, RunError
+from qads.errors import DriftError, PoolError, RunError
+from qads.run import StagePlan, pipeline
+from qads.run.plan import check_unmoved
+from qads.run.shards import DiskShards
 from run.tiny import Heard, run, settings, write_rows, written
 from run.tiny import rows as made_rows
 
@@ -79,6 +82,31 @@ def test_a_model_that_is_replaced_while_the_run_is_on_makes_nothing(
     assert run(config, directory).reused == ["pool", "embed", "anchors"]
     run(config, tmp_path / "undisturbed")
     assert written(directory) == written(tmp_path / "undisturbed")
+
+
+def test_a_place_that_does_not_answer_when_a_stage_has_ended_costs_no_shard(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+
+    def once(config: RunConfig, plan: StagePlan, sources: tuple[str, ...]) -> None:
+        asked.append(plan.name)
+        if asked[-2:] == ["influence", "influence"]:
+            raise PoolError("s3://bucket/anchors.jsonl does not answer")
+        check_unmoved(config, plan, sources)
+
+    monkeypatch.setattr(pipeline, "check_unmoved", once)
+    with pytest.raises(PoolError, match="does not answer"):
+        run(config, tmp_path / "run")
+    assert DiskShards(tmp_path / "run" / "influence").count() > 1
+    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(DiskShards, "put", lambda shards, *_: asked.append(f"again: {shards.path.name}"))
+        run(config, tmp_path / "run", until="influence")
+    assert "again: influence" not in asked
+    run(config, tmp_path / "run")
+    run(config, tmp_path / "undisturbed")
+    assert written(tmp_path / "run") == written(tmp_path / "undisturbed")
 
 
 def test_a_model_that_is_replaced_between_two_starts_is_refused_and_what_it_made_is_kept(

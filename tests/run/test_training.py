@@ -15,9 +15,11 @@ import pytest
 import qads
 from qads.config import TrainConfig, load_config
 from qads.datasets import source_identity
-from qads.errors import ConfigError, DriftError, InputError, RunError
+from qads.errors import ConfigError, DriftError, InputError, RunError, StorageError
 from qads.models import open_causal_lm
 from qads.run import estimate_run, estimate_training, read_status, run_pipeline, train_files
+from qads.run.directory import StageDirectory
+from qads.run.sealed import read_json
 from qads.run.training_rows import find_training_files
 from qads.settings import read_settings
 from qads.train import Checkpointing, FineTuning
@@ -151,6 +153,33 @@ def test_a_stage_that_fails_keeps_its_checkpoints(model: Path, pool_file: Path, 
     heard = Steps()
     run_pipeline(config, tmp_path / "run", observer=heard)
     assert heard.steps == [4, 5, 6], "the steps before the last checkpoint are not done again"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_training_that_has_ended_is_not_lost_while_its_files_are_hashed(
+    model: Path, pool_file: Path, tmp_path: Path, keep: bool, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object, **__: object) -> None:
+        raise StorageError(28, "No space left on device")
+
+    checkpoints = {"steps": 2, "minutes": None, "keep": keep}
+    config = read_settings(TrainConfig, {"sources": str(pool_file), "train": brief(model, checkpoints=checkpoints)})
+    steps: list[int] = []
+    with monkeypatch.context() as patched, pytest.raises(StorageError):
+        patched.setattr(StageDirectory, "finish", full)
+        train_files(config, tmp_path / "out", on_step=lambda step, plan: steps.append(step.step))
+    again: list[int] = []
+    train_files(config, tmp_path / "out", on_step=lambda step, plan: again.append(step.step))
+    n_steps = len(steps)
+    assert n_steps > 4
+    assert again == steps[len(steps) - len(again) :] and len(again) <= 2
+    left = sorted(path.name for path in (tmp_path / "out" / "train").iterdir())
+    assert ("checkpoints" in left) == keep
+    assert not [
+        name
+        for name in (read_json(tmp_path / "out" / "train" / "manifest.json") or {})["files"]
+        if name.startswith("checkpoints")
+    ]
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ class Checkpoint:
             with self._path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 of: dict[str, str] = json.loads(str(kept["of"]))
                 picks = GreedyPicks(*(kept[name][:k] for name in GreedyPicks._fields))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise UnusableCheckpointError(
                 f"{self._method}: {self._path} is no checkpoint of a selection ({error})",
                 "delete it, or give another path",

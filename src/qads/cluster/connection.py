@@ -13,7 +13,7 @@ from typing import Any
 from qads.cluster.execution import Execution
 from qads.errors import ClusterError, InputError
 
-__all__ = ["cluster", "connected", "import_ray"]
+__all__ = ["cluster", "connected", "import_ray", "machines"]
 
 
 @contextmanager
@@ -57,6 +57,12 @@ def connected(execution: Execution) -> Generator[None]:
             yield
     else:
         yield
+
+
+def machines() -> list[tuple[float, float]]:
+    """Processors and GPUs of every machine of the cluster that one is connected to: an actor lives on one of them."""
+    alive = (node["Resources"] for node in import_ray().nodes() if node["Alive"])
+    return [(each.get("CPU", 0.0), each.get("GPU", 0.0)) for each in alive]
 
 
 def import_ray() -> Any:

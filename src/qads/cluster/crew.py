@@ -191,8 +191,10 @@ class _Pool:
         while waiting or self._busy:
             while waiting and (worker := self._next_free()) is not None:
                 task = waiting.popleft()
+                # Ours before anything can fail, so that whatever ends the work ends it too.
+                self._busy[worker] = _Assignment(task, None)
                 worker.give(part(task.rows))
-                self._busy[worker] = _Assignment(task, self._deadline())
+                self._busy[worker].deadline = self._deadline()
             yield from self._heard(self._backend.wait(list(self._busy), self._patience()), waiting, within)
             # While a shard was written or a part made, nobody was heard: what was said in time lies there.
             late = self._late()

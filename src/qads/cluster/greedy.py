@@ -2,7 +2,8 @@
 
 One actor holds one shard of the rows. A round is one exchange: the shards offer their best rows, the driver has them
 race, and tells all shards who won (`kernels/rounds.py`). What differs from one machine is the time, and how many rows
-fit: no machine needs all of them.
+fit: of rows in a file that all machines read, none needs all in memory. Rows that are given as an array are sent, and
+the machine of the driver has them in Ray's object store until the selection is done, for shards that are started anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float, UInt16
 
 from qads.cluster.actors import RayShards
 from qads.cluster.checkpoint import Checkpoint, identity
-from qads.cluster.connection import cluster
+from qads.cluster.connection import cluster, machines
 from qads.cluster.rows import StoredRows, opened
 from qads.errors import InputError
 from qads.kernels.bounds import fast_product
@@ -120,8 +121,8 @@ class ClusterGreedy:
             checkpoint = Checkpoint(self.checkpoint, of, every=self.checkpoint_every)
             done = checkpoint.load(k)
         product = fast_product(float(rows.size) * k)
-        with cluster(self.address) as n_cpus, Threads(1, product) as threads:
-            shards = self._shards(x, rows, weight, out, cosine=cosine, k=k, n_cpus=n_cpus)
+        with cluster(self.address), Threads(1, product) as threads:
+            shards = self._shards(x, rows, weight, out, cosine=cosine, k=k)
             search = ShardedGreedy(
                 shards, cosine=cosine, distance_share=distance_share, product=product, threads=threads
             )  # fmt: skip
@@ -138,10 +139,10 @@ class ClusterGreedy:
 
     def _shards(
         self, x: Rows | Path, rows: Rows, weight: Float[np.ndarray, " n"], out: Bool[np.ndarray, " n"], *,
-        cosine: bool, k: int, n_cpus: float,
+        cosine: bool, k: int,
     ) -> RayShards:  # fmt: skip
         """Start the actors with their rows, or with where they are read."""
-        parts = borders(len(rows), self._n_shards(n_cpus))
+        parts = borders(len(rows), self._n_shards([cpus for cpus, _ in machines()]))
         return RayShards(
             [_part(x, rows, part) for part in parts],
             [weight[part.start : part.stop] for part in parts],
@@ -153,19 +154,19 @@ class ClusterGreedy:
             k=k,
         )
 
-    def _n_shards(self, n_cpus: float) -> int:
-        """The number of shards that the cluster can hold.
+    def _n_shards(self, cpus: Sequence[float]) -> int:
+        """The number of shards that machines of so many processors can hold.
 
         Raises:
-            InputError: it cannot hold as many as were asked for; Ray would wait for processors forever.
+            InputError: they cannot hold as many as were asked for, or none; Ray would wait for processors forever.
         """
-        room = int(n_cpus // self.cpus_per_shard)
+        room = sum(int(each // self.cpus_per_shard) for each in cpus)
         wanted = self.shards or max(1, room)
         if wanted > room:
+            listed = ", ".join(f"{each:g}" for each in cpus)
             raise InputError(
-                f"ClusterGreedy: shards={wanted} with cpus_per_shard={self.cpus_per_shard} need "
-                f"{wanted * self.cpus_per_shard} processors but the Ray cluster has {n_cpus:g}; start more machines "
-                "or ask for less."
+                f"ClusterGreedy: shards={wanted} with cpus_per_shard={self.cpus_per_shard} do not fit on the Ray "
+                f"cluster, whose machines have {listed} processors; start more machines or ask for less."
             )
         return wanted
 

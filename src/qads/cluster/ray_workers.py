@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from qads.cluster.connection import cluster, import_ray
+from qads.cluster.connection import cluster, import_ray, machines
 from qads.cluster.crew import Lost, Worker
 from qads.cluster.execution import Execution
 from qads.cluster.processes import thread_variables
@@ -114,8 +114,7 @@ class _Actors:
 
     def __init__(self, work: Work, execution: Execution) -> None:
         self._ray = ray = import_ray()
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        room = _Room.find(execution, [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive])
+        room = _Room.find(execution, machines())
         self.n_workers, self._cpus, self._work = room.n_workers, room.cpus, ray.put(packed(work))
         self._warned = False
         self._execution = execution.here()

@@ -25,7 +25,7 @@ from qads.run import RunDirectory, StagePlan
 from qads.run.telling import read_told
 from qads.train import FineTuning
 
-__all__ = ["forget_launched", "train_launched"]
+__all__ = ["train_launched"]
 
 _LEFT = ("losses.jsonl", "left_out.jsonl")
 _OF_STAGE = (
@@ -43,6 +43,8 @@ def train_launched(
     launcher: Sequence[str], method: FineTuning, rows: Pool, out: Path, *, execution: Execution, progress: Progress
 ) -> tuple[dict[str, Any], Path]:
     """Train as `method` does, and leave its `losses.jsonl` and `left_out.jsonl` in `out`.
+
+    The rest is in `out/checkpoints`, for the stage to throw away.
 
     Args:
         launcher: program and arguments that come before ``-m qads train``.
@@ -68,9 +70,12 @@ def train_launched(
         "--set", f"execution={json.dumps(dataclasses.asdict(execution))}",
     ]  # fmt: skip
     trained = RunDirectory(folder / "trained").stage(StagePlan("train", {}))
-    if (trained.path / "manifest.json").exists():  # Of a comparison that was killed while it took over what is there.
-        shutil.rmtree(folder / "trained")
-    _run(command, folder, progress)
+    manifest = trained.manifest()
+    if manifest is not None and not (trained.path / str(manifest["model"])).exists():
+        shutil.rmtree(folder / "trained")  # The comparison was killed after it had taken the model.
+        manifest = None
+    if manifest is None:
+        _run(command, folder, progress)
     if (manifest := trained.manifest()) is None:
         raise RunError(f"--launch {' '.join(launcher)}: has ended, but left no training in {trained.path}.")
     for name in _LEFT:
@@ -78,11 +83,6 @@ def train_launched(
             os.replace(trained.path / name, out / name)
     facts = {name: value for name, value in manifest.items() if name not in _OF_STAGE}
     return facts | {"launcher": list(launcher)}, trained.path / str(manifest["model"])
-
-
-def forget_launched(out: Path) -> None:
-    """Throw away what a training that has ended needs no more."""
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
 
 def _run(command: Sequence[str], folder: Path, progress: Progress) -> None:

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 from qads.compare.cells import Facts, GridContext, finished
 from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, folder_name
-from qads.compare.launching import forget_launched, train_launched
+from qads.compare.launching import train_launched
 from qads.errors import CorruptError
 from qads.run import Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.evaluating import measure_model
 from qads.run.measured import evaluation_plan
 from qads.run.shards import file_sha256
+from qads.run.training import kept_checkpoints, train_in
 from qads.train import FineTuning
 
 __all__ = [
@@ -67,8 +68,7 @@ def _training(experiment: Experiment, cell: Cell) -> FineTuning:
 
 def _batch(experiment: Experiment, cell: Cell) -> dict[str, str]:
     """What a step has where arms are matched in tokens: as many, so that all of them have as many steps too."""
-    assert experiment.train is not None
-    if not cell.size.counts_tokens or experiment.train.batch_tokens is not None:
+    if not cell.size.counts_tokens or not experiment.steps_by_match:
         return {}
     rows = "the pool" if cell.size.match == "rows" else str(experiment.tokens_of)
     return {"batch_tokens": f"as many as train.batch_size rows of {rows} have on average"}
@@ -156,26 +156,24 @@ def _train(context: GridContext, cell: Cell, stage: StageDirectory, weights: Pat
             context.launcher, method, rows, stage.path, execution=execution, progress=context.observer.progress
         )
     else:
-        found = method(rows, stage.path, execution=execution, progress=context.observer.progress)
-        facts, folder = found.facts, found.folder
+        found = train_in(stage, method, rows, execution=execution, progress=context.observer.progress)
+        facts, folder = found.facts | kept_checkpoints(method), found.folder
+    hashes = _hashes(folder)  # Before the weights go: a kill between that and the manifest costs a training.
     shutil.rmtree(weights, ignore_errors=True)
     os.replace(folder, weights)
-    if context.launcher:
-        forget_launched(stage.path)
-    hashes = {str(path.relative_to(weights)): file_sha256(path) for path in _files(weights)}
     return facts | {"weights": hashes, "seed": cell.seed}
 
 
 def _check_weights(manifest: Manifest, weights: Path) -> None:
-    found = {str(path.relative_to(weights)): file_sha256(path) for path in _files(weights)}
-    if found != manifest.get("weights"):
+    if _hashes(weights) != manifest.get("weights"):
         raise CorruptError(
             f"{weights}: is not what its training left; it was changed or damaged. Train again: --redo train"
         )
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): file_sha256(path) for path in files}
 
 
 def _evaluate(context: GridContext, model: str, stage: StageDirectory) -> Facts:

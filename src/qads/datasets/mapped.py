@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qads.pool import Pool
+from qads.storage import FULL, storing
 
 __all__ = ["open_pool"]
 
@@ -24,16 +25,22 @@ def open_pool(path: Path) -> Pool:
     """The pool that `write_pool` or a run has written as Parquet.
 
     A large one is decoded batch by batch into a file beside it that has no name, so that a killed process leaves none,
-    and that is mapped into memory: the system keeps of it what is used and there is room for. Where no file can be
+    and that is mapped into memory: the system keeps of it what is used and there is room for. Where no file may be
     made beside it, it is read as a whole.
+
+    Raises:
+        StorageError: the disk is full; memory may not hold what it does not.
     """
     with pq.ParquetFile(path) as file:
         groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
         if sum(group.total_byte_size for group in groups) <= _IN_MEMORY:
             return Pool(file.read())
         try:
-            return Pool(_mapped(file, path.parent))
+            with storing(path.parent):
+                return Pool(_mapped(file, path.parent))
         except OSError as error:
+            if error.errno in FULL:
+                raise
             logger.warning("%s is read into memory as a whole, since none can be made beside it: %s", path, error)
             return Pool(file.read())
 

@@ -22,7 +22,7 @@ from qads.datasets.shapes import FORMATS
 from qads.datasets.storage import local_path
 from qads.errors import InputError
 from qads.pool import Pool, Row, to_json
-from qads.storage import storing
+from qads.storage import flush, storing
 
 __all__ = ["WRITERS", "atomic_path", "write_pool"]
 
@@ -45,14 +45,9 @@ def atomic_path(path: Path) -> Generator[Path]:
     try:
         with storing(path, temporary):
             yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            flush(temporary)
             temporary.replace(path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            flush(path.parent)
     finally:
         with suppress(OSError):  # It has been renamed, or its folder is gone.
             temporary.unlink()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, cast
 import filelock
 
 from qads.errors import LockedError, RunError
+from qads.storage import flush
 
 __all__ = ["MANIFEST", "check_replaceable", "whole_folder"]
 
@@ -99,11 +99,7 @@ def _replace(out: Path, partial: Path) -> None:
         out.rename(old)
     partial.rename(out)
     shutil.rmtree(old, ignore_errors=True)
-    parent = os.open(out.absolute().parent, os.O_RDONLY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+    flush(out.absolute().parent)
 
 
 def _clear(folder: Path) -> None:

@@ -42,7 +42,7 @@ def run_clean(context: StageContext, stage: StageDirectory) -> Facts:
         try:
             refuse_contamination(contamination, config, what="rows of the pool")
         except InputError:
-            stage.remove_shards()  # They are no work to go on from: other settings are what is needed.
+            stage.remove_parts()  # They are no work to go on from: other settings are what is needed.
             raise
         write_table(evidence(contamination), stage.path / "contaminated.parquet")
     left = rows_left(len(pool), contamination, config)

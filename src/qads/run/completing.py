@@ -42,7 +42,7 @@ def complete(
     if (manifest := stage.manifest()) is not None:
         stage.check_files()
         stage.mend_plan()
-        stage.remove_shards()
+        stage.remove_parts()
         observer.stage_finished(name, manifest, reused=True)
         return manifest
     observer.stage_started(name, number, n_stages)

@@ -25,9 +25,18 @@ from qads.errors import CorruptError, DriftError, RunError
 from qads.run.lock import DirectoryLock
 from qads.run.sealed import canonical, read_json, read_stage_record, write_json
 from qads.run.shards import DiskShards, file_sha256
-from qads.storage import storing
+from qads.storage import flush, storing
 
-__all__ = ["TOLD", "Manifest", "RunDirectory", "StageDirectory", "StagePlan", "labelled_file", "pool_file"]
+__all__ = [
+    "KEEPS_CHECKPOINTS",
+    "TOLD",
+    "Manifest",
+    "RunDirectory",
+    "StageDirectory",
+    "StagePlan",
+    "labelled_file",
+    "pool_file",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +45,10 @@ _FORMAT = 1
 _PACKAGES = ("numpy", "numba", "pyarrow", "scikit-learn", "sentence-transformers", "torch", "transformers")
 _TRAINER = ("accelerate", "peft", "trl")
 """What the stage `train` needs beside them."""
+KEEPS_CHECKPOINTS = "checkpoints_kept"
+"""In a manifest: checkpoints are no longer needed, and stay as the user wants them to."""
+_PARTS = ("shards", "checkpoints")
+"""Folders of a stage that it would go on from."""
 TOLD = ".progress"
 """File that says how far the process that is, or was, in the directory is with what it does."""
 _PAGE_BEGUN = f".*.{'[0-9a-f]' * 12}.partial"
@@ -151,7 +164,8 @@ class StageDirectory:
             RunError: names the folder.
         """
         _refuse_links(self.path.parent, [self.path.name])
-        _refuse_links(self.path, ["shards", "checkpoints"])
+        for part in _PARTS:
+            _refuse_links(self.path, [part, *(str(p.relative_to(self.path)) for p in (self.path / part).rglob("*"))])
         if not self._is_ours() and any(self._strangers()):
             raise RunError(
                 f"{self.path}: holds files, but no plan.json or manifest.json of a run's stage {self.plan.name!r} that "
@@ -224,8 +238,7 @@ class StageDirectory:
         _remove_partial(self.path.rglob(".*.partial"))
         before = read_json(self.path / "plan.json") or {}
         if before.get("fingerprint") != self.plan.fingerprint:
-            self.remove_shards()
-            shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+            self.remove_parts()
         elif self.shards.count() and before.get("execution", {}) != dict(self.plan.execution):
             logger.warning(
                 "%s goes on from shards that were made with %s, now with %s; in bfloat16 this moves single results",
@@ -234,7 +247,7 @@ class StageDirectory:
         write_json(self.path / "plan.json", self.plan.as_json(), sealed=True)
 
     def finish(self, *, seconds: float, facts: Mapping[str, Any]) -> Manifest:
-        """Write the manifest: from now on the stage is complete, and its shards are needed no more.
+        """Write the manifest: from now on the stage is complete, and what it would go on from is needed no more.
 
         Raises:
             RunError: the folder is not the one that was begun.
@@ -244,6 +257,8 @@ class StageDirectory:
                 f"{self.path}: was moved, removed or begun anew by somebody else while its stage was computed, so that "
                 "what is there now is not used. Remove what is left of it, and start the same command again."
             )
+        for path in (*self._files(), *_folders_in(self.path)):
+            flush(path)
         manifest = self.plan.as_json() | {
             "code": _version("qads"),
             "packages": {
@@ -257,7 +272,7 @@ class StageDirectory:
             },
         }
         write_json(self.path / "manifest.json", manifest, sealed=True)
-        self.remove_shards()
+        self.remove_parts()
         return manifest
 
     @property
@@ -271,9 +286,11 @@ class StageDirectory:
         """Where a selection keeps its picks until the stage is complete."""
         return self.path / "shards" / "picks.npz"
 
-    def remove_shards(self) -> None:
-        """Throw the shards away, those too that a run left which was killed between manifest and here."""
+    def remove_parts(self) -> None:
+        """Throw away what the stage would go on from; checkpoints stay where the manifest says that they are kept."""
         shutil.rmtree(self.path / "shards", ignore_errors=True)
+        if not (self.manifest() or {}).get(KEEPS_CHECKPOINTS):
+            shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
         self.shards.drop_array()
 
     def remove(self) -> None:
@@ -287,7 +304,7 @@ class StageDirectory:
                 (self.path / page).unlink(missing_ok=True)
         elif self._is_ours():
             (self.path / "manifest.json").unlink(missing_ok=True)
-            self.remove_shards()
+            self.remove_parts()
             for path in self.path.iterdir():
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
@@ -312,10 +329,10 @@ class StageDirectory:
             yield from (path for path in self.path.iterdir() if not path.match(".plan.json.*.partial"))
 
     def _files(self) -> list[Path]:
-        """What the stage has made."""
+        """What the stage has made, without what it would go on from."""
         own = {self.path / "plan.json", self.path / "manifest.json"}
         files = [path for path in self.path.rglob("*") if path.is_file() and path not in own]
-        return sorted(path for path in files if self.path / "shards" not in path.parents)
+        return sorted(path for path in files if path.relative_to(self.path).parts[0] not in _PARTS)
 
     @property
     def shards(self) -> DiskShards:
@@ -335,15 +352,20 @@ def labelled_file(root: Path) -> Path:
     return chosen if chosen.exists() else root / "anchors" / "candidates.npy"
 
 
+def _folders_in(folder: Path) -> list[Path]:
+    """Every folder in a folder, and it itself."""
+    return [path for path in (folder, *folder.rglob("*")) if path.is_dir() and not path.is_symlink()]
+
+
 def _refuse_links(folder: Path, names: Iterable[str]) -> None:
-    """Refuse links in the place of folders: what they lead to would be written to, and cleared.
+    """Refuse links in the place of folders and parts: what they lead to would be written to, and cleared.
 
     Raises:
         RunError: names the link.
     """
     for path in (folder / name for name in names):
         if path.is_symlink():
-            raise RunError(f"{path}: is a link, where a run makes a folder. Remove it.")
+            raise RunError(f"{path}: is a link, where a run makes a folder or a file of its own. Remove it.")
 
 
 @cache

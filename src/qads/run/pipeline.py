@@ -12,7 +12,7 @@ from pathlib import Path
 from qads.cluster import connected
 from qads.config import RunConfig
 from qads.datasets import refuse_own_output
-from qads.errors import ConfigError, CorruptError, QadsError, RunError
+from qads.errors import ConfigError, CorruptError, DriftError, RunError
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
@@ -180,7 +180,7 @@ def _facts(name: str, context: StageContext, stage: StageDirectory) -> Facts:
     facts = STAGE_FUNCTIONS[name](context, stage) | {"seed": context.config.seed}
     try:
         check_unmoved(context.config, stage.plan, sources)
-    except QadsError:
+    except DriftError:
         stage.remove()  # Which of its shards were made from what, nobody knows.
         raise
     return facts

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ from qads.config import TrainConfig
 from qads.datasets import refuse_own_output
 from qads.kernels.peak import matmul_peak
 from qads.models import refuse_inside_model, resolve_device, resolve_dtype
+from qads.pool import Pool
 from qads.run.context import Facts, StageContext
-from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
+from qads.run.directory import KEEPS_CHECKPOINTS, Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.kinds import refuse_other_kinds
 from qads.run.telling import Told
 from qads.run.training_rows import TrainingFiles, find_training_files
-from qads.train import FineTuning, StepLog, TrainingPlan
+from qads.train import FineTuning, StepLog, Trained, TrainingPlan
 
-__all__ = ["TRAINING_UTILISATION", "estimate_training", "run_train", "train_files", "training_seconds"]
+__all__ = [
+    "TRAINING_UTILISATION", "estimate_training", "kept_checkpoints", "run_train", "train_files", "train_in",
+    "training_seconds",
+]  # fmt: skip
 
 TRAINING_UTILISATION = 0.35
 """Share of the matrix-product peak that training reaches on a CPU, as seen beside other work; a first look only."""
@@ -32,8 +37,22 @@ def run_train(context: StageContext, stage: StageDirectory) -> Facts:
     assert method is not None
     mixture = context.stages["mixture"]
     files = TrainingFiles((str(mixture.path / (mixture.manifest() or {})["train_file"]),))
-    trained = method(files.load(), stage.path, execution=context.config.execution, progress=context.progress)
-    return trained.facts | {"train_files": files.identities}
+    trained = train_in(stage, method, files.load(), execution=context.config.execution, progress=context.progress)
+    return trained.facts | kept_checkpoints(method) | {"train_files": files.identities}
+
+
+def train_in(stage: StageDirectory, method: FineTuning, rows: Pool, **hears: Any) -> Trained:
+    """Train in the folder of a stage.
+
+    Checkpoints stay until its manifest is written: a kill between the last step and that would cost all steps.
+    """
+    kept = replace(method, checkpoints=replace(method.checkpoints, keep=True))
+    return kept(rows, stage.path, **hears)
+
+
+def kept_checkpoints(method: FineTuning) -> Facts:
+    """What the manifest says of checkpoints that the user wants to keep."""
+    return {KEEPS_CHECKPOINTS: True} if method.checkpoints.keep else {}
 
 
 def train_files(
@@ -87,8 +106,8 @@ def train_files(
             if on_step is not None:
                 on_step(step, coming)
 
-        trained = method(rows, stage.path, execution=config.execution, on_step=heard)
-        facts = trained.facts | {
+        trained = train_in(stage, method, rows, execution=config.execution, on_step=heard)
+        facts = trained.facts | kept_checkpoints(method) | {
             "train_files": files.identities, "rejected": len(rows.rejected), "seed": method.seed,
         }  # fmt: skip
         return (stage.finish(seconds=time.monotonic() - began, facts=facts) if is_first else facts), False

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,7 +17,7 @@ from typing import Any
 
 from qads.errors import RunError, StorageError
 from qads.models.sources import file_digest
-from qads.storage import storing
+from qads.storage import flush, storing
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
@@ -96,13 +95,13 @@ class Checkpoints:
                 whole = {"identity": self.identity, "step": step, "seconds": seconds, "files": files}
                 (partial / _WHOLE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
                 for path in (*partial.iterdir(), partial):
-                    _flush(path)
+                    flush(path)
         except StorageError:
             shutil.rmtree(partial, ignore_errors=True)  # It takes room, and is of no use.
             raise
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
-        _flush(self.folder)
+        flush(self.folder)
         for old in self._folders()[: -self.keep]:
             shutil.rmtree(old)
 
@@ -140,12 +139,3 @@ class Checkpoints:
 
     def _folders(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
-
-
-def _flush(path: Path) -> None:
-    """What was written is on the disk when this returns."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

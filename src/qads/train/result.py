@@ -26,7 +26,7 @@ from qads.models import (
     with_adapter,
 )
 from qads.pool import to_json
-from qads.storage import storing
+from qads.storage import flush, storing
 
 if TYPE_CHECKING:
     from qads.train.loop import Loop, Training
@@ -116,5 +116,9 @@ def _whole(folder: Path) -> Generator[Path]:
     for path in partial.iterdir():
         if path.suffix not in KEPT:
             path.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with storing(folder, partial):
+        for path in (*partial.rglob("*"), partial):
+            flush(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+        flush(folder.parent)
