@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import re
 from pathlib import Path
 from typing import Any
@@ -204,24 +205,26 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(
         assert "of model time is left to do" in found.out
         return
     stages = {stage["name"]: stage for stage in parsed(found.out)["stages"]}
-    assert list(stages) == [
-        "pool",
-        "embed",
-        "anchors",
-        "influence",
-        "scorer",
-        "quality",
-        "select",
-        "mixture",
-        "coverage",
-        "projection",
-        "report",
-    ]
+    scored = ["pool", "embed", "anchors", "influence", "scorer", "quality"]
+    after = ["select", "mixture", "coverage", "projection", "report"]
+    assert list(stages) == (scored if command == "score" else scored + after)
     assert {stage["status"] for stage in stages.values()} == {"to do"}
-    assert stages["select"]["rows"] == {"run": 6, "select": 6, "score": 1}[command]
+    assert command == "score" or stages["select"]["rows"] == 6
     for name in ("embed", "influence", "scorer", "quality"):
         assert stages[name]["tokens"] > 100
         assert stages[name]["seconds"] > 0
+
+
+def test_a_dry_run_ends_where_the_command_does(qads: Call, config: Path, tmp_path: Path):
+    run = ("run", str(config), "--out", str(tmp_path / "out"), "--dry-run", "--json")
+    stages = [stage["name"] for stage in parsed(qads(*run, "--until", "embed").out)["stages"]]
+    assert stages[-1] == "embed" and "select" not in stages
+    refused = qads(*run, "--until", "embedding")
+    assert refused.code == 2 and "--until embedding: no stage of this run; there are pool," in refused.err
+
+
+def test_the_version_is_told(qads: Call):
+    assert qads("--version").out.strip() == f"qads {importlib.metadata.version('qads')}"
 
 
 def test_a_dry_run_tells_done_from_drifted(qads: Call, config: Path, tmp_path: Path):

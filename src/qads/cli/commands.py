@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
 import sys
@@ -38,13 +39,27 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="qads",
-    help="Decide which fine-tuning data is worth training on: quality-aware diverse selection (QaDS).",
     epilog="An error is one readable block; with --debug, after any command, it shows where it came from.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"qads {importlib.metadata.version('qads')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Decide which fine-tuning data is worth training on: quality-aware diverse selection (QaDS)."""
 
 
 @app.command(epilog="Example:  qads demo --out demo-run")
@@ -103,7 +118,7 @@ def run_command(
     directory = out or Path("runs") / config_file.stem
     terminal = make_terminal(as_json)
     if dry_run:
-        show_estimate(config, directory, terminal, reuse)
+        show_estimate(config, directory, terminal, reuse, until=until)
         return
     result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until, publish=publish)
     terminal.run_finished(result)
@@ -173,7 +188,7 @@ def score(
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:
-        show_estimate(config, out, terminal, reuse)
+        show_estimate(config, out, terminal, reuse, until="quality")
         return
     result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="quality")
     terminal.run_finished(result)

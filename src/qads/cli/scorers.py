@@ -60,7 +60,7 @@ def fit_scorer(
     )  # fmt: skip
     terminal = make_terminal(as_json)
     if dry_run:
-        show_estimate(config, out, terminal, reuse)
+        show_estimate(config, out, terminal, reuse, until="scorer")
         return
     result = run_stages(config, out, terminal, redo=redo, reuse=reuse, until="scorer")
     terminal.run_finished(result)
