@@ -89,7 +89,7 @@ def read(tmp_path: Path, *records: dict[str, Any], **options: Any) -> Pool:
         (
             {"question": "Pick.", "options": ["A)1", "B)2"], "rationale": "1 + 1 = 2, so it is B", "correct": "B"},
             {
-                "problem": "Pick.\nAnswer Choices:\nA)1\nB)2",
+                "problem": "Pick.\nAnswer Choices:\n(A) 1\n(B) 2",
                 "solution": "1 + 1 = 2, so it is B",
                 "answer": "B",
                 "meta": {"question": "Pick.", "options": ["A)1", "B)2"]},
