@@ -45,11 +45,9 @@ def refuse_empty(items: Items, measured: Mapping[str, Sequence[Item]]) -> None:
         of_set = [item for item in items.items if item.set == name]
         what = f"none of its {n_items:,} items"
         if not any(item.set == name for part in measured.values() for item in part):
-            needs = " and no ".join(_NEEDS[measure] for measure in measured)
-            why = f"{what} has what is needed for {' and '.join(measured)}: no {needs}"
-            raise _refused(
-                "nothing can", name, why, f"{needs.replace(' and no ', ' or ')}, or measure something else", items
-            )
+            needs = " or ".join(_NEEDS[measure] for measure in measured)
+            why = f"{what} has {needs}, for {' and '.join(measured)}"
+            raise _refused("nothing can", name, why, f"{needs}, or measure something else", items)
         if "accuracy" in measured and not any(item.row.answer for item in of_set):
             raise _refused("accuracy cannot", name, f"{what} has an answer", _ANSWERS, items)
         if "choice_likelihood" in measured and all(map(_lost_its_options, of_set)):
@@ -59,7 +57,7 @@ def refuse_empty(items: Items, measured: Mapping[str, Sequence[Item]]) -> None:
         raise _refused("choice_likelihood cannot", ", ".join(items.sets), "no item has options", _OPTIONS, items)
 
 
-_NEEDS = {"accuracy": "answer", "choice_likelihood": "options", "answer_log_likelihood": "solution"}
+_NEEDS = {"accuracy": "an answer", "choice_likelihood": "options", "answer_log_likelihood": "a solution"}
 
 
 def told_lacks(facts: Mapping[str, Any]) -> list[str]:
