@@ -340,7 +340,7 @@ def test_an_evaluation_set_needs_no_solutions(tmp_path: Path) -> None:
         ({"prompt": "1 + 1?", "correct": "B"}, "1 + 1?", "B"),
         ({"query": "1 + 1?"}, "1 + 1?", None),
         ({"Body": "One and one", "Question": "How many?", "Answer": 2.0}, "One and one. How many?", "2.0"),
-        ({"question": "1+1?", "options": ["A)2", "B)3"], "correct": "A"}, "1+1?\nAnswer Choices:\nA)2\nB)3", "A"),
+        ({"question": "1+1?", "options": ["A)2", "B)3"], "correct": "A"}, "1+1?\nAnswer Choices:\n(A) 2\n(B) 3", "A"),
     ],
 )
 def test_a_question_alone_is_a_row_of_an_evaluation_set(
