@@ -89,7 +89,7 @@ def read(tmp_path: Path, *records: dict[str, Any], **options: Any) -> Pool:
         (
             {"question": "Pick.", "options": ["A)1", "B)2"], "rationale": "1 + 1 = 2, so it is B", "correct": "B"},
             {
-                "problem": "Pick.\nAnswer Choices:\nA)1\nB)2",
+                "problem": "Pick.\nAnswer Choices:\n(A) 1\n(B) 2",
                 "solution": "1 + 1 = 2, so it is B",
                 "answer": "B",
                 "meta": {"question": "Pick.", "options": ["A)1", "B)2"]},
@@ -340,7 +340,7 @@ def test_an_evaluation_set_needs_no_solutions(tmp_path: Path) -> None:
         ({"prompt": "1 + 1?", "correct": "B"}, "1 + 1?", "B"),
         ({"query": "1 + 1?"}, "1 + 1?", None),
         ({"Body": "One and one", "Question": "How many?", "Answer": 2.0}, "One and one. How many?", "2.0"),
-        ({"question": "1+1?", "options": ["A)2", "B)3"], "correct": "A"}, "1+1?\nAnswer Choices:\nA)2\nB)3", "A"),
+        ({"question": "1+1?", "options": ["A)2", "B)3"], "correct": "A"}, "1+1?\nAnswer Choices:\n(A) 2\n(B) 3", "A"),
     ],
 )
 def test_a_question_alone_is_a_row_of_an_evaluation_set(

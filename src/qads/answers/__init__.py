@@ -6,7 +6,7 @@ from qads.answers.comparing import Comparison, same_answer
 from qads.answers.extracting import FoundAnswer, extract_answer, find_answer
 from qads.answers.latex import FIGURE, without_latex
 from qads.answers.numbers import Number, last_number, read_number, same_number
-from qads.answers.options import LETTERS, Question, named_option, split_options
+from qads.answers.options import LETTERS, Question, is_letter, named_option, split_options
 from qads.answers.symbolic import Algebra, same_expression
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Question",
     "extract_answer",
     "find_answer",
+    "is_letter",
     "last_number",
     "named_option",
     "read_number",

@@ -13,7 +13,7 @@ from typing import Literal
 
 from qads.answers.latex import without_latex
 from qads.answers.numbers import Number, read_number, same_number
-from qads.answers.options import LETTERS, named_option
+from qads.answers.options import LETTERS, is_letter, named_option
 from qads.answers.symbolic import Algebra, same_expression
 
 __all__ = ["Comparison", "same_answer"]
@@ -33,7 +33,6 @@ _BETWEEN = re.compile(r"(?<=[\w)\]}])\s+(?:and|or)\s+(?=[\w(\[{√-])")
 _RELATION = re.compile(r"(?<![<>!=≤≥≠])=(?!=)")
 _WORDS = re.compile(r"[a-z][a-z' -]*")
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+", re.IGNORECASE)
-_LETTER = re.compile(r"\(?[A-J]\)?")
 _ANGLES = re.compile(r"<([^<>]+)>")
 _NAME = re.compile(r"[a-z][a-z' ]*(?:_?\w{1,3})?(?:\([\w, ]{1,20}\))?")
 _LETTERED = re.compile(r"[a-z]")
@@ -78,7 +77,7 @@ def same_answer(
     """
     if found is None or not found.strip():
         return Comparison(False, "nothing")
-    if not options and _LETTER.fullmatch(reference.strip()):
+    if not options and is_letter(reference):
         options = LETTERS  # The letter is all that is known of the option.
     if options:
         return _same_option(found, reference, options, algebra)

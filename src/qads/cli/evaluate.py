@@ -135,6 +135,7 @@ def _known(*values: float) -> list[float | None]:
 
 def _sentences(manifest: dict[str, Any]) -> list[str]:
     """What was left out, and how generation ended."""
+    from qads.evaluate import told_lacks
     from qads.evaluate.items import listed_reasons
 
     sentences: list[str] = []
@@ -144,10 +145,7 @@ def _sentences(manifest: dict[str, Any]) -> list[str]:
     if manifest["items_rejected"]:
         listed = listed_reasons(manifest.get("items_rejected_reasons", {}))
         sentences.append(f"Left out: {manifest['items_rejected']:,} rows that are no items ({listed}).")
-    for key, what in (("without_answer", "answer, so no accuracy"), ("without_solution", "solution, so no likelihood")):
-        if manifest[key]:
-            listed = ", ".join(f"{n:,} of {name}" for name, n in manifest[key].items())
-            sentences.append(f"Without {what}: {listed}.")
+    sentences += [f"{told}." for told in told_lacks(manifest)]
     if verdicts := manifest["verdicts"]:
         listed = ", ".join(f"{n:,} {verdict}" for verdict, n in verdicts.items())
         sentences.append(f"Answers: {listed}; {manifest['truncated']:,} solutions ended by max_new_tokens.")

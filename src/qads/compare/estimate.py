@@ -60,7 +60,7 @@ class ExperimentEstimate:
     basis: str
     """What times are taken from."""
     notes: tuple[str, ...] = ()
-    """What there is to say of the amounts that were asked for."""
+    """What there is to say of the amounts that were asked for, and of the evaluation sets."""
 
     @property
     def seconds(self) -> float | None:
@@ -90,6 +90,8 @@ def estimate_experiment(
     tokens = {model: count_row_tokens(experiment, model, pool) for model in counted_models(experiment)}
     check_amounts(experiment, pool, excluded, tokens)
     experiment, notes = merge_budgets(experiment, len(pool), root)
+    if (evaluation := experiment.evaluate) is not None:
+        notes += tuple(evaluation.lacking(evaluation.items()))
     cells = only_cells(all_cells(experiment), only or {})
     scored = any(arm.needs_quality for arm in experiment.arms.values())
     shared: dict[str, list[StageEstimate]] = {}

@@ -21,7 +21,8 @@ from qads.compare.cells import GridContext, finished
 from qads.compare.costs import StageCost, selection_cost, total
 from qads.compare.grid import Cell, Setting, all_settings
 from qads.compare.statistics import Estimate, Outcome, PairedItems, compare_arms, estimate_arm
-from qads.compare.trials import cell_items, is_done, train_manifest, untrained_items
+from qads.compare.trials import cell_items, is_done, train_manifest, untrained_items, untrained_manifest
+from qads.evaluate import told_lacks
 from qads.run import Manifest
 
 __all__ = [
@@ -144,7 +145,7 @@ class Results:
     n_done: int
     """Of them: evaluated, or selected where nothing is evaluated."""
     notes: tuple[str, ...] = ()
-    """What there is to say of the amounts that were asked for."""
+    """What there is to say of the amounts that were asked for, and of what evaluation sets lack."""
 
 
 def collect(context: GridContext, cells: Sequence[Cell], notes: tuple[str, ...]) -> Results:
@@ -156,7 +157,14 @@ def collect(context: GridContext, cells: Sequence[Cell], notes: tuple[str, ...])
         notes: what there is to say of its amounts.
     """
     found = tuple(_setting(context, setting) for setting in all_settings(context.experiment))
-    return Results(found, len(cells), sum(is_done(context, cell) for cell in cells), notes)
+    told = (*notes, *_lacking(context))
+    return Results(found, len(cells), sum(is_done(context, cell) for cell in cells), told)
+
+
+def _lacking(context: GridContext) -> list[str]:
+    """What is left out of all evaluations alike, for what the items of their sets lack."""
+    evaluated = (untrained_manifest(context, model) for model in context.experiment.models)
+    return next((told_lacks(manifest) for manifest in evaluated if manifest is not None), [])
 
 
 def _setting(context: GridContext, setting: Setting) -> SettingResult:

@@ -107,6 +107,7 @@ def _check_possible(experiment: Experiment, root: Path) -> None:
             dataclasses.replace(experiment.train, model=model).check(experiment.execution)
     if experiment.evaluate is not None:
         experiment.evaluate.check_possible(may_run_programs=experiment.execution.allow_code_execution)
+        experiment.evaluate.items()  # Refuses what could not be measured on them.
     files = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0]).files
     refuse_own_output(files, [], folders=[root])
     if not has_pool(experiment, root):

@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from qads.datasets.drafts import Reject, UnknownShapeError
 from qads.datasets.files import SourceFile, expand_sources, source_identity
 from qads.datasets.formats import FIELDS, read_record, shown_names
 from qads.datasets.outputs import refuse_own_output
 from qads.datasets.records import BrokenRecord, Record, read_records
-from qads.datasets.shapes import Reject, UnknownShapeError
 from qads.datasets.writers import WRITERS, atomic_path, write_pool
 from qads.errors import PoolError
 from qads.pool import (

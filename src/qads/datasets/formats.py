@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, cast
 
 from qads.answers import extract_answer
-from qads.datasets.shapes import (
-    FORMATS,
-    QUESTIONS,
-    Draft,
-    Fields,
-    Format,
-    Reject,
-    UnknownShapeError,
-    parsed,
-    text_of,
-)
-from qads.datasets.solutions import detect_kind, strip_calculator
+from qads.datasets.drafts import Draft, Fields, Format, Reject, UnknownShapeError, parsed, text_of
+from qads.datasets.shapes import FORMATS, QUESTIONS
+from qads.datasets.solutions import detect_kind, is_bare, strip_calculator
 from qads.pool import KINDS, Row, Turn, to_json
 
 __all__ = ["FIELDS", "read_record", "shown_names"]
@@ -46,6 +38,8 @@ def read_record(
     drafts = _drafts(fields, columns, require_solution)
     rows: list[Row | Reject] = []
     for part, draft in enumerate(drafts):
+        if not require_solution and not isinstance(draft, Reject):
+            draft = _with_bare_answer(draft)
         if not isinstance(draft, Reject) and (flaw := _flaw(draft, require_solution)):
             draft = Reject(flaw)
         if isinstance(draft, Reject):
@@ -62,6 +56,19 @@ def _drafts(fields: Fields, columns: Mapping[str, str], require_solution: bool) 
     if mapped and not (foreign and _format_with(tuple(fields), require_solution)):
         return _mapped(fields, columns, require_solution)
     return _recognised(fields, require_solution)
+
+
+def _with_bare_answer(draft: Draft) -> Draft:
+    """The draft of an evaluation item: what stands alone where a solution would is its answer, as it states none.
+
+    Only there: the same text in a pool is what is trained on, and stays a solution that states no answer.
+    """
+    if not draft.may_be_answer or draft.answer is not None:
+        return draft
+    if isinstance(draft.solution, list):
+        return replace(draft, solution=None, answer=draft.solution)
+    text = text_of(draft.solution, "answer").strip()
+    return replace(draft, answer=text) if is_bare(text) and extract_answer(text) is None else draft
 
 
 def _flaw(draft: Draft, require_solution: bool) -> str | None:

@@ -7,87 +7,29 @@ wins, so the more particular ones come first. `QUESTIONS` come after them where 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from qads.datasets.choices import read_aqua, read_query_choices, read_question_choices
+from qads.datasets.drafts import Draft, Fields, Format, Reject, UnknownShapeError, parsed, text_of
 from qads.pool import Turn
 
-__all__ = ["FORMATS", "QUESTIONS", "Draft", "Fields", "Format", "Reject", "UnknownShapeError", "parsed", "text_of"]
-
-Fields = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A row as its format sees it, before defaults."""
-
-    problem: Any
-    solution: Any
-    used: tuple[str, ...]
-    """Columns that are in the row now; all others go to `meta`."""
-    answer: Any = None
-    context: tuple[Turn, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the format wants kept in `meta` besides the columns it did not use."""
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A well-formed record that cannot serve."""
-
-    reason: str
-
-
-class UnknownShapeError(Exception):
-    """A record fits no format; the message says which is nearest."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """A shape of record: its name, the columns that tell it, and how to read it."""
-
-    name: str
-    needs: tuple[str, ...]
-    read: Callable[[Fields], Sequence[Draft | Reject]]
-
-
-def text_of(value: object, name: str) -> str:
-    """What a record has for a text, with the ends of lines that Python knows.
-
-    Raises:
-        UnknownShapeError: it is no text and no number.
-    """
-    if value is None or value != value:  # NaN is how pandas writes a missing text.
-        return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UnknownShapeError(f"the {name} must be text, found {type(value).__name__}")
-    *lines, last = str(value).split("\n")
-    return "\n".join([*(line.rstrip("\r") for line in lines), last]) if lines else last
-
-
-def parsed(value: object) -> object:
-    """What a text that looks like JSON holds; anything else as it is."""
-    if isinstance(value, str) and value[:1] in "[{":
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
+__all__ = ["FORMATS", "QUESTIONS"]
 
 
 def _problem_solution(fields: Fields) -> Sequence[Draft]:
     return [Draft(fields["problem"], fields["solution"], ("problem", "solution"))]
 
 
-def _aqua(fields: Fields) -> Sequence[Draft]:
-    options = fields["options"]
-    lines = "\n".join(map(str, options)) if isinstance(options, list) else str(options)
-    problem = f"{fields['question']}\nAnswer Choices:\n{lines}"
-    extra = {"question": fields["question"], "options": options}
-    used = ("question", "options", "rationale", "correct")
-    return [Draft(problem, fields.get("rationale"), used, fields["correct"], extra=extra)]
+def _calculated(fields: Fields) -> Sequence[Draft]:
+    """Calc-X: a result whose thousands an underscore may part, and a chain of calls of a calculator, no solution."""
+    result = fields["result"]
+    answer = _THOUSANDS.sub("", result) if isinstance(result, str) else result
+    return [Draft(fields["question"], None, ("question", "result"), answer)]
+
+
+_THOUSANDS = re.compile(r"(?<=\d)_(?=\d)")
 
 
 def _self_instruct(fields: Fields) -> Sequence[Draft | Reject]:
@@ -139,6 +81,32 @@ def _story(body: str, question: str, equation: str, answer: str) -> Callable[[Fi
     return read
 
 
+def _without_unit(read: Callable[[Fields], Sequence[Draft]]) -> Callable[[Fields], Sequence[Draft]]:
+    """A draft whose answer names its unit in brackets, ``9 (apples); 4 (pears)``: that is no part of the answer."""
+
+    def unitless(fields: Fields) -> Sequence[Draft]:
+        return [
+            replace(draft, answer=cut, extra={**draft.extra, "answer_with_unit": draft.answer})
+            if isinstance(draft.answer, str) and (cut := _unit_cut(draft.answer)) != draft.answer
+            else draft
+            for draft in read(fields)
+        ]
+
+    return unitless
+
+
+def _unit_cut(answer: str) -> str:
+    parts = [part.partition(" (") for part in answer.split(";")]
+    return ";".join(
+        number if number.strip() and unit.rstrip().endswith(")") and "(" not in unit else number + mark + unit
+        for number, mark, unit in parts
+    )
+
+
+def _question_answer(fields: Fields) -> Sequence[Draft]:
+    return [Draft(fields["question"], fields["answer"], ("question", "answer"), may_be_answer=True)]
+
+
 def _pair(problem: str, solution: str, answer: str | None = None) -> Callable[[Fields], Sequence[Draft]]:
     """A column that asks and a column that answers."""
 
@@ -170,7 +138,7 @@ def _asked(read: Callable[[Fields], Sequence[Draft | Reject]]) -> Callable[[Fiel
     return answered
 
 
-_ANSWERS = ("answer", "final_answer", "expected_answer", "correct_answer", "correct", "target", "label")
+_ANSWERS = ("answer", "final_answer", "expected_answer", "correct_answer", "correct", "target", "label", "result")
 _ROLES = {
     "human": "user",
     "gpt": "assistant",
@@ -210,7 +178,7 @@ def _content(value: object) -> str:
 
 FORMATS: tuple[Format, ...] = (
     Format("problem/solution (MATH, qads)", ("problem", "solution"), _problem_solution),
-    Format("AQuA", ("question", "options", "rationale", "correct"), _aqua),
+    Format("AQuA", ("question", "options", "rationale", "correct"), read_aqua),
     Format("self-instruct", ("instruction", "instances"), _self_instruct),
     Format("messages", ("messages",), _turns("messages", "role", "content")),
     Format("ShareGPT", ("conversations",), _turns("conversations", "from", "value")),
@@ -220,7 +188,12 @@ FORMATS: tuple[Format, ...] = (
     Format("instruction/response", ("instruction", "response"), _instruction("response")),
     Format("prompt/completion", ("prompt", "completion"), _prompt_completion),
     Format("SVAMP", ("Body", "Question", "Equation", "Answer"), _story("Body", "Question", "Equation", "Answer")),
-    Format("ASDiv", ("body", "question", "formula", "answer"), _story("body", "question", "formula", "answer")),
+    Format(
+        "ASDiv",
+        ("body", "question", "formula", "answer"),
+        _without_unit(_story("body", "question", "formula", "answer")),
+    ),
+    Format("question/choices/answer (MMLU)", ("question", "choices", "answer"), read_question_choices),
     *(
         Format("program of thought", ("question", program, answer), _pair("question", program, answer))
         for program, answer in (("answer_cot", "answer_value"), ("program", "answer"), ("code", "answer"))
@@ -229,11 +202,13 @@ FORMATS: tuple[Format, ...] = (
     Format("query/response (MetaMathQA)", ("query", "response"), _pair("query", "response")),
     Format("prompt/response", ("prompt", "response"), _pair("prompt", "response")),
     Format("question/response", ("question", "response"), _pair("question", "response")),
-    Format("question/answer (GSM8K)", ("question", "answer"), _pair("question", "answer")),
+    Format("question/answer (GSM8K)", ("question", "answer"), _question_answer),
 )
 
 QUESTIONS: tuple[Format, ...] = (
-    Format("AQuA without rationale", ("question", "options", "correct"), _aqua),
+    Format("AQuA without rationale", ("question", "options", "correct"), read_aqua),
+    Format("query/choices/gold (AGIEval)", ("query", "choices", "gold"), read_query_choices),
+    Format("question/chain/result (Calc-X)", ("question", "chain", "result"), _calculated),
     Format("SVAMP without equation", ("Body", "Question"), _asked(_story("Body", "Question", "Equation", "Answer"))),
     Format("instruction alone", ("instruction",), _asked(_instruction("output", "input"))),
     *(

@@ -8,7 +8,10 @@ import warnings
 
 from qads.pool import Kind
 
-__all__ = ["detect_kind", "strip_calculator"]
+__all__ = ["detect_kind", "is_bare", "strip_calculator"]
+
+_FEW_WORDS = 6
+"""Words that an answer alone may have."""
 
 # As in qads.answers, no two repeats share a run of characters, so that long texts take linear time.
 _CALCULATOR = re.compile(r"<<(?=[^<>\n=]*=)[^<>\n]*>>")
@@ -25,12 +28,21 @@ def strip_calculator(solution: str) -> str:
     return _CALCULATOR.sub("", solution) if "####" in solution else solution
 
 
+def is_bare(text: str) -> bool:
+    r"""Whether a text is short enough to be an answer and nothing else: a line of a few words.
+
+    >>> is_bare("1536"), is_bare("The blue car"), is_bare("3 + 4 = 7.\nSo there are 7.")
+    (True, True, False)
+    """
+    return bool(text) and "\n" not in text and len(text.split()) <= _FEW_WORDS
+
+
 def detect_kind(problem: str, solution: str, answer: str | None) -> Kind:
     """What sort of solution this is: a program, a bare answer, mathematical reasoning, or anything else."""
     if _is_program(solution) and re.search(r"\d", problem):
         return "pot"
     bare = _STATEMENT.sub("", solution).strip(" .$()\n").casefold()
-    if len(bare.split()) <= 6 and (
+    if len(bare.split()) <= _FEW_WORDS and (
         re.fullmatch(r"[-+]?[\d.,/%$]++\s?\w*|\(?[a-h]\)?", bare) or bare == (answer or "").strip(" .$()").casefold()
     ):
         return "answer-only"

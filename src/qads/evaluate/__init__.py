@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qads.evaluate.items import Item, Items, read_items
+from qads.evaluate.lacking import told_lacks
 from qads.evaluate.method import Evaluation
 from qads.evaluate.results import MEASURES, EvaluationResult, Measure, Summary, mean_interval, wilson_interval
 
@@ -16,5 +17,6 @@ __all__ = [
     "Summary",
     "mean_interval",
     "read_items",
+    "told_lacks",
     "wilson_interval",
 ]

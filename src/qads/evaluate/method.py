@@ -20,6 +20,7 @@ from qads.datasets import load_pool
 from qads.errors import InputError
 from qads.evaluate.generating import Method, RunPrograms, Solver
 from qads.evaluate.items import Item, Items, read_items
+from qads.evaluate.lacking import lacks, refuse_empty, told_lacks
 from qads.evaluate.likelihoods import LikelihoodScorer
 from qads.evaluate.results import SCHEMA, EvaluationResult, as_table
 from qads.models import CausalLM, Dtype, open_causal_lm
@@ -117,18 +118,13 @@ class Evaluation:
             progress: called with (items done, items), all measures together.
 
         Raises:
-            InputError: a set, the model or a setting cannot be used; programs would run and there is no sandbox; a
-                library of the extra ``eval`` is missing.
+            InputError: a set, the model or a setting cannot be used; a measure has none of the items of a set; programs
+                would run and there is no sandbox; a library of the extra ``eval`` is missing.
         """
         self.check_possible(may_run_programs=sandbox is not None)
         execution, store = execution or Execution(), shards or MemoryShards()
-        items = read_items(self.sets, limit=self.limit, seed=self.seed)
+        items = self.items()
         measured = self.measured(items)
-        if not any(measured.values()):
-            raise InputError(
-                f"evaluate: nothing can be measured on {', '.join(items.sets)}: no item has what "
-                f"{' and '.join(measured)} needs: answer, options or solution. Give other sets."
-            )
         with workers(lambda: _Measuring(self, model, sandbox, self.examples()), execution) as crew:
             tables = _all_shards(crew, measured, store, progress)
         return EvaluationResult(pa.concat_tables([SCHEMA.empty_table(), *tables]), self._facts(items, measured))
@@ -147,6 +143,21 @@ class Evaluation:
         missing = [name for name in ("lm_eval", "math_verify") if importlib.util.find_spec(name) is None]
         if self.generate and missing:
             raise InputError(f"evaluating by generation needs {' and '.join(missing)}: pip install 'qads[eval]'")
+
+    def items(self) -> Items:
+        """Read the sets.
+
+        Raises:
+            PoolError: a set cannot be read.
+            InputError: what is to be measured can be measured on none of the items of a set.
+        """
+        items = read_items(self.sets, limit=self.limit, seed=self.seed)
+        refuse_empty(items, self.measured(items))
+        return items
+
+    def lacking(self, items: Items) -> list[str]:
+        """Sentences, without their ends, on what is left out for what items lack."""
+        return told_lacks(self._facts(items, self.measured(items)))
 
     def measured(self, items: Items) -> dict[str, list[Item]]:
         """Measure -> the items that it is made on."""
@@ -181,8 +192,7 @@ class Evaluation:
             "items_rejected": sum(items.rejected.values()),
             "items_rejected_reasons": items.rejected,
             "measured": {measure: dict(Counter(item.set for item in part)) for measure, part in measured.items()},
-            "without_answer": dict(Counter(item.set for item in items.items if not item.row.answer)),
-            "without_solution": dict(Counter(item.set for item in items.items if not item.has_solution)),
+            **lacks(items),
         }
 
 

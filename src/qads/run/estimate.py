@@ -21,7 +21,6 @@ from jaxtyping import Float
 from qads.cluster import Execution
 from qads.config import EvaluateConfig, QualityConfig, RunConfig, SavedScorer
 from qads.datasets import load_pool
-from qads.evaluate import read_items
 from qads.kernels.cost import call_cost
 from qads.kernels.peak import matmul_peak
 from qads.kernels.target import TokenTarget
@@ -308,7 +307,8 @@ def estimate_evaluation(method: EvaluateConfig, out: Path, execution: Execution)
 
 def _evaluation_cost(method: EvaluateConfig, model: str, execution: Execution) -> tuple[int, _ModelCost]:
     """Items times measures; two operations a parameter and token, every solution as long as it may be."""
-    measured = method.measured(read_items(method.sets, limit=method.limit, seed=method.seed))
+    found = method.items()
+    measured, lacking = method.measured(found), _joined(*method.lacking(found))
     characters = sum(
         len(item.row.problem) + (len(item.row.solution) if measure == "answer_log_likelihood" else 0)
         for measure, items in measured.items()
@@ -319,12 +319,15 @@ def _evaluation_cost(method: EvaluateConfig, model: str, execution: Execution) -
     rows, basis = sum(map(len, measured.values())), cast(Basis, "at most" if n_attempts else "estimated")
     n_parameters = count_parameters(model)
     if n_parameters is None:
-        return rows, _ModelCost(tokens, None, basis, None, "the weights are not on this disk, so time is unknown")
+        return rows, _ModelCost(
+            tokens, None, basis, None, _joined(lacking, "the weights are not on this disk, so time is unknown")
+        )
     flops = 2 * n_parameters * tokens
     if n_attempts:
-        return rows, _ModelCost(tokens, flops, basis, None, "how long generation takes depends on what is written")
+        note = _joined(lacking, "how long generation takes depends on what is written")
+        return rows, _ModelCost(tokens, flops, basis, None, note)
     peak = matmul_peak(resolve_device(execution.device), torch.float32)
-    return rows, _ModelCost(tokens, flops, basis, flops / (_CPU_UTILISATION * peak))
+    return rows, _ModelCost(tokens, flops, basis, flops / (_CPU_UTILISATION * peak), lacking)
 
 
 def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:

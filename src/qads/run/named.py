@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Int
 
 from qads.datasets import expand_sources, load_pool
+from qads.datasets.drafts import UnknownShapeError
 from qads.datasets.files import SourceFile, file_path, format_of, open_bytes
 from qads.datasets.formats import read_record
 from qads.datasets.records import Record, read_records
-from qads.datasets.shapes import UnknownShapeError
 from qads.datasets.storage import is_object
 from qads.errors import InputError, PoolError
 from qads.pool import Pool, Row

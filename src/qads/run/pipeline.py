@@ -90,6 +90,7 @@ def run_pipeline(
     refuse_own_output(config.files, own, folders)
     if config.evaluate is not None and "evaluate" in wanted:
         config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
+        config.evaluate.items()  # Refuses what could not be measured on them.
     with run.lock() as check_held, contextlib.ExitStack() as stack:
         refuse_other_kinds(run.root, "run")
         _check_config_file(run.root / "config.json")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+from qads.errors import InputError
 from qads.evaluate.items import Item, read_items
 from qads.evaluate.judging import judge_solution
 from qads.evaluate.likelihoods import choice_statement
@@ -24,17 +26,37 @@ __all__ = [
     "unjudged",
 ]
 
+logger = logging.getLogger(__name__)
+
 Document = dict[str, Any]
 
 
 def problems(*, set: str, **settings: Any) -> dict[str, Any]:
     """The items of a set, as the harness wants them; from the hub, or `--metadata '{"files": {"gsm8k": "FILE"}}'`."""
-    return _as_dataset(_documents(set, settings))
+    documents = _documents(set, settings)
+    return _as_dataset(_those_with("an answer", set, documents, [each for each in documents if each["answer"]]))
 
 
 def multiple_choice(*, set: str, **settings: Any) -> dict[str, Any]:
     """Those of them that offer options."""
-    return _as_dataset([each for each in _documents(set, settings) if each["options"]])
+    documents = _documents(set, settings)
+    return _as_dataset(_those_with("options", set, documents, [each for each in documents if each["options"]]))
+
+
+def _those_with(what: str, name: str, documents: list[Document], kept: list[Document]) -> list[Document]:
+    """What a task can be made of; the rest is told, and a task of nothing refused.
+
+    Raises:
+        InputError: no item has it.
+    """
+    if not kept:
+        raise InputError(
+            f"{name}: none of its {len(documents):,} items has {what}; the first: {documents[0]['problem'][-200:]!r}, "
+            f'answer {documents[0]["answer"]!r}. Give another file: --metadata \'{{"files": {{"{name}": "FILE"}}}}\''
+        )
+    if n_without := len(documents) - len(kept):
+        logger.warning("%s: %d of %d items are left out: they have not %s", name, n_without, len(documents), what)
+    return kept
 
 
 def _as_dataset(documents: list[Document]) -> dict[str, Any]:
