@@ -217,6 +217,13 @@ def test_rows_that_all_have_a_twin_have_no_distance():
     assert measure_diversity(x, {"a": np.arange(20)}, most_rows=20, n_draws=1, seed=0)["a"].nearest.value == 0
 
 
+def test_a_source_without_a_name_is_not_the_pool_as_a_whole():
+    pool, named = (make_pool({name: 40, "b": 40}) for name in ("", "a"))
+    x = np.random.default_rng(0).normal(size=(80, 3)) * np.where(pool.source_codes == 0, 1, 100)[:, None]
+    found, same = (analyze_sources(each, embeddings=x, settings=FAST) for each in (pool, named))
+    assert by_name(found)[""].diversity == by_name(same)["a"].diversity and found.whole == same.whole
+
+
 # --- models ---
 
 
