@@ -67,6 +67,29 @@ def test_take_keeps_the_order_that_was_asked_for() -> None:
     assert len(pool.take([])) == 0
 
 
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(
+    "indices", [np.array([False, True, False]), [False, True], np.array([0.9, 1.9]), np.array([[0], [1]]), np.array(1)]
+)
+def test_what_is_no_row_number_is_refused_and_not_taken_for_one(indices: object) -> None:
+    pool = Pool.from_rows([row("a"), row("b"), row("c")])
+    with pytest.raises(InputError, match=r"they must be row numbers \[k\] \(of a mask: np.flatnonzero"):
+        pool.take(indices)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("outside", [3, -1])
+def test_a_row_that_is_not_in_the_pool_cannot_be_taken(outside: int) -> None:
+    pool = Pool.from_rows([row("a"), row("b"), row("c")])
+    with pytest.raises(InputError, match=f"Pool.take: row {outside} is not in the pool, whose rows are 0..2"):
+        pool.take([0, outside])
+
+
+@pytest.mark.parametrize("part", [slice(2), slice(1, None), slice(-1, None), slice(None, None, -2), slice(5, 9)])
+def test_a_slice_of_a_pool_is_a_pool_of_the_rows_a_list_would_give(part: slice) -> None:
+    pool = Pool.from_rows([row(name) for name in "abcde"])
+    assert list(pool[part]) == list(pool)[part]
+
+
 def test_equal_rows_have_equal_fingerprints_however_the_table_is_cut() -> None:
     rows = [row(str(number), answer=None if number % 3 else "3") for number in range(10)]
     whole = Pool.from_rows(rows)
@@ -283,7 +306,7 @@ def test_rows_are_taken_as_arrow_takes_them_however_the_table_is_chunked(rows, c
 
 
 @pytest.mark.parametrize("row", [-1, 3])
-def test_a_row_that_is_not_there_is_not_taken(row):
+def test_a_row_that_is_not_there_is_not_taken_of_a_table(row):
     pool = Pool.from_rows([Row(id=f"r{i}", source="s", problem="?", solution="x") for i in range(3)])
     with pytest.raises(IndexError, match="of a table of 3"):
-        pool.take([0, row])
+        take_rows(pool.table, np.array([0, row]))

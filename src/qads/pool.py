@@ -24,7 +24,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypedDict, cast, get_args
+from typing import Any, Literal, TypedDict, cast, get_args, overload
 
 import numpy as np
 import pyarrow as pa
@@ -142,15 +142,36 @@ class Pool:
             for record in batch.to_pylist():
                 yield _decode(record)
 
-    def __getitem__(self, index: int) -> Row:
-        """Row `index`, decoded."""
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Pool: ...
+    def __getitem__(self, index: int | slice) -> Row | Pool:
+        """Row `index`, decoded; the rows of a slice as a pool of their own."""
+        if isinstance(index, slice):
+            rows = range(len(self))[index]
+            return self.slice(rows) if rows.step == 1 else self.take(rows)
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of a pool of {len(self)}")
         return _decode(self.table.slice(index % len(self), 1).to_pylist()[0])
 
     def take(self, indices: Sequence[int] | Int[np.ndarray, " k"]) -> Pool:
-        """The rows at `indices`, in that order, as a pool of their own."""
-        return Pool(take_rows(self.table, np.asarray(indices, dtype=np.int64)))
+        """The rows at `indices`, in that order, as a pool of their own.
+
+        Raises:
+            InputError: they are no row numbers, or one is not in the pool.
+        """
+        rows = np.asarray(indices)
+        if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+            raise InputError(
+                f"Pool.take: indices have shape {rows.shape} and type {rows.dtype}; they must be row numbers [k] (of a "
+                "mask: np.flatnonzero(mask))."
+            )
+        if (outside := (rows < 0) | (rows >= len(self))).any():
+            raise InputError(
+                f"Pool.take: row {rows[outside][0]} is not in the pool, whose rows are 0..{len(self) - 1}."
+            )
+        return Pool(take_rows(self.table, rows.astype(np.int64)))
 
     def slice(self, rows: range) -> Pool:
         """Neighbouring rows as a pool of their own; nothing is copied."""

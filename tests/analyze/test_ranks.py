@@ -60,6 +60,20 @@ def test_values_without_any_error_are_told_apart_unless_they_are_equal():
     assert found.lowest.tolist() == [2, 2, 1] and found.highest.tolist() == [3, 3, 1]
 
 
+def test_draws_that_have_nothing_of_a_source_make_it_no_surer():
+    x = np.array([0.3, 0.2, 0.25, 4.0])
+    boot = drawn(x, 0.5)
+    whole = rank_with_bounds(x, boot, 0.95)
+    boot[7, 0] = np.nan
+    without = rank_with_bounds(x, boot, 0.95)
+    assert without.better.tolist() == whole.better.tolist() and without.better.tolist()[3] == [True] * 3 + [False]
+    # What most draws lack is not known, and what is known of the others stays.
+    boot[:300, 3] = np.nan
+    boot[300:, 3] = 4.0
+    lacking = rank_with_bounds(x, boot, 0.95)
+    assert not lacking.better.any() and (lacking.lowest[3], lacking.highest[3]) == (1, 4)
+
+
 def test_going_on_stepwise_tells_no_fewer_apart():
     rng = np.random.default_rng(3)
     for _ in range(20):

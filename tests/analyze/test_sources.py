@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 import reference
 from analyze.samples import make_pool, make_scores
-from qads import AnalysisSettings, RowScores, analyze_sources
+from qads import AnalysisSettings, Influence, RowScores, analyze_sources
 from qads.analyze.agreement import compare_models, reliability
 from qads.analyze.diversity import measure_diversity
 from qads.errors import AlignmentError, InputError
@@ -59,6 +59,32 @@ def test_sources_that_are_alike_are_not_told_apart():
     found = analyze_sources(pool, scores=make_scores(pool, dict.fromkeys(SIZES, 0.2)), settings=FAST)
     assert all((s.quality[0].rank_low, s.quality[0].rank_high) == (1, 3) for s in found.sources)
     assert {s.quality[0].tier for s in found.sources} == {1}
+
+
+def test_a_source_that_was_scored_on_few_anchors_is_no_surer():
+    pool = make_pool(dict.fromkeys("abc", 20))
+    terms = np.random.default_rng(0).normal(0.05, 0.1, (60, 64))
+    terms[pool.source_codes == 0, 3:] = np.nan  # About one draw in twenty has none of the three.
+    scores = RowScores(model="m", rows=np.arange(60), terms=terms)
+    found = analyze_sources(pool, scores=scores, settings=AnalysisSettings(draws=500, diversity_draws=1))
+    assert [(s.quality[0].rank_low, s.quality[0].rank_high) for s in found.sources] == [(1, 3)] * 3
+
+
+def test_scores_of_an_influence_have_its_quality_whatever_a_rule_left_out():
+    rng = np.random.default_rng(0)
+    one_shot = rng.random((20, 16))
+    names, anchors = tuple(map(str, range(20))), tuple(map(str, range(16)))
+    whole = Influence(one_shot, np.full(16, 0.3), names, anchors, ("s", "t") * 8)
+    rows = np.arange(20) * 2
+    scores = RowScores.of(whole, rows, model="m", aggregate="mean_gain")
+    np.testing.assert_allclose(scores.quality, whole.quality("mean_gain"))
+    assert (scores.anchors, scores.groups) == (anchors, ("s", "t") * 8) and not scores.facts["stopped_early"]
+    one_shot[5:, 8:] = np.nan
+    stopped = Influence(one_shot, np.full(16, 0.3), names, anchors, ("s", "t") * 8, left_out=np.isnan(one_shot))
+    scores = RowScores.of(stopped, rows, model="m", facts={"affected": 1})
+    np.testing.assert_array_equal(scores.quality, stopped.quality())
+    assert scores.terms.shape == (20, 1) and scores.anchors == ()
+    assert scores.facts == {"aggregate": "positive_gain", "anchors": 16, "stopped_early": True, "affected": 1}
 
 
 def test_anchors_that_were_drawn_widen_the_intervals():
@@ -189,6 +215,13 @@ def test_the_nearest_row_is_that_of_brute_force_where_all_rows_are_drawn():
 def test_rows_that_all_have_a_twin_have_no_distance():
     x = np.repeat(np.arange(10.0)[:, None], 2, axis=0)
     assert measure_diversity(x, {"a": np.arange(20)}, most_rows=20, n_draws=1, seed=0)["a"].nearest.value == 0
+
+
+def test_a_source_without_a_name_is_not_the_pool_as_a_whole():
+    pool, named = (make_pool({name: 40, "b": 40}) for name in ("", "a"))
+    x = np.random.default_rng(0).normal(size=(80, 3)) * np.where(pool.source_codes == 0, 1, 100)[:, None]
+    found, same = (analyze_sources(each, embeddings=x, settings=FAST) for each in (pool, named))
+    assert by_name(found)[""].diversity == by_name(same)["a"].diversity and found.whole == same.whole
 
 
 # --- models ---

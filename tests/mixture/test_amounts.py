@@ -150,6 +150,19 @@ def test_temperature_over_parts_and_over_sources(files: Path):
     assert Counter(row.source for row in mixture.pool()) == {"a": 10, "b": 10, "c": 10}
 
 
+@pytest.mark.parametrize("cap", [150, "1k tokens"])
+@pytest.mark.parametrize(("temperature", "shares"), [(1, (0.5, 0.3, 0.2)), (float("inf"), (1 / 3, 1 / 3, 1 / 3))])
+def test_a_cap_leaves_the_sources_in_the_shares_of_the_temperature(
+    tmp_path: Path, cap: int | str, temperature: float, shares: tuple[float, ...]
+):
+    paths = [write_sums(tmp_path / f"{name}.jsonl", n) for name, n in (("a", 200), ("b", 120), ("c", 80))]
+    part = {"pool": [str(path) for path in paths], "take": 240, "temperature": temperature, "cap": cap}
+    (made,) = compose({"parts": {"all": part}, "tokenizer": "smollm2-135m"}).largest.parts.values()
+    assert made.rows == 150 if cap == 150 else (made.rows < 150 and 980 < (made.tokens or 0) <= 1000)
+    for name, share in zip("abc", shares, strict=True):
+        assert abs(made.sources[name].rows - share * made.rows) < 1
+
+
 @given(st.integers(1, 20), st.integers(0, 100))
 def test_cycled_rows_are_used_evenly(n: int, count: int):
     rows, copies = cycled(np.arange(n), count)

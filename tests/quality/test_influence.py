@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 
 import qads
 from qads.cluster import Execution, MemoryShards
-from qads.errors import InputError, ModelError, TooLongError
+from qads.errors import AlignmentError, InputError, ModelError, TooLongError
 from qads.quality import AGGREGATES, Influence, OneShotInfluence
 from reference import mean_answer_log_likelihood
 
@@ -241,3 +244,34 @@ def test_scores_come_back_from_their_table():
         np.testing.assert_array_equal(getattr(found, name), getattr(scores, name))
     for name in ("candidate_ids", "anchor_ids", "anchor_groups"):
         assert getattr(found, name) == getattr(scores, name)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"one_shot": np.zeros((2, 2))},
+        {"zero_shot": np.zeros(1)},
+        {"candidate_ids": ("a",)},
+        {"anchor_ids": ("x", "y")},
+        {"anchor_groups": ("s",)},
+        {"left_out": np.zeros((2, 1), bool)},
+    ],
+)
+def test_scores_of_other_candidates_or_anchors_than_are_named_are_refused(wrong: dict[str, Any]):
+    right = {
+        "one_shot": np.zeros((2, 3)), "zero_shot": np.zeros(3), "candidate_ids": ("a", "b"),
+        "anchor_ids": ("x", "y", "z"), "anchor_groups": ("s", "s", "t"), "left_out": np.zeros((2, 3), bool),
+    }  # fmt: skip
+    assert Influence(**right).quality().tolist() == [0.0, 0.0]
+    with pytest.raises(AlignmentError, match=r"Influence: one-shot scores, .* must describe the same ones"):
+        Influence(**(right | wrong))
+
+
+def test_scores_on_other_anchors_are_not_joined():
+    one = Influence(np.array([[-1.0, -2.0]]), np.array([-1.5, -1.0]), ("a",), ("x", "y"), ("s", "s"))
+    other = dataclasses.replace(one, one_shot=one.one_shot - 1, candidate_ids=("b",))
+    both = Influence.joined([one, other])
+    assert both.candidate_ids == ("a", "b") and both.one_shot.tolist() == [[-1.0, -2.0], [-2.0, -3.0]]
+    with pytest.raises(AlignmentError, match=r"joined: scores on the anchors x, y, … and on x, z, …"):
+        Influence.joined([one, dataclasses.replace(other, anchor_ids=("x", "z"))])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qads
-from qads.errors import InputError
+from qads.errors import AlignmentError, InputError
 
 
 def pool_of(sizes: dict[str, int], kind: str = "cot") -> qads.Pool:
@@ -114,3 +114,24 @@ def test_of_a_large_source_rows_at_even_steps_stand_for_it(monkeypatch):
     monkeypatch.setattr("qads.quality.plan._STAND_FOR_SOURCE", 10)
     x = np.arange(100, dtype=np.float32)[:, None]
     assert set(qads.choose_anchors(qads.Pool.from_rows(rows), x, 3).tolist()) <= set(range(0, 100, 11))
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_what_cannot_be_chosen_from_is_refused():
+    pool, x = pool_of({"a": 20, "b": 20}), np.eye(40, dtype=np.float32)
+    for n_rows in (10, 80):
+        with pytest.raises(AlignmentError, match=f"{n_rows} embeddings for a pool of 40 rows"):
+            qads.choose_anchors(pool, np.resize(x, (n_rows, 40)), 4)
+    for n in (0, -1):
+        with pytest.raises(InputError, match=f"n_anchors is {n}; there must be one"):
+            qads.choose_anchors(pool, x, n)
+    x[33, 1] = np.nan
+    with pytest.raises(InputError, match="row 33 of the embeddings is not finite"):
+        qads.choose_anchors(pool, x, 4)
+
+
+@pytest.mark.parametrize("n", [-1, -3])
+def test_a_sample_of_fewer_than_no_rows_is_refused(n: int):
+    with pytest.raises(InputError, match=f"n_rows is {n}; it must be"):
+        qads.stratified_sample(pool_of({"a": 20, "b": 20}), n)
+    assert len(qads.stratified_sample(pool_of({"a": 2}), 0)) == 0

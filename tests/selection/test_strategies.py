@@ -227,6 +227,25 @@ def test_all_rows_as_witnesses_are_the_whole_sum() -> None:
         FacilityLocation(n_witnesses=51)(x, budget=10)
 
 
+@pytest.mark.parametrize("offset", [1e4, 1e6])
+def test_where_all_rows_are_moved_to_changes_nothing_of_a_similarity_by_distance(offset: float) -> None:
+    x = np.random.default_rng(0).integers(-16, 16, size=(200, 16)) / 8
+    method = FacilityLocation(similarity="rbf", gamma=0.05)
+    here, there = method(x, budget=20), method(x + offset, budget=20)
+    np.testing.assert_array_equal(there.indices, here.indices)
+    np.testing.assert_allclose(there.gains, here.gains, rtol=1e-4)
+    value = reference.covered(similarity(x, method), there.indices.tolist())
+    assert there.gains.sum() == pytest.approx(value, rel=1e-4)
+
+
+@pytest.mark.parametrize("far", [1e25, 1e40])
+def test_rows_too_far_apart_for_float32_are_refused(far: float) -> None:
+    x = np.array([[0.0, 1.0], [0.0, 2.0], [far, 0.0], [0.0, 3.0]])
+    with pytest.raises(InputError, match=r"row 2 of the embeddings is too far from the others for float32; scale"):
+        FacilityLocation(similarity="rbf")(x, budget=3)
+    assert len(FacilityLocation()(x, budget=3)) == 3
+
+
 # Rankings.
 
 

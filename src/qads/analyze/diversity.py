@@ -7,8 +7,9 @@ greatest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,6 +21,7 @@ from qads.kernels.distance import greedy_scan
 __all__ = ["Diversity", "measure_diversity"]
 
 _FEWEST = 10
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class Diversity:
 
 def measure_diversity(
     embeddings: Float[np.ndarray, "n d"],
-    groups: Mapping[str, Int[np.ndarray, " r"]],
+    groups: Mapping[_Name, Int[np.ndarray, " r"]],
     *,
     most_rows: int,
     n_draws: int,
     seed: int,
-) -> dict[str, Diversity]:
+) -> dict[_Name, Diversity]:
     """Diversity of every group that has 10 rows or more; distances are euclidean.
 
     Args:
@@ -58,7 +60,7 @@ def measure_diversity(
         return {}
     n_rows = min(most_rows, *(len(rows) for rows in large.values()))
     n_picks = max(1, n_rows // 10)
-    measured: dict[str, Diversity] = {}
+    measured: dict[_Name, Diversity] = {}
     for name, rows in large.items():
         rng = np.random.default_rng(seed)
         each = [

@@ -50,14 +50,16 @@ def rank_with_bounds(estimates: Float[np.ndarray, " s"], found: Float[np.ndarray
 
     Args:
         estimates: of every source.
-        found: what each bootstrap draw gave for every source, from the same draw.
+        found: what each bootstrap draw gave for every source, from the same draw; NaN where it has nothing of one.
+            Such a draw is left out for the pairs of that source, and a pair that more than half of the draws lack is
+            not told apart.
         confidence: that all ranks lie between their bounds.
     """
     gap = estimates[:, None] - estimates[None, :]
     moves = _Moves(estimates, found)
     with np.errstate(invalid="ignore", divide="ignore"):
-        statistic = np.where(moves.error > 0, gap / moves.error, np.sign(gap) * np.inf)
-    statistic[gap == 0] = 0.0
+        statistic = gap / moves.error  # Without any error what is not equal is told apart.
+    statistic[(gap == 0) | np.isnan(moves.error)] = 0.0
     better = _told_apart(statistic, moves, confidence)
     n_above, n_below = better.sum(axis=0), better.sum(axis=1)
     return Ranking(
@@ -79,8 +81,8 @@ class _Moves:
         self._estimates, self._found = estimates, found
         size = max(1, _NUMBERS // max(1, found.size))
         self._parts = [slice(start, start + size) for start in range(0, len(estimates), size)]
-        self.error = np.concatenate([self._of(part).std(axis=0) for part in self._parts])
-        """Standard error of every gap [s, s]."""
+        self.error = np.concatenate([_spread(self._of(part)) for part in self._parts])
+        """Standard error of every gap [s, s]; NaN where it is not known."""
 
     def _of(self, part: slice) -> Float[np.ndarray, "b p s"]:
         gap = self._estimates[part, None] - self._estimates[None, :]
@@ -94,8 +96,14 @@ class _Moves:
                 error = self.error[part]
                 with np.errstate(invalid="ignore", divide="ignore"):
                     moved = np.where(error > 0, self._of(part) / error, 0.0)
-                np.maximum(best, moved[:, left[part]].max(axis=1), out=best)
+                np.maximum(best, np.nan_to_num(moved[:, left[part]], copy=False).max(axis=1), out=best)
         return best
+
+
+def _spread(moved: Float[np.ndarray, "b p s"]) -> Float[np.ndarray, "p s"]:
+    """Standard deviation over the draws that have both sources; NaN where more than half of them do not."""
+    known = np.isfinite(moved)
+    return moved.std(axis=0, where=known | (2 * known.sum(axis=0) < len(moved)))
 
 
 def _told_apart(statistic: Float[np.ndarray, "s s"], moves: _Moves, confidence: float) -> Bool[np.ndarray, "s s"]:

@@ -5,14 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from qads.errors import AlignmentError, InputError
 
-__all__ = ["RowScores"]
+__all__ = ["RowScores", "Scored"]
+
+
+class Scored(Protocol):
+    """What is read of an `Influence`."""
+
+    @property
+    def anchor_ids(self) -> tuple[str, ...]:
+        """Id of every anchor."""
+        ...
+
+    @property
+    def anchor_groups(self) -> tuple[str, ...]:
+        """Source of every anchor."""
+        ...
+
+    @property
+    def pending(self) -> Bool[np.ndarray, "k m"]:
+        """Pairs that a stopping rule left out."""
+        ...
+
+    def quality(self, aggregate: Any = ...) -> Float[np.ndarray, " k"]:
+        """Quality of every candidate."""
+        ...
+
+    def terms(self, aggregate: Any = ...) -> Float[np.ndarray, "k m"]:
+        """What it is the mean of where nothing is pending."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +61,7 @@ class RowScores:
     rows: Int[np.ndarray, " k"]
     """Positions in the pool of the rows that were really scored."""
     terms: Float[np.ndarray, "k m"]
-    """What every anchor adds to a row's quality, which is their mean (`Influence.terms`); NaN where not scored."""
+    """What every anchor adds to a row's quality, which is their mean; NaN where not scored. Of an `Influence`: `of`."""
     anchor_groups: tuple[str, ...] = ()
     """Source of every anchor; one group if there are none. Anchors are drawn again within their group."""
     anchors: tuple[str, ...] = ()
@@ -53,6 +80,47 @@ class RowScores:
             )
         if len(np.unique(self.rows)) != k:
             raise InputError(f"RowScores of {self.model}: a row of the pool is scored twice; give every row once.")
+
+    @classmethod
+    def of(
+        cls,
+        found: Scored,
+        rows: Int[np.ndarray, " k"],
+        *,
+        model: str,
+        aggregate: str = "positive_gain",
+        predicted: Float[np.ndarray, " n"] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> RowScores:
+        """The scores of an `Influence`, anchor by anchor.
+
+        Where a stopping rule left anchors out, rows were scored on different ones, and only their quality compares;
+        then there is one column, the quality, as if there were one anchor.
+
+        Args:
+            found: the scores.
+            rows: position in the pool of every candidate.
+            model: that scored.
+            aggregate: that quality is.
+            predicted: quality of every row of the pool.
+            facts: what else is known.
+
+        >>> import numpy as np, qads
+        >>> infl = qads.Influence(np.array([[-1.0, -2.0]]), np.array([-1.5, -1.0]), ("a",), ("x", "y"), ("s", "s"))
+        >>> RowScores.of(infl, np.array([7]), model="m").terms
+        array([[0.5, 0. ]])
+        """
+        stopped_early = bool(found.pending.any())
+        known = {"aggregate": aggregate, "anchors": len(found.anchor_ids), "stopped_early": stopped_early}
+        return cls(
+            model=model,
+            rows=rows,
+            terms=found.quality(aggregate)[:, None] if stopped_early else found.terms(aggregate),
+            anchor_groups=() if stopped_early else found.anchor_groups,
+            anchors=() if stopped_early else found.anchor_ids,
+            predicted=predicted,
+            facts=known | dict(facts or {}),
+        )
 
     @cached_property
     def groups(self) -> tuple[str, ...]:

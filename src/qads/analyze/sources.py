@@ -175,11 +175,11 @@ def analyze_sources(
     _check(pool, {"embeddings": embeddings, "tokens": tokens, **flags}, given)
     measured = [_measured(each, pool, settings) for each in given]
     groups = pool.rows_by_source()
-    varied: dict[str, Diversity] = {}
+    varied: dict[str | None, Diversity] = {}
     if embeddings is not None:
-        # No source may be named like the pool as a whole, which has no name.
+        # The pool as a whole goes by what no source is named.
         varied = measure_diversity(
-            embeddings, {**groups, "": np.arange(len(pool))}, most_rows=settings.diversity_rows,
+            embeddings, {**groups, None: np.arange(len(pool))}, most_rows=settings.diversity_rows,
             n_draws=settings.diversity_draws, seed=settings.seed,
         )  # fmt: skip
     texts, kinds = measure_texts(pool), np.array(pool.strings("kind"))
@@ -209,7 +209,7 @@ def analyze_sources(
         sources=tuple(sorted(sources, key=_best_first)),
         models=tuple(_model_facts(*each, pool, settings) for each in zip(given, measured, strict=True)),
         agreements=tuple(each for each in compared if each is not None),
-        whole=varied.get(""),
+        whole=varied.get(None),
         settings=settings,
     )
 

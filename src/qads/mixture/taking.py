@@ -11,7 +11,7 @@ from jaxtyping import Int, Shaped
 from qads.amounts import Tokens, exact_fraction, rows_of_fraction
 from qads.errors import InputError
 from qads.mixture.counting import TokenCounter
-from qads.mixture.drawing import cycled, hash_order, share_out, text_keys
+from qads.mixture.drawing import cycled, hash_order, share_out, temperature_weights, text_keys
 from qads.mixture.parts import LoadedPart
 from qads.mixture.recipe import Recipe, Share, Take
 from qads.mixture.shares import share_amounts
@@ -114,7 +114,7 @@ class _Taking:
         if not 1 <= k <= len(offer.order):
             raise InputError(_too_much(take, k, offer))
         if settings.temperature is not None:
-            found = self._by_source(offer, k)
+            found = self._by_source(offer, min(k, settings.cap) if isinstance(settings.cap, int) else k)
         else:
             found = cycled(offer.order[:k], int(exact_fraction(settings.repeat) * k))
         rows, copies = self._capped(offer, found)
@@ -229,7 +229,14 @@ class _Taking:
                 f"{settings.max_repeat:g}, rounded down for each. Raise it, or take less."
             )
         pairs = [cycled(group, n) for group, n in zip(groups, counts, strict=True)]
-        return np.concatenate([rows for rows, _ in pairs]), np.concatenate([copies for _, copies in pairs])
+        rows, copies = (np.concatenate(each) for each in zip(*pairs, strict=True))
+        if not isinstance(settings.cap, Tokens):
+            return rows, copies
+        # How many rows a cap in tokens leaves is known once it has cut, so every beginning has the sources' shares.
+        weights = temperature_weights([len(group) for group in groups], settings.temperature)
+        due = np.concatenate([(np.arange(n) + 0.5) / float(weight) for n, weight in zip(counts, weights, strict=True)])
+        turn = np.argsort(due, kind="stable")
+        return rows[turn], copies[turn]
 
     def _capped(self, offer: _Offer, found: Rows) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " c"]]:
         rows, copies = found

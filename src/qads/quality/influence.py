@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
+from qads.errors import AlignmentError
 from qads.kernels.cost import Cost
 from qads.pool import to_json
 from qads.quality.origin import Origin
@@ -57,7 +58,11 @@ class Round:
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """Zero-shot and one-shot scores of candidates on anchors."""
+    """Zero-shot and one-shot scores of candidates on anchors.
+
+    Raises:
+        AlignmentError: the scores are not of as many candidates and anchors as are named.
+    """
 
     one_shot: Float[np.ndarray, "n m"]
     """o_ij in nats a token; NaN where the pair was not scored."""
@@ -79,6 +84,15 @@ class Influence:
     """Pairs with an example that were taken over from earlier scores."""
     rounds: tuple[Round, ...] = ()
     """What was asked for, round by round."""
+
+    def __post_init__(self) -> None:
+        n, m = len(self.candidate_ids), len(self.anchor_ids)
+        shapes = (self.one_shot.shape, self.pending.shape, self.zero_shot.shape, (len(self.anchor_groups),))
+        if shapes != ((n, m), (n, m), (m,), (m,)):
+            raise AlignmentError(
+                f"Influence: one-shot scores, pending pairs, zero-shot scores and groups have the shapes {shapes} for "
+                f"{n} candidates and {m} anchors; all must describe the same ones."
+            )
 
     @property
     def n_tokens(self) -> int:
@@ -147,8 +161,17 @@ class Influence:
 
     @classmethod
     def joined(cls, parts: Sequence[Influence]) -> Influence:
-        """Scores of several sets of candidates on the same anchors, one after the other; one part at least."""
+        """Scores of several sets of candidates on the same anchors, one after the other; one part at least.
+
+        Raises:
+            AlignmentError: the anchors are not the same.
+        """
         first = parts[0]
+        if other := [part for part in parts if part.anchor_ids != first.anchor_ids]:
+            raise AlignmentError(
+                f"Influence.joined: scores on the anchors {', '.join(first.anchor_ids[:3])}, … and on "
+                f"{', '.join(other[0].anchor_ids[:3])}, …; all parts must be of the same anchors in the same order."
+            )
         keys = tuple(key for part in parts if part.origin for key in part.origin.candidate_keys)
         affected: dict[str, str] = {}
         for part in parts:

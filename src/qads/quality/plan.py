@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
-from qads.errors import InputError
+from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import greedy_scan
 from qads.pool import Pool, take_rows
 from qads.problems import problem_key
@@ -33,8 +33,15 @@ def choose_anchors(pool: Pool, embeddings: Float[np.ndarray, "n d"], n_anchors: 
         Positions in the pool, ascending; no two with the same problem.
 
     Raises:
-        InputError: there are not enough distinct worked solutions.
+        AlignmentError: the embeddings are not of as many rows as the pool has.
+        InputError: there are not enough distinct worked solutions, or the embedding of one is not finite.
     """
+    if n_anchors < 1:
+        raise InputError(f"choose_anchors: n_anchors is {n_anchors}; there must be one at least.")
+    if len(embeddings) != len(pool):
+        raise AlignmentError(
+            f"choose_anchors: {len(embeddings)} embeddings for a pool of {len(pool)} rows; they must be the same."
+        )
     worked = pc.call_function("equal", [pool.table["kind"], "cot"]).to_numpy()
     by_source = {name: rows[worked[rows]] for name, rows in pool.rows_by_source().items()}
     groups = sorted((rows for rows in by_source.values() if len(rows)), key=lambda rows: (-len(rows), rows[0]))
@@ -64,7 +71,12 @@ def stratified_sample(
 
     Returns:
         Positions in the pool, ascending; `n_rows` of them, or all there are.
+
+    Raises:
+        InputError: `n_rows` is negative.
     """
+    if n_rows < 0:
+        raise InputError(f"stratified_sample: n_rows is {n_rows}; it must be a whole number ≥ 0.")
     rng = np.random.default_rng(seed)
     out = np.array(list(exclude), np.int64)
     groups = [rows[~np.isin(rows, out)] for rows in pool.rows_by_source().values()]
@@ -110,6 +122,9 @@ def _cell_medoids(
     embeddings: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " r"], n_cells: int
 ) -> Int[np.ndarray, " c"]:
     x = np.asarray(embeddings[rows])
+    if not (finite := np.isfinite(x).all(axis=1)).all():
+        row = int(rows[np.argmin(finite)])
+        raise InputError(f"choose_anchors: row {row} of the embeddings is not finite; every value must be.")
     picks = greedy_scan(x, np.ones(len(x)), start=[0], k=n_cells, cosine=False, distance_share=None)
     centres = x[picks.indices].astype(np.float64)
     cell = np.array([int(np.argmin(((centres - point) ** 2).sum(axis=1))) for point in x])

@@ -29,9 +29,8 @@ def open_scored_run(root: Path) -> FinishedRun:
 def read_scores(run: FinishedRun) -> RowScores:
     """The real scores of a run, anchor by anchor, and its predictions.
 
-    Where a stopping rule left anchors out, rows were scored on different ones, and only their quality compares; then
-    there is one column, the quality, as if there were one anchor. Sources are compared with what their style gives:
-    where the run took that off, its predictions are of something else and are left out.
+    Sources are compared with what their style gives: where the run took that off, its predictions are of something else
+    and are left out.
 
     Raises:
         RunError: the run has no quality.
@@ -40,21 +39,15 @@ def read_scores(run: FinishedRun) -> RowScores:
         raise RunError(f"{run.root}: this run measured no quality. Analyse its pool without: qads analyze --no-quality")
     settings = run.config["quality"]["influence"]
     found = Influence.from_table(pq.read_table(run.root / "influence" / "influence.parquet"))
-    stopped_early = bool(found.pending.any())
-    terms = found.quality(settings["aggregate"])[:, None] if stopped_early else found.terms(settings["aggregate"])
     quality = run.manifests["quality"]
     apart = quality.get("style") is not None
-    return RowScores(
+    return RowScores.of(
+        found,
+        np.load(labelled_file(run.root)),
         model=str(settings["model"]),
-        rows=np.load(labelled_file(run.root)),
-        terms=terms,
-        anchor_groups=() if stopped_early else found.anchor_groups,
-        anchors=() if stopped_early else found.anchor_ids,
+        aggregate=settings["aggregate"],
         predicted=None if apart else run.quality,
         facts={
-            "aggregate": settings["aggregate"],
-            "anchors": len(found.anchor_ids),
-            "stopped_early": stopped_early,
             "agreement": None if apart else run.manifests["scorer"]["fidelity"],
             "predictions_apart_from_style": apart,
             "real": quality["real"],

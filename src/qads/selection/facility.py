@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float32, Int
+from jaxtyping import Float, Float32, Int
 
 from qads.errors import InputError
 from qads.kernels.distance import Points
@@ -99,9 +99,13 @@ class FacilityLocation:
         if self.similarity == "cosine":
             check_directions(inputs.x, method="FacilityLocation")
         points = Points(inputs.x, cosine=self.similarity == "cosine")
+        centre = np.zeros(inputs.x.shape[1]) if self.similarity == "cosine" else _centre(points)
+
+        def single(rows: Int[np.ndarray, " b"]) -> Float32[np.ndarray, "b d"]:
+            return (points.take(rows) - centre).astype(np.float32)
+
         picks, worth = facility_location(
-            lambda rows: points.take(rows).astype(np.float32), n,
-            points.take(self._witnesses(n)).astype(np.float32),
+            single, n, single(self._witnesses(n)),
             _cosine if self.similarity == "cosine" else self._rbf,
             k=inputs.terms.k, on_pick=(lambda done: progress(done, inputs.terms.k)) if progress else None,
         )  # fmt: skip
@@ -120,7 +124,8 @@ class FacilityLocation:
     def _rbf(
         self, rows: Float32[np.ndarray, "b d"], witnesses: Float32[np.ndarray, "m d"]
     ) -> Float32[np.ndarray, "b m"]:
-        # 2ab − |a|² − |b|² in place of the squared distance; rounding may leave it a little above 0.
+        # 2ab − |a|² − |b|² in place of the squared distance, of centred points, since what all have in common would
+        # cost digits; rounding may leave it a little above 0.
         product = rows @ witnesses.T
         product *= 2
         product -= (rows**2).sum(axis=1)[:, None]
@@ -128,6 +133,24 @@ class FacilityLocation:
         np.minimum(product, 0, out=product)
         product *= np.float32(self.gamma)
         return np.exp(product, out=product)
+
+
+def _centre(points: Points) -> Float[np.ndarray, " d"]:
+    """The mean of the rows, in float64.
+
+    Raises:
+        InputError: a row is so far from it that float32 cannot hold the terms of its squared distances.
+    """
+    sums = (block.sum(axis=0, dtype=np.float64) for _, block in points.blocks())
+    centre = sum(sums, np.zeros(points.x.shape[1])) / len(points)
+    squared = np.concatenate([((block - centre) ** 2).sum(axis=1) for _, block in points.blocks()])
+    row = int(np.argmax(squared))
+    if squared[row] > np.finfo(np.float32).max / 4:
+        raise InputError(
+            f"FacilityLocation: row {row} of the embeddings is too far from the others for float32; scale the "
+            "embeddings down."
+        )
+    return centre
 
 
 def _cosine(rows: Float32[np.ndarray, "b d"], witnesses: Float32[np.ndarray, "m d"]) -> Float32[np.ndarray, "b m"]:
