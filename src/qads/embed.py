@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 
+from qads.choices import check_choices
 from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.errors import AlignmentError, InputError
 from qads.kernels.padded_batches import PaddedBatches, padded
@@ -81,6 +82,9 @@ class SentenceEmbedder:
     """What of a row is embedded."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     def __call__(
         self,
@@ -153,6 +157,7 @@ class LMEmbedder:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.max_length < 1:
             raise InputError(f"LMEmbedder: max_length is {self.max_length}; it must be 1 at least.")
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, assert_never
 
 from qads.errors import ModelError
 from qads.pool import Kind, Row, Turn
@@ -218,4 +218,8 @@ def sample_text(row: Row, part: Literal["problem", "solution", "both"] = "both")
     """The text an embedder sees of a row: the problem, the solution, or one after the other."""
     if part == "both":
         return f"{row.problem}\n{row.solution}"
-    return row.problem if part == "problem" else row.solution
+    if part == "problem":
+        return row.problem
+    if part == "solution":
+        return row.solution
+    assert_never(part)

@@ -28,6 +28,7 @@ from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import StandardScaler
 
+from qads.choices import check_choices
 from qads.errors import AlignmentError, InputError
 from qads.pool import Pool
 from qads.quality.influence import Aggregate, Influence
@@ -65,6 +66,7 @@ class StyleControl:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.min_mates < 1:
             raise InputError(f"StyleControl: min_mates is {self.min_mates}; a row is compared with 1 other at least.")
         if self.n_clusters < 1:

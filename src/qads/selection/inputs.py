@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float
 
+from qads.choices import check_choice
 from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import Given, Rows, widened
 
@@ -166,16 +166,6 @@ def scaled_quality(quality: Float[np.ndarray, " n"], scale: Scale, *, method: st
             "Use scale='rank' or 'minmax'."
         )
     return quality
-
-
-def check_choice(value: object, choices: Sequence[str], *, name: str, method: str) -> None:
-    """Refuse a setting that is none of its choices: a misspelt metric must not quietly become another one.
-
-    Raises:
-        InputError: it is none of them.
-    """
-    if value not in choices:
-        raise InputError(f"{method}: {name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
 
 
 def check_seed(seed: int, *, method: str) -> None:

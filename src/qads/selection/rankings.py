@@ -24,11 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Bool, Float
 
+from qads.choices import check_choices
 from qads.errors import InputError
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.constraints import Constraints
-from qads.selection.inputs import check_choice
 from qads.selection.needs import checked_lengths, checked_likelihoods
 from qads.selection.ranked import checked_inputs, descending, first_rows
 
@@ -111,8 +111,7 @@ class PerplexityRanking:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        check_choice(self.part, get_args(Part), name="part", method="PerplexityRanking")
-        check_choice(self.text, get_args(Text), name="text", method="PerplexityRanking")
+        check_choices(self)
 
     def __call__(
         self,
