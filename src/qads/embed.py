@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Row-aligned vectors of a pool; `np.asarray(embeddings)` gives the array."""
+    """Row-aligned vectors of a pool, indexed as the array is that `np.asarray(embeddings)` gives."""
 
     vectors: Float[np.ndarray, "n d"]
     """float32; may be a memory map."""
@@ -50,6 +50,19 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self.vectors[rows]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and dimensions."""
+        return self.vectors.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        return self.vectors.dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.vectors, dtype=dtype) if copy is None else np.array(self.vectors, dtype=dtype, copy=copy)

@@ -272,6 +272,16 @@ class Selection:
         return Selection(*columns, n_rows=self.n_rows, method=self.method, stopped=stopped, tokens=tokens)
 
 
+def check_aligned(vectors: object, pool: Pool) -> None:
+    """Refuse vectors that know their pool, as `qads.Embeddings` do, where it is another one; plain arrays know none.
+
+    Raises:
+        AlignmentError: they are of another pool.
+    """
+    if (check := getattr(vectors, "check_aligned", None)) is not None:
+        check(pool)
+
+
 def to_json(value: object, *, sort_keys: bool = False) -> str:
     """Compact JSON with the characters as they are; NaN and infinities, which JSON lacks, become null."""
     try:

@@ -24,7 +24,7 @@ from qads.clean.settling import REASONS, Reason, Standing, Vectors
 from qads.cluster import Execution, ShardStore
 from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import Rows
-from qads.pool import Pool, Progress
+from qads.pool import Pool, Progress, check_aligned
 
 __all__ = ["REASONS", "Deduplication", "Duplicates", "Embed", "Reason"]
 
@@ -150,7 +150,7 @@ class Deduplication:
 
         Raises:
             InputError: what a setting needs is missing or cannot be used, or a source is named that no row has.
-            AlignmentError: `embeddings` or `prefer` are not one a row.
+            AlignmentError: `embeddings` or `prefer` are not one a row, or of another pool.
         """
         if (self.semantic is None) != (embeddings is None):
             raise InputError(
@@ -158,6 +158,7 @@ class Deduplication:
                 f"{'missing' if embeddings is None else 'given'}; a radius and embeddings belong together."
             )
         n = len(pool)
+        check_aligned(embeddings, pool)
         vectors = None if embeddings is None else _vectors(embeddings, n)
         steps = _Steps(progress, n, 1 + (self.near is not None) + (self.semantic is not None))
         reading = Reading(execution or Execution(), shards)
