@@ -34,7 +34,18 @@ from jaxtyping import Float, Int
 from qads.errors import AlignmentError, InputError, PoolError
 from qads.problems import problem_key
 
-__all__ = ["COLUMNS", "Kind", "Pool", "Progress", "RejectedRow", "Row", "Selection", "Turn", "take_rows"]
+__all__ = [
+    "COLUMNS",
+    "Kind",
+    "Pool",
+    "Progress",
+    "RejectedRow",
+    "Row",
+    "Selection",
+    "Turn",
+    "check_aligned",
+    "take_rows",
+]
 
 Kind = Literal["cot", "pot", "general", "answer-only"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -177,9 +188,9 @@ class Pool:
         return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
     def n_bytes(self, rows: range) -> int:
-        """Bytes of the problems and solutions of neighbouring rows: about how long a model reads them."""
+        """Bytes of earlier turns, problems and solutions of neighbouring rows: about how long a model reads them."""
         part = self.table.slice(rows.start, len(rows))
-        lengths = (pc.call_function("binary_length", [part[name]]) for name in ("problem", "solution"))
+        lengths = (pc.call_function("binary_length", [part[name]]) for name in ("context", "problem", "solution"))
         return sum(pc.call_function("sum", [each]).as_py() or 0 for each in lengths)
 
     def rows_by_source(self) -> dict[str, Int[np.ndarray, " k"]]:
@@ -191,7 +202,7 @@ class Pool:
     @cached_property
     def problem_keys(self) -> list[str]:
         """`problem_key` of every row."""
-        return [problem_key(text) for text in self.strings("problem")]
+        return list(map(problem_key, self.strings("problem"), self.table["context"].to_pylist()))
 
     @cached_property
     def fingerprint(self) -> str:
