@@ -59,7 +59,7 @@ class OneShotInfluence:
     template: Annotated[Template, Field(discriminator="kind")] = field(default_factory=ExemplarTemplate)
     """How candidate and anchor become text."""
     aggregate: Aggregate = "positive_gain"
-    """Which aggregate the pipeline uses; `Influence.quality` gives any."""
+    """What the quality is; `Influence.quality` gives any other too."""
     too_long: TooLong = "error"
     """When example and anchor exceed the context: stop, drop the row, or cut its problem on the left."""
     max_length: int | None = None
@@ -239,4 +239,5 @@ def _score_in_rounds(method: OneShotInfluence, candidates: Pool, anchors: Pool, 
         origin=origin,
         n_reused=sum(int(shard.schema.metadata[b"n_reused"]) for shard in through.tables[1:]),
         rounds=found.rounds,
+        aggregate=method.aggregate,
     )

@@ -48,14 +48,14 @@ class StyleControl:
     >>> scores = np.array([[-1.0, -1.0], [-1.0, -2.0], [-2.0, -2.0]])
     >>> infl = qads.Influence(scores, np.array([-2.0, -2.0]), ("a", "b", "c"), ("x", "y"), ("t", "t"))
     >>> apart = qads.StyleControl(min_mates=2)(infl, qads.Pool.from_rows(rows))
-    >>> apart.quality("mean_gain")
+    >>> apart.quality()
     array([ 0.75,  0.  , -0.75])
     """
 
     by: Literal["source", "surface"] = "source"
     """What a style is: a source, or a cluster of rows that look alike (lengths, formulas, how the answer is given)."""
     aggregate: Aggregate = "mean_gain"
-    """What becomes of the gains beyond those of the style."""
+    """What the quality is of the gains beyond those of the style."""
     min_mates: int = 4
     """Other rows of its style that a row is compared with at least; one with fewer has no quality."""
     n_clusters: int = 16
@@ -120,7 +120,8 @@ class StyleControl:
             )
         codes = group_codes(tuple(self.styles(candidates) if styles is None else styles))
         given = _mates_mean(found.gains, codes, group_codes(tuple(candidates.problem_keys)), self.min_mates)
-        return replace(found, one_shot=found.one_shot - given, left_out=None, origin=None)
+        apart = found.one_shot - given
+        return replace(found, one_shot=apart, left_out=None, origin=None, aggregate=self.aggregate)
 
 
 def _mates_mean(
