@@ -35,7 +35,6 @@ from qads.cluster.rows import file_of
 from qads.errors import InputError
 from qads.kernels.distance import Given, GreedyPicks, Rows
 from qads.kernels.lazy import greedy
-from qads.kernels.limits import walk
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.constraints import Constraints
@@ -266,7 +265,7 @@ class KCenterGreedy:
                     f"KCenterGreedy: n_start is {self.n_start}, but after {len(rows)} drawn rows {why}; lower n_start."
                 )
             drawn = rng.choice(open_rows, min(n_missing, len(open_rows)), replace=False)
-            rows = np.concatenate([rows, walk(drawn, limits, n_missing)])
+            rows = np.concatenate([rows, limits.walk(drawn, n_missing)])
         return rows.tolist()
 
 

@@ -27,7 +27,7 @@ from qads.kernels.apportion import apportion
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.constraints import Constraints
-from qads.selection.inputs import check_seed
+from qads.selection.inputs import check_seed, unread
 from qads.selection.needs import checked_groups
 from qads.selection.ranked import unlimited_inputs, unlimited_selection
 
@@ -89,7 +89,9 @@ class StratifiedRandom:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = unlimited_inputs(embeddings, quality, budget, constraints, method="StratifiedRandom")
+        inputs = unlimited_inputs(
+            unread(embeddings, method="StratifiedRandom"), quality, budget, constraints, method="StratifiedRandom"
+        )
         n = len(inputs.x)
         names, codes = checked_groups(groups, n, method="StratifiedRandom")
         sizes = np.bincount(codes, minlength=len(names))
