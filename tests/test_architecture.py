@@ -23,7 +23,7 @@ LAYERS = [
     {"kernels", "prompts", "answers", "amounts", "settings", "stopping", "storage"},
     {"pool"},
     {"problems"},
-    {"characters"},
+    {"characters", "choices"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -87,3 +90,40 @@ def test_embeddings_go_into_a_selector_as_they_are():
 def test_a_length_of_nothing_is_refused():
     with pytest.raises(InputError, match="max_length is 0"):
         qads.LMEmbedder(max_length=0)
+
+
+def vectors_of(pool: qads.Pool) -> qads.Embeddings:
+    return qads.Embeddings(np.random.default_rng(0).random((len(pool), 3), np.float32), pool.fingerprint, 0, 0)
+
+
+def test_embeddings_are_indexed_as_their_array_is():
+    found = vectors_of(POOL)
+    np.testing.assert_array_equal(found[[2, 0]], found.vectors[[2, 0]])
+    np.testing.assert_array_equal(found[1:3], np.asarray(found)[1:3])
+    assert (found.shape, found.dtype) == (found.vectors.shape, np.float32)
+
+
+TAKEN_WITHOUT_CHECKED_ANNOTATIONS = """
+import numpy as np, qads
+texts = "abcdefghijkl"
+rows = [qads.Row(id=c, source="st"[i % 2], problem=c, solution="1", kind="cot") for i, c in enumerate(texts)]
+pool = qads.Pool.from_rows(rows)
+emb = qads.Embeddings(np.random.default_rng(0).random((12, 3), np.float32), pool.fingerprint, 0, 0)
+assert len(qads.choose_anchors(pool, emb, 4)) == 4
+qads.analyze_sources(pool, embeddings=emb)
+fitted = qads.ProbeScorer(reads=("embedding",), folds=2).fit(pool, np.arange(12.0), embeddings=emb)
+assert fitted.predict(pool, emb).shape == (12,)
+"""
+
+
+def test_embeddings_go_where_an_array_of_the_pool_goes():
+    subprocess.run([sys.executable, "-c", TAKEN_WITHOUT_CHECKED_ANNOTATIONS], check=True)
+
+
+def test_cleaning_refuses_embeddings_of_another_pool():
+    other = POOL.take([1, 0, *range(2, len(POOL))])
+    with pytest.raises(AlignmentError, match="Embeddings: made for the pool"):
+        qads.Deduplication(semantic=0.1)(other, embeddings=vectors_of(POOL))
+    with pytest.raises(AlignmentError, match="Embeddings: made for the pool"):
+        qads.Decontamination()(POOL, other, embeddings=vectors_of(POOL), evaluation_embeddings=vectors_of(POOL))
+    assert qads.Deduplication(semantic=0.1)(POOL, embeddings=vectors_of(POOL)).kept_rows.size

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qads.errors import AlignmentError, InputError, PoolError
-from qads.pool import COLUMNS, Pool, Row, Selection, take_rows, to_json
+from qads.pool import COLUMNS, Pool, Row, Selection, Turn, take_rows, to_json
 from qads.problems import problem_key
 
 
@@ -257,6 +257,32 @@ def test_problems_that_differ_in_layout_have_one_key(one: str, other: str) -> No
 )
 def test_problems_that_differ_in_meaning_have_two_keys(one: str, other: str) -> None:
     assert problem_key(one) != problem_key(other)
+
+
+def asked(name: str, *contents: str, system: str = "") -> Row:
+    said = [Turn(role=role, content=text) for role, text in zip(itertools.cycle(("user", "assistant")), contents)]
+    head = [Turn(role="system", content=system)] if system else []
+    return row(name, problem="Continue.", context=(*head, *said))
+
+
+def test_one_last_question_is_another_problem_after_other_turns() -> None:
+    said = [
+        asked("a", "Count to 3.", "1"),
+        asked("b", "Spell cat.", "c"),
+        asked("c", "Count to 3.", "1", system="Be brief."),
+    ]
+    keys = Pool.from_rows(said).problem_keys
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_a_row_without_earlier_turns_has_the_key_of_its_problem() -> None:
+    keys = Pool.from_rows([asked("a"), asked("b", system="Be brief."), asked("c", "Go.", "1")]).problem_keys
+    assert keys[:2] == [problem_key("Continue.")] * 2 and keys[2].endswith(f"\0{keys[0]}")
+
+
+def test_the_length_of_rows_counts_their_earlier_turns() -> None:
+    short, long = Pool.from_rows([asked("a")]), Pool.from_rows([asked("a", "many words " * 100, "1")])
+    assert long.n_bytes(range(1)) > short.n_bytes(range(1)) + 1000
 
 
 @given(st.text(alphabet="a1.-_ \n+é²", max_size=30))

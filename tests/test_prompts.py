@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -75,6 +76,19 @@ def test_a_chat_template_that_rewrites_earlier_turns_is_refused():
 def test_an_embedder_sees_the_part_it_is_told():
     assert sample_text(ROW) == f"{ROW.problem}\n{ROW.solution}"
     assert (sample_text(ROW, "problem"), sample_text(ROW, "solution")) == (ROW.problem, ROW.solution)
+
+
+def test_an_embedder_sees_the_exchanges_before_the_last_question():
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Name a prime."},
+        {"role": "assistant", "content": "2"},
+    ]
+    row = dataclasses.replace(ROW, context=tuple(turns))
+    assert sample_text(row, "problem") == f"Name a prime.\n2\n{ROW.problem}"
+    assert sample_text(row) == f"{sample_text(row, 'problem')}\n{ROW.solution}"
+    assert sample_text(row, "solution") == ROW.solution
+    assert sample_text(dataclasses.replace(ROW, context=tuple(turns[:1]))) == sample_text(ROW)
 
 
 @pytest.mark.parametrize("solution", ["e", "x", "user", "<|", "t"])

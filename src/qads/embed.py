@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 
+from qads.choices import check_choices
 from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.errors import AlignmentError, InputError
 from qads.kernels.padded_batches import PaddedBatches, padded
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Row-aligned vectors of a pool; `np.asarray(embeddings)` gives the array."""
+    """Row-aligned vectors of a pool, indexed as the array is that `np.asarray(embeddings)` gives."""
 
     vectors: Float[np.ndarray, "n d"]
     """float32; may be a memory map."""
@@ -49,6 +50,19 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self.vectors[rows]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and dimensions."""
+        return self.vectors.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        return self.vectors.dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.vectors, dtype=dtype) if copy is None else np.array(self.vectors, dtype=dtype, copy=copy)
@@ -81,6 +95,9 @@ class SentenceEmbedder:
     """What of a row is embedded."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     def __call__(
         self,
@@ -153,6 +170,7 @@ class LMEmbedder:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.max_length < 1:
             raise InputError(f"LMEmbedder: max_length is {self.max_length}; it must be 1 at least.")
 

@@ -34,7 +34,18 @@ from jaxtyping import Float, Int
 from qads.errors import AlignmentError, InputError, PoolError
 from qads.problems import problem_key
 
-__all__ = ["COLUMNS", "Kind", "Pool", "Progress", "RejectedRow", "Row", "Selection", "Turn", "take_rows"]
+__all__ = [
+    "COLUMNS",
+    "Kind",
+    "Pool",
+    "Progress",
+    "RejectedRow",
+    "Row",
+    "Selection",
+    "Turn",
+    "check_aligned",
+    "take_rows",
+]
 
 Kind = Literal["cot", "pot", "general", "answer-only"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -198,9 +209,9 @@ class Pool:
         return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
     def n_bytes(self, rows: range) -> int:
-        """Bytes of the problems and solutions of neighbouring rows: about how long a model reads them."""
+        """Bytes of earlier turns, problems and solutions of neighbouring rows: about how long a model reads them."""
         part = self.table.slice(rows.start, len(rows))
-        lengths = (pc.call_function("binary_length", [part[name]]) for name in ("problem", "solution"))
+        lengths = (pc.call_function("binary_length", [part[name]]) for name in ("context", "problem", "solution"))
         return sum(pc.call_function("sum", [each]).as_py() or 0 for each in lengths)
 
     def rows_by_source(self) -> dict[str, Int[np.ndarray, " k"]]:
@@ -212,7 +223,7 @@ class Pool:
     @cached_property
     def problem_keys(self) -> list[str]:
         """`problem_key` of every row."""
-        return [problem_key(text) for text in self.strings("problem")]
+        return list(map(problem_key, self.strings("problem"), self.table["context"].to_pylist()))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -291,6 +302,16 @@ class Selection:
         tokens = None if self.tokens is None else self.tokens[:k]
         stopped = self.stopped if k == len(self) else None
         return Selection(*columns, n_rows=self.n_rows, method=self.method, stopped=stopped, tokens=tokens)
+
+
+def check_aligned(vectors: object, pool: Pool) -> None:
+    """Refuse vectors that know their pool, as `qads.Embeddings` do, where it is another one; plain arrays know none.
+
+    Raises:
+        AlignmentError: they are of another pool.
+    """
+    if (check := getattr(vectors, "check_aligned", None)) is not None:
+        check(pool)
 
 
 def to_json(value: object, *, sort_keys: bool = False) -> str:

@@ -1,12 +1,18 @@
-"""When two problems are one, whatever dress they come in."""
+"""When two problems are one, whatever dress they come in and whatever was said before."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, TypeVar
 
 from qads.characters import normalized
 
-__all__ = ["problem_key"]
+__all__ = ["earlier_exchanges", "problem_key"]
+
+Said = TypeVar("Said", bound=Mapping[str, Any])
 
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _VULGAR_FRACTION = re.compile("[¼½¾⅐-⅞]")
@@ -23,7 +29,12 @@ _CONTENT = re.compile(
 _WORD_OR_END = re.compile(r"(?:[^\W\d_]{2,})?")
 
 
-def problem_key(text: str) -> str:
+def earlier_exchanges(context: Iterable[Said]) -> list[Said]:
+    """Of the turns before a problem those of user and model: a system message says how to answer, not what is asked."""
+    return [turn for turn in context if turn["role"] != "system"]
+
+
+def problem_key(text: str, context: str | None = None) -> str:
     """The problem reduced to what makes it the same problem.
 
     NFKC, case-folded, and of the characters only letters, digits and operators, since 2+3, 2·3 and 23 are three
@@ -35,11 +46,21 @@ def problem_key(text: str) -> str:
     - A hyphen goes before a word of two letters or more: "3-page" is "3 page", and 3 - x is not 3x. So 3 - xy and 3xy
       are taken for one, as are 2:3 and "2 3", and lists like 100,200 for one number.
 
+    After other exchanges the same words ask something else ("Continue."), so a digest of these, where there are some,
+    stands before the rest.
+
+    Args:
+        text: the problem.
+        context: earlier turns as a pool has them, JSON.
+
     >>> problem_key("What is  2 + 2 ?") == problem_key("what is 2+2?")
     True
     >>> problem_key("What is 2 + 2?") == problem_key("What is 2 * 2?")
     False
     """
+    if context and (earlier := earlier_exchanges(json.loads(context))):
+        said = json.dumps([[turn["role"], turn["content"]] for turn in earlier])
+        return f"{blake2b(said.encode(), digest_size=16).hexdigest()}\0{problem_key(text)}"
     powers = _SUPERSCRIPT.sub(lambda match: "^" + normalized("NFKC", match[0]), text)
     apart = _VULGAR_FRACTION.sub(r" \g<0>", powers)  # 5½ is not 51/2
     folded = normalized("NFKC", apart).casefold().translate(_ONE_OPERATOR)

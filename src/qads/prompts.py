@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, assert_never
 
 from qads.errors import ModelError
 from qads.pool import Kind, Row, Turn
+from qads.problems import earlier_exchanges
 
 __all__ = [
     "INSTRUCTIONS",
@@ -215,7 +216,12 @@ _PROBE = Row(id="", source="", problem="What is one and one?", solution="Two.")
 
 
 def sample_text(row: Row, part: Literal["problem", "solution", "both"] = "both") -> str:
-    """The text an embedder sees of a row: the problem, the solution, or one after the other."""
+    """What an embedder sees of a row: the problem after its earlier exchanges, the solution, or one after the other."""
+    asked = [*(turn["content"] for turn in earlier_exchanges(row.context)), row.problem]
     if part == "both":
-        return f"{row.problem}\n{row.solution}"
-    return row.problem if part == "problem" else row.solution
+        return "\n".join([*asked, row.solution])
+    if part == "problem":
+        return "\n".join(asked)
+    if part == "solution":
+        return row.solution
+    assert_never(part)

@@ -16,7 +16,7 @@ from kernels.test_lazy import BLOCKS, PRODUCTS, assert_same, usable
 from qads.kernels.bounds import BoundProduct
 from qads.kernels.distance import GreedyPicks, greedy_scan
 from qads.kernels.lazy import greedy_lazy
-from qads.kernels.limits import GroupLimits, Limits, walk
+from qads.kernels.limits import GroupLimits, Limits
 
 
 class Case:
@@ -163,7 +163,7 @@ def test_a_walk_takes_the_first_rows_that_may_follow(n: int, data: st.DataObject
         if case.tokens is not None and case.tokens[[*picks, row]].sum() > case.max_tokens:
             break
         picks.append(row)
-    assert walk(order, case.limits(n), case.k).tolist() == picks
+    assert case.limits(n).walk(order, case.k).tolist() == picks
 
 
 @pytest.mark.parametrize("share", [None, 0.5])
@@ -205,14 +205,14 @@ def test_a_million_rows_are_walked() -> None:
     limits = Limits(n, n, out=out, groups=[GroupLimits(codes, np.zeros(20, np.int64), maximum)])
     left = order[~np.isin(order, out)]
     first = [left[codes[left] == group][:most] for group, most in enumerate(maximum)]  # Of every group in the order.
-    picks = walk(order, limits, n)
+    picks = limits.walk(order, n)
     np.testing.assert_array_equal(picks, left[np.isin(left, np.concatenate(first))])
 
 
 def test_a_walk_goes_on_where_the_last_one_ended() -> None:
     limits = Limits(9, 6, out=np.array([4]))
-    assert walk(np.arange(9), limits, 2).tolist() == [0, 1]
-    assert walk(np.arange(2, 9), limits, 9).tolist() == [2, 3, 5, 6]  # As many as are left.
+    assert limits.walk(np.arange(9), 2).tolist() == [0, 1]
+    assert limits.walk(np.arange(2, 9), 9).tolist() == [2, 3, 5, 6]  # As many as are left.
 
 
 def test_limits_cost_nothing_where_there_are_none() -> None:

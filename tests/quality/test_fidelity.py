@@ -286,7 +286,7 @@ def test_a_report_survives_its_json():
     first = report()
     back = FidelityReport.from_json(json.loads(to_json(first.as_json())))
     assert to_json(back.as_json()) == to_json(first.as_json())
-    assert np.isnan(back.fidelity.ceiling.value) and back.cost is not None and np.isnan(back.cost.flop_ratio)
+    assert np.isnan(back.fidelity.ceiling.value) and back.cost is not None and np.isnan(back.cost.predicted_flops)
     assert back.cost.token_ratio == 0.025 and back.fidelity.verdict == first.fidelity.verdict
 
 

@@ -175,9 +175,35 @@ def test_the_aggregates_are_their_formulas():
     assert np.isnan(infl.standard_error("mean_gain")[1])
 
 
+def test_quality_is_by_the_aggregate_of_the_method_also_out_of_a_table():
+    gains = np.array([[0.2, -0.4], [1.0, 3.0]])
+    plain = Influence(gains, np.zeros(2), ("a", "b"), ("x", "y"), ("s", "t"))
+    assert plain.quality().tolist() == plain.quality("positive_gain").tolist()
+    assert "aggregate" not in str(plain.to_table().schema.metadata)  # Tables of the default are what they were.
+    for aggregate in AGGREGATES:
+        found = dataclasses.replace(plain, aggregate=aggregate)
+        again = Influence.from_table(found.to_table())
+        for each in (found, again):
+            assert each.quality().tolist() == plain.quality(aggregate).tolist()
+            assert each.standard_error().tolist() == plain.standard_error(aggregate).tolist()
+            assert each.by_group()["t"].tolist() == plain.by_group(aggregate)["t"].tolist()
+            assert each.quality("win_rate").tolist() == plain.quality("win_rate").tolist()
+
+
+def test_scores_carry_the_aggregate_of_their_method():
+    method = OneShotInfluence(dtype="float32", aggregate="win_rate")
+    assert method(CANDIDATES.take([0, 1]), ANCHORS.take([0])).aggregate == "win_rate"
+
+
 def test_an_unknown_aggregate_or_model_is_refused_by_name(no_shape_checks):
     with pytest.raises(InputError, match="golden_score"):
         OneShotInfluence(aggregate="golden_score")  # type: ignore[arg-type]
+    infl = Influence(np.zeros((1, 1)), np.zeros(1), ("a",), ("x",), ("s",))
+    for ask in (infl.quality, infl.terms, infl.standard_error, infl.by_group):
+        with pytest.raises(InputError, match="aggregate is 'positive'; it must be one of 'positive_gain'"):
+            ask("positive")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="aggregate is 'positive'"):
+        dataclasses.replace(infl, aggregate="positive")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="no such file"):
         OneShotInfluence(model="./nowhere")(CANDIDATES, ANCHORS)
 

@@ -39,6 +39,14 @@ def pool_of(styles, problems=None):
     )
 
 
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+def test_quality_apart_from_style_is_by_the_aggregate_that_was_set(aggregate):
+    gains = np.random.default_rng(0).normal(size=(8, 3))
+    apart = qads.StyleControl(min_mates=2, aggregate=aggregate)(scored(gains), pool_of("s" * 8))
+    assert apart.quality().tolist() == apart.quality(aggregate).tolist()
+    assert (apart.quality() < 0).any() == (aggregate in ("mean_gain", "relative"))
+
+
 def oracle(gains, styles, problems, min_mates):
     """The definition, one pair after the other."""
     apart = np.full(gains.shape, np.nan)
@@ -85,7 +93,7 @@ def test_what_a_style_adds_to_an_anchor_changes_nothing(aggregate):
 def test_controlled_mean_gain_is_the_part_within_styles():
     rng = np.random.default_rng(1)
     gains, styles = rng.normal(size=(24, 5)), [f"s{i % 2}" for i in range(24)]
-    controlled = qads.StyleControl()(scored(gains), pool_of(styles)).quality("mean_gain")
+    controlled = qads.StyleControl()(scored(gains), pool_of(styles)).quality()
     plain = gains.mean(axis=1)
     means = np.array([plain[i % 2 :: 2].mean() for i in range(24)])
     np.testing.assert_allclose(controlled, (plain - means) * 12 / 11)

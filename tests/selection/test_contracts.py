@@ -312,7 +312,24 @@ def test_it_looks_at_nothing_that_it_does_not_say_it_reads(selector: type[Any], 
     if not getattr(selector, "reads_quality", False):
         assert select(selector, x, quality[::-1], seed=seed, budget=k).indices.tolist() == sel.indices.tolist()
     if not getattr(selector, "reads_embeddings", True):
-        assert select(selector, x * 0 + 1, quality, seed=seed, budget=k).indices.tolist() == sel.indices.tolist()
+        for other in (x * 0 + 1, x * np.nan):
+            assert select(selector, other, quality, seed=seed, budget=k).indices.tolist() == sel.indices.tolist()
+
+
+@pytest.mark.parametrize("selector", [c for c in SELECTORS if not getattr(c, "reads_embeddings", True)])
+def test_embeddings_that_are_not_read_still_have_to_be_rows(selector: type[Any]) -> None:
+    for x, message in ((np.array(1.0), "type ndarray have no rows"), (np.ones((0, 3)), "no rows; there must be one")):
+        with pytest.raises(InputError, match=rf"^{selector.__name__}: embeddings .*{message}"):
+            selector()(x, [1.0], budget=1)
+
+
+def test_a_refusal_of_limits_names_every_selector_that_takes_them() -> None:
+    with pytest.raises(InputError, match="take constraints and tokens") as caught:
+        StratifiedRandom()(np.ones((2, 1)), budget=1, constraints=Constraints(exclude=[0]), groups=["a", "b"])
+    told = str(caught.value)
+    assert [c for c in SELECTORS if c.__name__ in told.partition("; ")[2]] == [
+        c for c in SELECTORS if c not in UNLIMITED
+    ]
 
 
 @every_selector

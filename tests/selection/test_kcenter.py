@@ -336,9 +336,9 @@ def test_none_given_is_the_same_as_nothing_given() -> None:
 @pytest.mark.parametrize(
     ("given_rows", "message"),
     [
-        ([3, 24], r"given row 24 is not in the pool, whose rows are 0\.\.23"),
-        ([-1], r"given row -1 is not in the pool"),
-        ([3, 5, 3], r"row 3 is given twice"),
+        ([3, 24], r"given names row 24, but the pool has the rows 0\.\.23"),
+        ([-1], r"given names row -1, but"),
+        ([3, 5, 3], r"given names row 3 twice"),
         (np.zeros(24, dtype=bool), r"given has shape \(24,\) and type bool; .*np\.flatnonzero"),
         ([0.5], r"given has shape \(1,\) and type float64"),
         (np.ones((2, 8)), r"the given vectors have 8 dimensions but the embeddings 9"),
@@ -375,6 +375,12 @@ def test_given_rows_are_a_start_and_so_exclude_another() -> None:
 def test_settings_out_of_range_are_refused_by_name_and_value(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^KCenterGreedy: {message}"):
         KCenterGreedy(**setting)
+
+
+def test_a_first_row_may_be_a_number_of_numpy(no_shape_checks: None) -> None:
+    assert KCenterGreedy(start=np.int64(3)) == KCenterGreedy(start=3)
+    with pytest.raises(InputError, match="start is row -1"):
+        KCenterGreedy(start=np.int64(-1))
 
 
 @pytest.mark.parametrize("name", ["combine", "metric", "scale", "start"])

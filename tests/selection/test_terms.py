@@ -321,3 +321,9 @@ def test_a_token_budget_may_be_of_any_whole_type_and_a_quota_is_of_a_text() -> N
     object.__setattr__(quota, "value", 1)  # A run-time checker of types, where one is installed, objects before.
     with pytest.raises(InputError, match=r"Quota: value is 1; it must be a string"):
         quota.__post_init__()
+
+
+@pytest.mark.parametrize(("given", "kept"), [(np.int64(3), 3), (np.float32(0.5), 0.5)])
+def test_a_quota_takes_the_numbers_of_numpy(no_shape_checks: None, given: Any, kept: float) -> None:
+    quota = Quota(value="a", maximum=given)
+    assert (quota.maximum, type(quota.maximum)) == (kept, type(kept))

@@ -18,7 +18,7 @@ from qads.clean.recognition import KINDS, MatchKind, Rules
 from qads.clean.searching import Seen, search
 from qads.cluster import Execution, ShardStore
 from qads.errors import AlignmentError, InputError
-from qads.pool import Pool, Progress
+from qads.pool import Pool, Progress, check_aligned
 
 __all__ = ["ContaminationReport", "Decontamination", "Match", "MatchKind", "Neighbour", "Template"]
 
@@ -199,7 +199,7 @@ class Decontamination:
 
         Raises:
             ClusterError: workers died again and again.
-            AlignmentError: embeddings are not one for each row, or only one of the two was given.
+            AlignmentError: embeddings are not one for each row or of another pool, or only one of the two was given.
         """
         vectors = _checked_vectors(pool, evaluation, embeddings, evaluation_embeddings)
         rules = Rules(self.n, self.overlap, self.masked_overlap, self.least_structure, self.solutions)
@@ -261,6 +261,8 @@ def _checked_vectors(
     for name, found, rows in zip(("embeddings", "evaluation_embeddings"), vectors, (pool, evaluation), strict=True):
         if found.ndim != 2 or len(found) != len(rows):
             raise AlignmentError(f"Decontamination: {name} have shape {found.shape}; they must be [{len(rows)}, dims].")
+    check_aligned(embeddings, pool)
+    check_aligned(evaluation_embeddings, evaluation)
     if vectors[0].shape[1] != vectors[1].shape[1]:
         raise AlignmentError(
             f"Decontamination: the embeddings have {vectors[0].shape[1]} and {vectors[1].shape[1]} dimensions; "

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int, Shaped
 from pydantic import BeforeValidator
 
+from qads.choices import check_choices
 from qads.clean.keys import RowKeys, row_keys
 from qads.clean.near import KeptRows, NearRule
 from qads.clean.reading import Reading
@@ -23,7 +24,7 @@ from qads.clean.settling import REASONS, Reason, Standing, Vectors
 from qads.cluster import Execution, ShardStore
 from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import Rows
-from qads.pool import Pool, Progress
+from qads.pool import Pool, Progress, check_aligned
 
 __all__ = ["REASONS", "Deduplication", "Duplicates", "Embed", "Reason"]
 
@@ -119,9 +120,7 @@ class Deduplication:
                 f"Deduplication: semantic is {self.semantic}; it must be a cosine distance in [0, 1), or None."
             )
         _check_solutions(self.solutions)
-        for name, value, known in (("numbers", self.numbers, ("same", "any")), ("keep", self.keep, get_args(Keep))):
-            if value not in known:
-                raise InputError(f"Deduplication: {name} is {value!r}; it must be one of {', '.join(known)}.")
+        check_choices(self)
         if (self.keep == "source") != bool(self.sources):
             raise InputError(
                 f"Deduplication: keep is {self.keep!r} and sources is {list(self.sources)}; keep='source' and a list "
@@ -151,7 +150,7 @@ class Deduplication:
 
         Raises:
             InputError: what a setting needs is missing or cannot be used, or a source is named that no row has.
-            AlignmentError: `embeddings` or `prefer` are not one a row.
+            AlignmentError: `embeddings` or `prefer` are not one a row, or of another pool.
         """
         if (self.semantic is None) != (embeddings is None):
             raise InputError(
@@ -159,6 +158,7 @@ class Deduplication:
                 f"{'missing' if embeddings is None else 'given'}; a radius and embeddings belong together."
             )
         n = len(pool)
+        check_aligned(embeddings, pool)
         vectors = None if embeddings is None else _vectors(embeddings, n)
         steps = _Steps(progress, n, 1 + (self.near is not None) + (self.semantic is not None))
         reading = Reading(execution or Execution(), shards)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
+from qads.choices import check_choices
 from qads.errors import InputError
 
 __all__ = ["Execution"]
@@ -81,6 +82,7 @@ class Execution:
         _check_whole(self.workers, "workers", "workers")
         _check_whole(self.cpus_per_worker, "cpus_per_worker", "processors")
         _check_whole(self.max_tokens_per_batch, "max_tokens_per_batch", "tokens")
+        check_choices(self)
         if self.concurrency < 1:
             raise InputError(f"execution.concurrency is {self.concurrency}; it must be 1 at least.")
         for name in ("timeout", "shard_timeout"):

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from qads.amounts import Amount, Tokens, parse_amount, parse_budget
+from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.config import (
     AnchorsConfig,
@@ -74,6 +75,7 @@ class Arm:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
+        check_choices(self)
         fixed = [name for name in ("source_shares_of", "best_sources", "budget") if getattr(self, name) is not None]
         if "source_shares_of" in fixed and len(fixed) > 1:
             raise ConfigError(
@@ -197,6 +199,7 @@ class Experiment:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not self.seeds:
             raise ConfigError("seeds: there must be one at least.")
         if not self.arms:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from qads.choices import check_choices
 from qads.clean import Decontamination, Deduplication
 from qads.config.limits import Sources
 from qads.errors import ConfigError, InputError
@@ -35,6 +36,7 @@ class CleanConfig:
         return self.duplicates is not None and self.duplicates.semantic is not None
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.duplicates is None and not self.against:
             raise InputError(
                 "asks for nothing: give duplicates ({} for the defaults) or against (evaluation sets), or leave the "

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from qads.amounts import Amount, Tokens, parse_budget
+from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.config.cleaning import CleanConfig
 from qads.config.evaluating import EvaluateConfig
@@ -46,6 +47,7 @@ class PoolConfig:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not self.sources or not all(self.sources):
             raise InputError(
                 f"pool.sources is {list(self.sources)}; it must name files, folders, - or hf://owner/name."
@@ -69,6 +71,7 @@ class AnchorsConfig:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
+        check_choices(self)
         check_columns(self.columns, "anchors.columns")
         if self.n is not None and self.n < 1:
             raise InputError(f"anchors.n is {self.n}; there must be one anchor at least.")
@@ -89,6 +92,9 @@ class OutputConfig:
     """Shape of a row."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
 
 @dataclass(frozen=True, kw_only=True)

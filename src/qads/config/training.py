@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.config.limits import Sources
 from qads.datasets import check_columns
@@ -33,6 +34,7 @@ class TrainConfig:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if "-" in self.sources:
             raise InputError("sources: a training is read from files, so that it can go on after a kill.")
         check_columns(self.columns, "columns")

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from qads.choices import check_choice
 from qads.datasets.drafts import Reject, UnknownShapeError
 from qads.datasets.files import SourceFile, expand_sources, source_identity
 from qads.datasets.formats import FIELDS, read_record, shown_names
@@ -90,6 +91,7 @@ def load_pool(
     check_columns(mapping)
     if kind is not None and kind not in KINDS:
         raise PoolError(f"kind: {kind!r} is not one of {', '.join(KINDS)}.")
+    check_choice(on_bad_row, ("error", "skip"), name="on_bad_row", method="load_pool")
     listed = [sources] if isinstance(sources, str | Path) else list(sources)
     if not listed:
         raise PoolError("load_pool: no source given.")

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from qads.datasets.choices import read_aqua, read_query_choices, read_question_choices
 from qads.datasets.drafts import Draft, Fields, Format, Reject, UnknownShapeError, parsed, text_of
+from qads.datasets.multiple_choice import read_aqua, read_query_choices, read_question_choices
 from qads.pool import Turn
 
 __all__ = ["FORMATS", "QUESTIONS"]

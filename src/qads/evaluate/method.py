@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
+from qads.choices import check_choices
 from qads.cluster import Crew, Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.datasets import load_pool
 from qads.errors import InputError
@@ -81,6 +82,7 @@ class Evaluation:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not self.sets or not all(self.sets):
             raise InputError(f"evaluate.sets is {list(self.sets)}; it must name benchmarks, files, or NAME=FILE.")
         if "-" in self.sets:

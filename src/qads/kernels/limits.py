@@ -19,7 +19,7 @@ from jaxtyping import Bool, Int, Int32
 
 from qads.kernels.kept import KEPT
 
-__all__ = ["GroupLimits", "Limits", "walk"]
+__all__ = ["GroupLimits", "Limits"]
 
 _NO_MAXIMUM = np.iinfo(np.int64).max
 _PICKS, _OWED, _TOKENS, _BOUND = range(4)  # What of each is left, and whether all picks left are owed.
@@ -173,11 +173,6 @@ class _Quotas(NamedTuple):
             codes[number], room[number, : len(part.maximum)] = part.codes, part.maximum
         owing = next((number for number, part in enumerate(groups) if part.minimum.any()), -1)
         return cls(codes, room, owing, groups[owing].minimum.copy() if owing >= 0 else np.zeros(0, np.int64))
-
-
-def walk(order: Int[np.ndarray, " n"], limits: Limits, k: int) -> Int[np.ndarray, " p"]:
-    """The first k rows of an order that the limits admit, whatever their distance; fewer where no more do."""
-    return limits.walk(order, k)
 
 
 @numba.njit(cache=KEPT)

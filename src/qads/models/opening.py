@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import transformers
 from huggingface_hub import snapshot_download
 
+from qads.choices import check_choice
 from qads.errors import InputError, ModelError
 from qads.kernels.cost import ModelShape, model_shape
 from qads.models.adapters import ADAPTER, check_extra, with_adapter
@@ -290,6 +291,7 @@ def resolve_device(device: str) -> torch.device:
 
 def resolve_dtype(dtype: Dtype, device: str) -> str:
     """The precision that ``auto`` becomes on a device: it changes results, so it is recorded and fingerprinted."""
+    check_choice(dtype, get_args(Dtype), name="dtype", method="model")
     if dtype != "auto":
         return dtype
     kind = resolve_device(device).type

@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
+from qads.choices import check_choice
 from qads.errors import AlignmentError
 from qads.kernels.cost import Cost
 from qads.pool import to_json
@@ -84,8 +85,11 @@ class Influence:
     """Pairs with an example that were taken over from earlier scores."""
     rounds: tuple[Round, ...] = ()
     """What was asked for, round by round."""
+    aggregate: Aggregate = "positive_gain"
+    """What the quality is unless another is named: that of the method that made it."""
 
     def __post_init__(self) -> None:
+        check_choice(self.aggregate, AGGREGATES, name="aggregate", method="Influence")
         n, m = len(self.candidate_ids), len(self.anchor_ids)
         shapes = (self.one_shot.shape, self.pending.shape, self.zero_shot.shape, (len(self.anchor_groups),))
         if shapes != ((n, m), (n, m), (m,), (m,)):
@@ -114,11 +118,17 @@ class Influence:
         """Anchors that every candidate was scored on."""
         return np.sum(~np.isnan(self.gains), axis=1)
 
-    def quality(self, aggregate: Aggregate = "positive_gain") -> Float[np.ndarray, " n"]:
+    def quality(self, aggregate: Aggregate | None = None) -> Float[np.ndarray, " n"]:
         """Quality of every candidate; NaN for one that no anchor could score.
 
         The mean over its anchors. Where a stopping rule left anchors out, the mean over these alone would not compare
         with others; `quality/partial.py` says what is given instead.
+
+        Args:
+            aggregate: what the mean is of; None takes that of the scores, `Influence.aggregate`.
+
+        Raises:
+            InputError: there is no such aggregate.
 
         >>> import numpy as np
         >>> infl = Influence(np.array([[-1.0, -2.0]]), np.array([-1.5, -1.0]), ("a",), ("x", "y"), ("s", "s"))
@@ -127,23 +137,23 @@ class Influence:
         """
         return self._quality_on(np.arange(len(self.anchor_groups)), aggregate)
 
-    def terms(self, aggregate: Aggregate = "positive_gain") -> Float[np.ndarray, "n m"]:
+    def terms(self, aggregate: Aggregate | None = None) -> Float[np.ndarray, "n m"]:
         """What the quality of a candidate averages over its anchors; NaN where the pair was not scored."""
-        return aggregate_terms(self.gains, aggregate)
+        return aggregate_terms(self.gains, aggregate or self.aggregate)
 
-    def standard_error(self, aggregate: Aggregate = "positive_gain") -> Float[np.ndarray, " n"]:
+    def standard_error(self, aggregate: Aggregate | None = None) -> Float[np.ndarray, " n"]:
         """Standard error of the mean over the anchors that were scored; NaN with fewer than two of them.
 
         Anchors count as a random sample of the target skill, so it is above zero with all of them too.
         """
-        terms = aggregate_terms(self.gains, aggregate)
+        terms = self.terms(aggregate)
         count = np.sum(~np.isnan(terms), axis=1)
         spread = np.where(np.isnan(terms), 0.0, terms - mean_over_scored(terms)[:, None])
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = (spread**2).sum(axis=1) / (count - 1) / count
         return np.where(count > 1, np.sqrt(np.where(count > 1, variance, 0.0)), np.nan)
 
-    def by_group(self, aggregate: Aggregate = "positive_gain") -> dict[str, Float[np.ndarray, " n"]]:
+    def by_group(self, aggregate: Aggregate | None = None) -> dict[str, Float[np.ndarray, " n"]]:
         """Quality on the anchors of each source by itself: influence follows style, so the mean alone can mislead."""
         groups = np.array(self.anchor_groups)
         return {
@@ -151,12 +161,12 @@ class Influence:
             for name in dict.fromkeys(self.anchor_groups)
         }
 
-    def _quality_on(self, anchors: Int[np.ndarray, " c"], aggregate: Aggregate) -> Float[np.ndarray, " n"]:
+    def _quality_on(self, anchors: Int[np.ndarray, " c"], aggregate: Aggregate | None) -> Float[np.ndarray, " n"]:
         return comparable_quality(
-            aggregate_terms(self.gains, aggregate)[:, anchors],
+            self.terms(aggregate)[:, anchors],
             self.pending[:, anchors],
             group_codes(tuple(self.anchor_groups[j] for j in anchors)),
-            signed=aggregate in _SIGNED,
+            signed=(aggregate or self.aggregate) in _SIGNED,
         )
 
     @classmethod
@@ -195,13 +205,15 @@ class Influence:
         """One row a pair: candidate, anchor, zero_shot, one_shot, gain, pending.
 
         Pairs that were not scored are null; of these, `pending` tells those that a stopping rule left out. The schema's
-        metadata hold `affected` and `origin`.
+        metadata hold `affected`, `origin`, and `aggregate` where it is not the default.
         """
         n, m = self.one_shot.shape
         one_shot, gains = self.one_shot.reshape(-1), self.gains.reshape(-1)
         notes = {"affected": to_json(self.affected)}
         if self.origin is not None:
             notes["origin"] = to_json(dataclasses.asdict(self.origin))
+        if self.aggregate != "positive_gain":
+            notes["aggregate"] = to_json(self.aggregate)
         return pa.table(
             {
                 "candidate": pa.array(np.repeat(np.array(self.candidate_ids, dtype=object), m), pa.string()),
@@ -231,9 +243,15 @@ class Influence:
             affected=notes.get("affected", {}),
             left_out=pending.reshape(-1, m) if pending.any() else None,
             origin=Origin.from_json(notes["origin"]) if "origin" in notes else None,
+            aggregate=notes.get("aggregate", "positive_gain"),
         )
 
 
 def aggregate_terms(gains: Float[np.ndarray, "n m"], aggregate: Aggregate) -> Float[np.ndarray, "n m"]:
-    """What the aggregate averages over the anchors; NaN where the pair was not scored."""
+    """What the aggregate averages over the anchors; NaN where the pair was not scored.
+
+    Raises:
+        InputError: there is no such aggregate.
+    """
+    check_choice(aggregate, AGGREGATES, name="aggregate", method="Influence")
     return _FORMULAS[aggregate](gains)

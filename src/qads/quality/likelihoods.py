@@ -29,6 +29,7 @@ import pyarrow as pa
 from jaxtyping import Float
 from pydantic import Field
 
+from qads.choices import check_choices
 from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.errors import InputError, TooLongError
 from qads.kernels.target import TokenTarget
@@ -71,10 +72,9 @@ class AnswerLikelihoods:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.max_length is not None and self.max_length < 2:
             raise InputError(f"AnswerLikelihoods: max_length is {self.max_length}; a row needs 2 tokens at least.")
-        if self.too_long not in ("error", "drop"):
-            raise InputError(f"AnswerLikelihoods: too_long is {self.too_long!r}; it must be one of 'error', 'drop'.")
         check_engine_dtype(self.engine, self.dtype)
 
     def identity(self, execution: Execution | None = None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from qads.choices import check_choices
 from qads.cluster import Execution, MemoryShards, ShardStore, workers
 from qads.errors import InputError
 from qads.kernels.cost import Cost
@@ -24,7 +25,7 @@ from qads.models import Dtype, Tokenizer, open_tokenizer
 from qads.pool import Pool, Progress, to_json
 from qads.prompts import ExemplarTemplate, Template
 from qads.quality.engines import Engine, LocalEngine, check_engine_dtype
-from qads.quality.influence import AGGREGATES, Aggregate, Influence
+from qads.quality.influence import Aggregate, Influence
 from qads.quality.known import check_known
 from qads.quality.origin import Origin
 from qads.quality.rehearsal import NobodyStops, Rehearsal
@@ -58,7 +59,7 @@ class OneShotInfluence:
     template: Annotated[Template, Field(discriminator="kind")] = field(default_factory=ExemplarTemplate)
     """How candidate and anchor become text."""
     aggregate: Aggregate = "positive_gain"
-    """Which aggregate the pipeline uses; `Influence.quality` gives any."""
+    """What the quality is; `Influence.quality` gives any other too."""
     too_long: TooLong = "error"
     """When example and anchor exceed the context: stop, drop the row, or cut its problem on the left."""
     max_length: int | None = None
@@ -69,13 +70,10 @@ class OneShotInfluence:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.max_length is not None and self.max_length < 4:
             raise InputError(
                 f"OneShotInfluence: max_length is {self.max_length}; example and anchor need 4 tokens at least."
-            )
-        if self.aggregate not in AGGREGATES:
-            raise InputError(
-                f"OneShotInfluence: aggregate is {self.aggregate!r}; it must be one of {', '.join(AGGREGATES)}."
             )
         check_engine_dtype(self.engine, self.dtype)
 
@@ -241,4 +239,5 @@ def _score_in_rounds(method: OneShotInfluence, candidates: Pool, anchors: Pool, 
         origin=origin,
         n_reused=sum(int(shard.schema.metadata[b"n_reused"]) for shard in through.tables[1:]),
         rounds=found.rounds,
+        aggregate=method.aggregate,
     )

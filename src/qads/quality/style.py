@@ -28,6 +28,7 @@ from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import StandardScaler
 
+from qads.choices import check_choices
 from qads.errors import AlignmentError, InputError
 from qads.pool import Pool
 from qads.quality.influence import Aggregate, Influence
@@ -47,14 +48,14 @@ class StyleControl:
     >>> scores = np.array([[-1.0, -1.0], [-1.0, -2.0], [-2.0, -2.0]])
     >>> infl = qads.Influence(scores, np.array([-2.0, -2.0]), ("a", "b", "c"), ("x", "y"), ("t", "t"))
     >>> apart = qads.StyleControl(min_mates=2)(infl, qads.Pool.from_rows(rows))
-    >>> apart.quality("mean_gain")
+    >>> apart.quality()
     array([ 0.75,  0.  , -0.75])
     """
 
     by: Literal["source", "surface"] = "source"
     """What a style is: a source, or a cluster of rows that look alike (lengths, formulas, how the answer is given)."""
     aggregate: Aggregate = "mean_gain"
-    """What becomes of the gains beyond those of the style."""
+    """What the quality is of the gains beyond those of the style."""
     min_mates: int = 4
     """Other rows of its style that a row is compared with at least; one with fewer has no quality."""
     n_clusters: int = 16
@@ -65,6 +66,7 @@ class StyleControl:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.min_mates < 1:
             raise InputError(f"StyleControl: min_mates is {self.min_mates}; a row is compared with 1 other at least.")
         if self.n_clusters < 1:
@@ -118,7 +120,8 @@ class StyleControl:
             )
         codes = group_codes(tuple(self.styles(candidates) if styles is None else styles))
         given = _mates_mean(found.gains, codes, group_codes(tuple(candidates.problem_keys)), self.min_mates)
-        return replace(found, one_shot=found.one_shot - given, left_out=None, origin=None)
+        apart = found.one_shot - given
+        return replace(found, one_shot=apart, left_out=None, origin=None, aggregate=self.aggregate)
 
 
 def _mates_mean(

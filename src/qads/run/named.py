@@ -18,7 +18,6 @@ from qads.datasets.records import Record, read_records
 from qads.datasets.storage import is_object
 from qads.errors import InputError, PoolError
 from qads.pool import Pool, Row
-from qads.problems import problem_key
 
 __all__ = ["NamedRows", "read_named"]
 
@@ -44,7 +43,7 @@ def read_named(
     """Find the rows that files name.
 
     A file is a list of ids (any ending but those of samples, one a line), a table with a column ``id`` and no problems,
-    or samples. A sample is the row of its id if that has its problem too (`pool.py: problem_key`); else it is every row
+    or samples. A sample is the row of its id if that has its problem too (`Pool.problem_keys`); else it is every row
     with its problem, since ids are unique within one pool only.
 
     Args:
@@ -123,9 +122,8 @@ def _matches(pool: Pool, samples: Pool, position: dict[str, int]) -> Iterator[li
     keys = pool.problem_keys
     for row, key in enumerate(keys):
         of_problem[key].append(row)
-    for sample in samples:
-        key = problem_key(sample.problem)
-        row = position.get(sample.id)
+    for name, key in zip(samples.strings("id"), samples.problem_keys, strict=True):
+        row = position.get(name)
         yield [row] if row is not None and keys[row] == key else of_problem.get(key, [])
 
 

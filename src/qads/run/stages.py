@@ -125,7 +125,8 @@ def run_influence(context: StageContext, stage: StageDirectory) -> Facts:
             shards=stage.shards,
             progress=context.progress,
         )
-    write_table(found.to_table(), stage.path / "influence.parquet")
+    # The scores of a run are the same whatever the aggregate is: the stage `quality` applies it.
+    write_table(dataclasses.replace(found, aggregate="positive_gain").to_table(), stage.path / "influence.parquet")
     return {
         "rows": len(found.candidate_ids),
         **planned,

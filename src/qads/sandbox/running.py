@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from qads.choices import check_choices
 from qads.errors import InputError
 from qads.pool import Progress
 from qads.sandbox import isolation
@@ -63,6 +64,7 @@ class Sandbox:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not (math.isfinite(self.seconds) and 0 < self.seconds <= 86_400):
             raise InputError(f"Sandbox: seconds is {self.seconds:g}; it must be above 0, and a day at most.")
         for name in ("memory_mb", "output_chars", "scratch_mb", "processes"):

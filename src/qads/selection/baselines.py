@@ -11,11 +11,10 @@ import numpy.typing as npt
 from jaxtyping import Float, Int
 
 from qads.errors import InputError
-from qads.kernels.limits import walk
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.constraints import Constraints
-from qads.selection.inputs import check_seed, checked_embeddings, checked_quality
+from qads.selection.inputs import check_seed, checked_quality, unread
 from qads.selection.terms import Terms
 
 __all__ = ["RandomSelection", "TopQuality", "by_order"]
@@ -55,11 +54,11 @@ class RandomSelection:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        x = checked_embeddings(embeddings, method="RandomSelection")
-        given = checked_quality(quality, len(x), method="RandomSelection")
-        terms = Terms.of(budget, constraints, len(x), method="RandomSelection")
-        order = np.random.default_rng(self.seed).permutation(len(x))
-        return by_order(order, np.full(len(x), np.nan), given, terms, method=self.kind, progress=progress)
+        n = len(unread(embeddings, method="RandomSelection"))
+        given = checked_quality(quality, n, method="RandomSelection")
+        terms = Terms.of(budget, constraints, n, method="RandomSelection")
+        order = np.random.default_rng(self.seed).permutation(n)
+        return by_order(order, np.full(n, np.nan), given, terms, method=self.kind, progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +93,9 @@ class TopQuality:
         """
         if quality is None:
             raise InputError("TopQuality: quality is None; without it there is no top. Give one number a row.")
-        x = checked_embeddings(embeddings, method="TopQuality")
-        given = checked_quality(quality, len(x), method="TopQuality")
-        terms = Terms.of(budget, constraints, len(x), method="TopQuality")
+        n = len(unread(embeddings, method="TopQuality"))
+        given = checked_quality(quality, n, method="TopQuality")
+        terms = Terms.of(budget, constraints, n, method="TopQuality")
         order = np.argsort(-given, kind="stable")
         return by_order(order, given, given, terms, method=self.kind, progress=progress)
 
@@ -122,7 +121,7 @@ def by_order(
     """
     if len(terms.first):
         order = np.concatenate([terms.first, order[~np.isin(order, terms.first)]])
-    picks = walk(order, terms.limits, terms.k)
+    picks = terms.limits.walk(order, terms.k)
     k = len(picks)
     if progress:
         progress(k, k)

@@ -19,7 +19,8 @@ __all__ = ["Budget", "TokenBudget", "checked_tokens", "most_that_fit", "resolve_
 class TokenBudget:
     """Tokens to spend: the selection ends before the first pick that would exceed them.
 
-    So its beginnings are the selections for smaller budgets. A row that alone exceeds the budget is never picked.
+    A row that alone exceeds the budget is never picked, and does not end it. So its beginnings are the selections for
+    those smaller budgets that every row fits which fits this one.
 
     >>> import qads
     >>> budget = qads.TokenBudget(max_tokens=70, tokens=[40, 50, 30, 90])

@@ -40,6 +40,9 @@ class Quota:
     def __post_init__(self) -> None:
         if not isinstance(cast(object, self.value), str):
             raise InputError(f"Quota: value is {self.value!r}; it must be a string, as columns are compared as text.")
+        for name in ("minimum", "maximum", "share"):
+            if isinstance(number := cast(object, getattr(self, name)), np.generic):
+                object.__setattr__(self, name, number.item())
         limits = {"minimum": self.minimum, "maximum": self.maximum, "share": self.share}
         stated = {name: limit for name, limit in limits.items() if limit is not None}
         if not stated:

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int
 
+from qads.choices import check_choice
 from qads.errors import AlignmentError, InputError
 from qads.kernels.nearest import nearest_centres
 from qads.pool import Progress, Selection
-from qads.selection.inputs import check_choice, check_directions, checked_embeddings, checked_quality
+from qads.selection.inputs import check_directions, checked_embeddings, checked_quality
 
 __all__ = ["Coverage", "coverage", "find_knee"]
 

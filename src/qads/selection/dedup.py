@@ -21,19 +21,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int
 
+from qads.choices import check_choices
 from qads.errors import InputError
 from qads.kernels.distance import Points
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget, resolve_budget
 from qads.selection.cells import Cells, Solver, check_n_cells, find_cells, members, n_cells_of
 from qads.selection.constraints import Constraints
-from qads.selection.inputs import check_choice, check_directions, check_seed
+from qads.selection.inputs import check_directions, check_seed
 from qads.selection.ranked import checked_inputs, descending, first_rows
 
 __all__ = ["D4", "SemDeDup"]
@@ -67,8 +68,7 @@ class SemDeDup:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        check_choice(self.keep, get_args(KeepFirst), name="keep", method="SemDeDup")
-        check_choice(self.solver, get_args(Solver), name="solver", method="SemDeDup")
+        check_choices(self)
         check_n_cells(self.n_cells, method="SemDeDup")
         check_seed(self.seed, method="SemDeDup")
 
@@ -130,7 +130,7 @@ class D4:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        check_choice(self.solver, get_args(Solver), name="solver", method="D4")
+        check_choices(self)
         check_n_cells(self.n_cells, method="D4")
         check_seed(self.seed, method="D4")
         if not 0 < self.dedup_share <= 1:

@@ -21,19 +21,20 @@ import dataclasses
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float32
 
+from qads.choices import check_choices
 from qads.errors import InputError
 from qads.kernels.distance import Rows, widened
 from qads.kernels.lazy import greedy
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.constraints import Constraints
-from qads.selection.inputs import Scale, check_choice, check_directions, scaled_quality
+from qads.selection.inputs import Scale, check_directions, scaled_quality
 from qads.selection.ranked import unlimited_inputs, unlimited_selection
 
 __all__ = ["Gist"]
@@ -68,8 +69,7 @@ class Gist:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        for name, choice in (("utility", Utility), ("metric", Metric), ("scale", Scale), ("diameter", Diameter)):
-            check_choice(getattr(self, name), get_args(choice), name=name, method="Gist")
+        check_choices(self)
         if not (np.isfinite(self.lam) and self.lam >= 0):
             raise InputError(f"Gist: lam is {self.lam}; it must be a finite number ≥ 0.")
         if not 1e-6 <= self.eps <= 1:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float
 
+from qads.choices import check_choice
 from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import Given, Rows, widened
+from qads.selection.constraints import checked_rows
 
 __all__ = [
     "Scale",
@@ -22,6 +23,7 @@ __all__ = [
     "checked_given",
     "checked_quality",
     "scaled_quality",
+    "unread",
 ]
 
 Scale = Literal["rank", "minmax", "none"]
@@ -67,6 +69,23 @@ def checked_embeddings(embeddings: object, *, method: str, name: str = "embeddin
     return x
 
 
+def unread(embeddings: Any, *, method: str) -> Float[np.ndarray, "n 1"]:
+    """Zeros in the place of embeddings that a selector does not read: they only say how many rows there are.
+
+    Raises:
+        InputError: they have no length, or no row.
+    """
+    try:
+        n_rows = len(embeddings)
+    except TypeError as error:
+        raise InputError(
+            f"{method}: embeddings of type {type(embeddings).__name__} have no rows; give an array [rows, dims]."
+        ) from error
+    if n_rows == 0:
+        raise InputError(f"{method}: embeddings have no rows; there must be one at least.")
+    return np.zeros((n_rows, 1), np.float32)
+
+
 def check_directions(x: Rows, *, method: str, name: str = "embeddings") -> None:
     """Refuse rows that have no direction, which the cosine needs.
 
@@ -108,13 +127,7 @@ def checked_given(given: object, x: Rows, *, method: str) -> Given | None:
             f"{method}: given has shape {rows.shape} and type {rows.dtype}; it must be row numbers [g] (of a mask: "
             "np.flatnonzero(mask)) or vectors [g, dims]."
         )
-    outside = (rows < 0) | (rows >= len(x))
-    if outside.any():
-        raise InputError(f"{method}: given row {rows[outside][0]} is not in the pool, whose rows are 0..{len(x) - 1}.")
-    values, counts = np.unique(rows, return_counts=True)
-    if len(values) < len(rows):
-        raise InputError(f"{method}: row {values[counts > 1][0]} is given twice; every row counts once.")
-    return rows.astype(np.int64)
+    return checked_rows(rows, len(x), name="given", method=method)
 
 
 def checked_quality(quality: object, n_rows: int, *, method: str) -> Float[np.ndarray, " n"]:
@@ -166,16 +179,6 @@ def scaled_quality(quality: Float[np.ndarray, " n"], scale: Scale, *, method: st
             "Use scale='rank' or 'minmax'."
         )
     return quality
-
-
-def check_choice(value: object, choices: Sequence[str], *, name: str, method: str) -> None:
-    """Refuse a setting that is none of its choices: a misspelt metric must not quietly become another one.
-
-    Raises:
-        InputError: it is none of them.
-    """
-    if value not in choices:
-        raise InputError(f"{method}: {name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
 
 
 def check_seed(seed: int, *, method: str) -> None:

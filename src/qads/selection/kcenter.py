@@ -23,24 +23,23 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float
 
+from qads.choices import check_choice, check_choices
 from qads.cluster import ClusterGreedy
 from qads.cluster.rows import file_of
 from qads.errors import InputError
 from qads.kernels.distance import Given, GreedyPicks, Rows
 from qads.kernels.lazy import greedy
-from qads.kernels.limits import walk
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.constraints import Constraints
 from qads.selection.inputs import (
     Scale,
-    check_choice,
     check_directions,
     check_seed,
     checked_embeddings,
@@ -94,10 +93,12 @@ class KCenterGreedy:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        choices = (("combine", Combine), ("metric", Metric), ("scale", Scale), ("start", Start))
-        by_number = isinstance(self.start, int) and not isinstance(self.start, bool)
-        for name, choice in choices[:3] if by_number else choices:
-            check_choice(getattr(self, name), get_args(choice), name=name, method="KCenterGreedy")
+        check_choices(self)
+        start = cast(object, self.start)
+        if isinstance(start, np.integer):
+            object.__setattr__(self, "start", int(start))
+        elif not isinstance(start, int) or isinstance(start, bool):
+            check_choice(start, get_args(Start), name="start", method="KCenterGreedy")
         check_seed(self.seed, method="KCenterGreedy")
         if not (np.isfinite(self.alpha) and self.alpha >= 0):
             raise InputError(f"KCenterGreedy: alpha is {self.alpha}; it must be a finite number ≥ 0.")
@@ -264,7 +265,7 @@ class KCenterGreedy:
                     f"KCenterGreedy: n_start is {self.n_start}, but after {len(rows)} drawn rows {why}; lower n_start."
                 )
             drawn = rng.choice(open_rows, min(n_missing, len(open_rows)), replace=False)
-            rows = np.concatenate([rows, walk(drawn, limits, n_missing)])
+            rows = np.concatenate([rows, limits.walk(drawn, n_missing)])
         return rows.tolist()
 
 

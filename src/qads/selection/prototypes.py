@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from qads.choices import check_choices
 from qads.kernels.distance import Points
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.cells import Solver, check_n_cells, find_cells, members, n_cells_of
 from qads.selection.constraints import Constraints
-from qads.selection.inputs import check_choice, check_directions, check_seed
+from qads.selection.inputs import check_directions, check_seed
 from qads.selection.ranked import checked_inputs, descending, first_rows, unlimited_inputs, unlimited_selection
 
 __all__ = ["KMeansPrototypes", "PrototypeDistance"]
@@ -53,7 +54,7 @@ class KMeansPrototypes:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        check_choice(self.solver, get_args(Solver), name="solver", method="KMeansPrototypes")
+        check_choices(self)
         check_seed(self.seed, method="KMeansPrototypes")
 
     def __call__(
@@ -122,8 +123,7 @@ class PrototypeDistance:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        check_choice(self.keep, get_args(Keep), name="keep", method="PrototypeDistance")
-        check_choice(self.solver, get_args(Solver), name="solver", method="PrototypeDistance")
+        check_choices(self)
         check_n_cells(self.n_cells, method="PrototypeDistance")
         check_seed(self.seed, method="PrototypeDistance")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,6 @@ from qads.selection.inputs import checked_embeddings, checked_quality
 from qads.selection.terms import Terms
 
 __all__ = ["Inputs", "checked_inputs", "descending", "first_rows", "unlimited_inputs", "unlimited_selection"]
-
-_TAKE_LIMITS = (
-    "KCenterGreedy, RandomSelection, TopQuality, Deita, PrototypeDistance, SemDeDup, D4, LongestResponse, "
-    "PerplexityRanking and IFDRanking"
-)
 
 
 class Inputs(NamedTuple):
@@ -72,9 +67,16 @@ def unlimited_inputs(
         what = "constraints are given" if constraints is not None else "the budget is in tokens"
         raise InputError(
             f"{method}: {what}, but what it picks as a whole would not keep to them; give a count or a fraction, and "
-            f"leave rows out of the pool itself. {_TAKE_LIMITS} take constraints and tokens."
+            f"leave rows out of the pool itself. {_that_take_limits()} take constraints and tokens."
         )
     return checked_inputs(embeddings, quality, budget, None, method=method)
+
+
+def _that_take_limits() -> str:
+    from qads.selection import Selector  # Made of the modules that import this one.
+
+    names = [each.__name__ for each in get_args(Selector) if getattr(each, "takes_limits", True)]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def descending(values: Float[np.ndarray, " n"], among: Bool[np.ndarray, " n"] | None = None) -> Int[np.ndarray, " r"]:

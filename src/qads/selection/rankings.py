@@ -24,11 +24,12 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Bool, Float
 
+from qads.choices import check_choices
 from qads.errors import InputError
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.constraints import Constraints
-from qads.selection.inputs import check_choice
+from qads.selection.inputs import unread
 from qads.selection.needs import checked_lengths, checked_likelihoods
 from qads.selection.ranked import checked_inputs, descending, first_rows
 
@@ -82,7 +83,9 @@ class LongestResponse:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, constraints, method="LongestResponse")
+        inputs = checked_inputs(
+            unread(embeddings, method="LongestResponse"), quality, budget, constraints, method="LongestResponse"
+        )
         length = checked_lengths(lengths, len(inputs.x), method="LongestResponse")
         return first_rows(descending(length), length, inputs, kind=self.kind, progress=progress)
 
@@ -111,8 +114,7 @@ class PerplexityRanking:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        check_choice(self.part, get_args(Part), name="part", method="PerplexityRanking")
-        check_choice(self.text, get_args(Text), name="text", method="PerplexityRanking")
+        check_choices(self)
 
     def __call__(
         self,
@@ -140,7 +142,9 @@ class PerplexityRanking:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, constraints, method="PerplexityRanking")
+        inputs = checked_inputs(
+            unread(embeddings, method="PerplexityRanking"), quality, budget, constraints, method="PerplexityRanking"
+        )
         scores = checked_likelihoods(likelihoods, len(inputs.x), method="PerplexityRanking")
         log_perplexity = -scores[:, get_args(Text).index(self.text)]
         scored = ~np.isnan(log_perplexity)
@@ -211,7 +215,9 @@ class IFDRanking:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = checked_inputs(embeddings, quality, budget, constraints, method="IFDRanking")
+        inputs = checked_inputs(
+            unread(embeddings, method="IFDRanking"), quality, budget, constraints, method="IFDRanking"
+        )
         scores = checked_likelihoods(likelihoods, len(inputs.x), method="IFDRanking")
         log_ifd = scores[:, 1] - scores[:, 0]
         left_out = _left_out(

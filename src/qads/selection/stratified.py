@@ -17,16 +17,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from qads.choices import check_choices
 from qads.kernels.apportion import apportion
 from qads.pool import Progress, Selection
 from qads.selection.budget import Budget
 from qads.selection.constraints import Constraints
-from qads.selection.inputs import check_choice, check_seed
+from qads.selection.inputs import check_seed, unread
 from qads.selection.needs import checked_groups
 from qads.selection.ranked import unlimited_inputs, unlimited_selection
 
@@ -58,7 +59,7 @@ class StratifiedRandom:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        check_choice(self.shares, get_args(Shares), name="shares", method="StratifiedRandom")
+        check_choices(self)
         check_seed(self.seed, method="StratifiedRandom")
 
     def __call__(
@@ -88,7 +89,9 @@ class StratifiedRandom:
         Raises:
             InputError: an input is not what it must be; the message names the row.
         """
-        inputs = unlimited_inputs(embeddings, quality, budget, constraints, method="StratifiedRandom")
+        inputs = unlimited_inputs(
+            unread(embeddings, method="StratifiedRandom"), quality, budget, constraints, method="StratifiedRandom"
+        )
         n = len(inputs.x)
         names, codes = checked_groups(groups, n, method="StratifiedRandom")
         sizes = np.bincount(codes, minlength=len(names))

@@ -21,6 +21,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.errors import InputError
 from qads.models import (
@@ -142,6 +143,7 @@ class FineTuning:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if len(given := [n for n in ("epochs", "steps", "tokens") if getattr(self, n) is not None]) > 1:
             raise InputError(f"train: {' and '.join(given)} exclude each other; give one budget.")
         for name, least in (
