@@ -224,7 +224,9 @@ def _quantized(name: str, target: torch.device, dtype: str) -> dict[str, Any]:
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )  # fmt: skip
     # Of processes that a launcher has started each has a GPU of its own, and the trainer compares the numbers.
-    index = target.index if target.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
+    index: int | None = target.index  # None of a device without a number, whatever torch's types say.
+    if index is None:
+        index = int(os.environ.get("LOCAL_RANK", "0"))
     return {"quantization_config": config, "device_map": {"": index}}
 
 

@@ -109,9 +109,9 @@ def _at_even_steps(rows: Int[np.ndarray, " r"]) -> Int[np.ndarray, " s"]:
 def _first_of_each(rows: Int[np.ndarray, " r"], pool: Pool, seen: set[str]) -> Int[np.ndarray, " u"]:
     """The rows whose problem has not been seen, here or in a source before."""
     first: list[int] = []
-    problems = take_rows(pool.table.select(["problem"]), rows)["problem"]
-    for row, problem in zip(rows.tolist(), problems, strict=True):
-        key = problem_key(problem.as_py())
+    asked = take_rows(pool.table.select(["problem", "context"]), rows)
+    for row, problem, context in zip(rows.tolist(), asked["problem"], asked["context"], strict=True):
+        key = problem_key(problem.as_py(), context.as_py())
         if key not in seen:
             seen.add(key)
             first.append(row)
