@@ -14,7 +14,13 @@ by itself, and in those of all comparisons (arms × sets and their mean) at once
     blocks          how far seeds move a difference told by all arms together (Fisher 1935); Bonferroni
     each arm's own  how far seeds move an arm told by its own seeds (Welch 1947); Bonferroni: what `qads compare` does
 
-    python experiments/compare_coverage.py [--repeats 1000] [--out coverage.json]
+With --shares instead: how often the interval of one arm's share of right items holds the share of all items and seeds,
+where item i is right with chance p_i (a beta distribution: items that differ much, or not at all) in every seed.
+
+    Student   by the variance over seeds and items
+    Wilson    of as many items as say as much: what `qads compare` does
+
+    python experiments/compare_coverage.py [--shares] [--repeats 1000] [--out coverage.json]
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ import numpy as np
 from scipy.stats import norm
 
 from qads.analyze.resampling import draws
-from qads.compare import PairedItems, compare_arms
+from qads.compare import PairedItems, compare_arms, estimate_arm
 from qads.kernels.crossed import Part, crossed_means, group_means, seed_part, student_interval
 from qads.kernels.percentiles import expanded_percentiles
 
@@ -44,6 +50,9 @@ CASES = {
 """σ_a of the first arm, and by what it is multiplied for the others; None: a third of every other."""
 SEEDS = ((2, 2), (3, 3), (3, 12), (5, 5), (5, 15))
 """Of the arms, and of the first."""
+SHARES = (0.03, 0.2, 0.5)
+SPREADS = {"items differ much": 0.5, "items differ": 5.0, "items are alike": 1e6}
+"""Sum of the two parameters of the beta distribution that p_i come from."""
 Ends = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Ends of intervals: low and high by themselves, low and high together."""
 
@@ -129,23 +138,57 @@ def measured(items: PairedItems, repeat: int) -> dict[str, tuple[float, float, f
     }  # fmt: skip
 
 
-def main() -> None:
-    """Count, and print a line a case."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=1000)
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
+def shares(repeats: int) -> list[dict[str, object]]:
+    """A line for every share, spread of items, and number of seeds: coverage and width of both intervals."""
+    table: list[dict[str, object]] = []
+    codes, weights = np.zeros(ITEMS, np.int64), np.ones((1, 1))
+    for n_seeds in (1, 3, 5):
+        for share in SHARES:
+            for name, spread in SPREADS.items():
+                rng = np.random.default_rng(0)
+                ends: list[tuple[float, ...]] = []
+                for _ in range(repeats):
+                    chances = rng.beta(share * spread, (1 - share) * spread, ITEMS)
+                    values = (rng.random((n_seeds, ITEMS)) < chances).astype(float)
+                    means = crossed_means(
+                        values.mean(axis=0)[None], weights, codes, [seed_part(values, weights, codes)]
+                    )
+                    low, high = student_interval(*means, 0.05)
+                    found = estimate_arm(PairedItems(("a",), (values,), ("x",), codes), "a")["x"]
+                    ends.append((low[0], high[0], found.low, found.high))
+                low, high, wilson_low, wilson_high = np.array(ends).T
+                for way, one, other in (("Student", low, high), ("Wilson", wilson_low, wilson_high)):
+                    figures = {"holds": ((one <= share) & (share <= other)).mean(), "width": np.nanmean(other - one)}
+                    told: dict[str, object] = {"seeds": n_seeds, "share": share, "case": name, "way": way}
+                    table.append(told | {key: round(float(value), 3) for key, value in figures.items()})
+                    print(*table[-1].values(), sep=" | ", flush=True)
+    return table
+
+
+def differences(repeats: int) -> list[dict[str, object]]:
+    """A line for every number of seeds, case and way."""
     table: list[dict[str, object]] = []
     for n_seeds in SEEDS:
         for name, case in CASES.items():
             rng = np.random.default_rng(0)
-            every = [measured(arms_alike(rng, n_seeds, case), repeat) for repeat in range(args.repeats)]
+            every = [measured(arms_alike(rng, n_seeds, case), repeat) for repeat in range(repeats)]
             for way in every[0]:
                 alone, together, width = np.mean([each[way] for each in every], axis=0)
                 figures = {"alone": alone, "together": together, "width": width}
                 told = {"seeds": n_seeds[0], "of the first": n_seeds[1], "case": name, "way": way}
                 table.append(told | {key: round(float(value), 3) for key, value in figures.items()})
                 print(*told.values(), *(f"{value:.3f}" for value in figures.values()), sep=" | ", flush=True)
+    return table
+
+
+def main() -> None:
+    """Count, and print a line a case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--shares", action="store_true", help="of one arm's share of right items")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    table = shares(args.repeats) if args.shares else differences(args.repeats)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

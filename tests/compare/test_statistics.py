@@ -10,6 +10,7 @@ import pytest
 
 from qads.compare import ALL_SETS, PairedItems, compare_arms, estimate_arm
 from qads.errors import InputError
+from qads.evaluate.results import mean_interval, wilson_interval
 
 
 def alike(
@@ -83,6 +84,46 @@ def test_an_arm_alone_has_the_mean_of_all_its_values_and_of_a_seed() -> None:
     items = alike(np.random.default_rng(3), 4)
     assert estimate_arm(items, "b")["y"].value == pytest.approx(items.values[1][:, 20:].mean())
     assert estimate_arm(items, "b", seed=2)["x"].value == pytest.approx(items.values[1][2, :20].mean())
+
+
+def right_or_wrong(n_right: int, n_seeds: int = 1) -> PairedItems:
+    """One arm on one set of 40 items."""
+    values = np.zeros((n_seeds, 40))
+    values[:, :n_right] = 1
+    return PairedItems(("a",), (values,), ("x",), np.zeros(40, np.int64))
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+@pytest.mark.parametrize("n_right", [0, 1, 20, 39, 40])
+def test_a_share_of_items_has_the_interval_of_an_evaluation(n_right: int, n_seeds: int) -> None:
+    found = estimate_arm(right_or_wrong(n_right, n_seeds), "a")["x"]
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    if n_seeds == 1:
+        assert (found.low, found.high) == pytest.approx(wilson_interval(n_right, 40), abs=1e-12)
+
+
+def test_seeds_that_move_a_share_widen_its_interval_and_none_makes_it_narrower_than_its_items_do() -> None:
+    calm = right_or_wrong(20, 3)
+    moved_far = replace(calm, values=(np.stack([np.arange(40) < n for n in (4, 20, 36)]).astype(float),))
+    widths = [found.high - found.low for found in (estimate_arm(each, "a")["x"] for each in (calm, moved_far))]
+    assert widths[1] > 1.5 * widths[0]
+    by_chance = (np.random.default_rng(0).random((9, 40)) < 0.5).astype(float)
+    found = estimate_arm(replace(calm, values=(by_chance,)), "a")["x"]
+    assert found.high - found.low > 0.99 * widths[0]
+
+
+def test_a_share_that_is_the_mean_of_sets_has_an_interval_where_nothing_varies_and_of_sets_of_one_item() -> None:
+    for codes in ([0] * 20 + [1] * 4, [0] * 23 + [1]):
+        for values in (np.zeros((2, 24)), np.ones((1, 24)), np.array([codes, codes], float)):
+            items = PairedItems(("a",), (values,), ("x", "y"), np.array(codes))
+            for found in estimate_arm(items, "a").values():
+                assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_a_mean_that_is_no_share_has_student_s_interval() -> None:
+    values = right_or_wrong(1).values[0] - 1.5
+    found = estimate_arm(replace(right_or_wrong(1), values=(values,)), "a")["x"]
+    assert (found.low, found.high) == pytest.approx(mean_interval(values[0]))
 
 
 def test_an_arm_that_moves_far_widens_its_own_comparisons_alone() -> None:

@@ -15,7 +15,7 @@ from qads.errors import InputError
 from qads.evaluate import Evaluation, Item, read_items
 from qads.evaluate.generating import Solver
 from qads.evaluate.harness import Generation, Harness
-from qads.evaluate.judging import program_in
+from qads.evaluate.judging import holds_program, judge_program, program_in
 from qads.models import header_ids, open_causal_lm, prompt_ids, token_target, training_text
 from qads.sandbox import ProgramResult
 
@@ -134,6 +134,59 @@ def test_a_problem_is_answered_in_words_where_its_program_gives_no_answer():
     assert "program: timeout took 5 seconds" in found[1]["details"]
     (alone,) = solver(written, outcomes)([ITEMS[1]], "pot")
     assert (alone["verdict"], alone["value"]) == ("no answer", 0.0)
+
+
+def judged(line: str, reference: str = "42") -> tuple[str, str | None]:
+    row = qads.Row(id="", source="exam", problem="6 * 7?", solution="", answer=reference)
+    found = judge_program(ProgramResult("ok", line, line, ""), Item("exam", row))
+    return found.verdict, found.extracted
+
+
+def test_a_program_that_prints_a_sentence_or_a_solution_is_judged_by_the_answer_in_it():
+    assert {judged(line) for line in ("42", "The answer is 42", "She has 42 apples.", "[{x: 42}]")} == {("right", "42")}
+    assert judged("She has 42 apples and 7 pears.") == ("wrong", "She has 42 apples and 7 pears.")
+    assert judged("The meeting is on March 3", "The meeting is on March 3")[0] == "right"
+
+
+@pytest.mark.parametrize("line", ["None", "nan", "[]"])
+def test_a_program_that_gives_nothing_is_followed_by_words(line: str):
+    written = {
+        "Question: 1 + 1? In Python.\nAnswer:": "print(f())",
+        "Question: 1 + 1?\nAnswer:": " 1 and 1 make 2.",
+    }
+    (found,) = solver(written, {"print(f())": ProgramResult("ok", line, line, "")})([ITEMS[1]], "pot-cot")
+    assert (found["method"], found["verdict"]) == ("cot", "right") and f"gave {line}" in found["details"]
+
+
+def test_words_where_a_program_was_asked_for_are_judged_as_words_and_neither_run_nor_asked_for_again():
+    written = {"Question: 1 + 1? In Python.\nAnswer:": " 1 and 1 make 2. The answer is 2."}
+    for method in ("pot", "pot-cot"):
+        (found,) = solver(written, {})([ITEMS[1]], method)
+        assert (found["method"], found["verdict"], found["details"]) == ("pot", "right", None)
+        assert found["reason"].startswith("no program; stated")
+    written = {"Question: 1 + 1? In Python.\nAnswer:": " I do not know.", "Question: 1 + 1?\nAnswer:": " It is 2."}
+    (found,) = solver(written, {})([ITEMS[1]], "pot-cot")
+    assert (found["method"], found["verdict"]) == ("cot", "right")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_program"),
+    [
+        ("```python\n5\n```", True),
+        ("So:\nprint(5)", True),
+        (" def solution():\n    return 5", True),
+        ("from math import pi\nx = pi", True),
+        ("ans = 5", True),
+        ("# cut\napples = 5\nwhile apples <", True),
+        (" The answer is 5.", False),
+        ("Let x = 5. Then x + 1 = 6.", False),
+        ("Total = 3 + 4 = 7", False),
+        ("# Solution\nThere are 5.", False),
+        ("", False),
+    ],
+)
+def test_a_program_is_told_from_words(text: str, is_program: bool):
+    assert holds_program(text) == is_program
 
 
 def test_a_prompt_without_room_is_a_wrong_answer_that_says_so():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp, ttest_ind
+from scipy.stats import binomtest, ttest_1samp, ttest_ind
 
-from qads.kernels.crossed import crossed_means, group_means, seed_part, student_interval
+from qads.kernels.crossed import crossed_means, group_means, seed_part, share_interval, student_interval
 
 SHAPES = st.tuples(st.integers(0, 99), st.integers(2, 5), st.integers(2, 6), st.integers(1, 3))
 Three = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -61,6 +61,28 @@ def test_one_seed_and_one_group_is_students_interval_of_the_items() -> None:
     low, high = student_interval(*of_one_arm(d, np.ones((1, 1)), np.zeros(20, np.int64)), 0.05)
     expected = ttest_1samp(d[0], 0).confidence_interval(0.95)
     assert (low[0], high[0]) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize("n_right", range(0, 41, 4))
+def test_the_share_of_one_seed_and_one_group_has_the_interval_of_wilson(n_right: int) -> None:
+    d = np.zeros((1, 40))
+    d[0, :n_right] = 1
+    low, high = share_interval(*of_one_arm(d, np.ones((1, 1)), np.zeros(40, np.int64)), np.array([40.0]), 0.05)
+    expected = binomtest(n_right, 40).proportion_ci(0.95, method="wilson")
+    assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@given(SHAPES, st.floats(0, 1))
+def test_the_interval_of_a_share_is_there_and_within_0_and_1_whatever_varies(
+    shape: tuple[int, int, int, int], share: float
+) -> None:
+    d, weights, codes = drawn(*shape)
+    d = (np.random.default_rng(shape[0]).random(d.shape) < share).astype(float)
+    n_items = 1 / (weights**2 / np.bincount(codes)).sum(axis=1)
+    mean, *rest = of_one_arm(d, weights, codes)
+    low, high = share_interval(mean, *rest, n_items, 0.05)
+    assert (low >= 0).all() and (high <= 1).all() and (low < high).all()
+    assert (low <= mean + 1e-12).all() and (mean <= high + 1e-12).all()
 
 
 def test_items_that_all_say_the_same_leave_the_interval_of_the_seeds() -> None:

@@ -154,6 +154,23 @@ def test_where_walls_cannot_be_built_it_refuses(walls: None):
     assert found.startswith("programs cannot be run in isolation here: ") and "user namespaces" in found
 
 
+def test_walls_that_leave_user_namespaces_open_are_refused(
+    walls: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bwrap, forgetful = shutil.which("bwrap"), tmp_path / "bwrap"
+    assert bwrap
+    # Run by root it is asked twice, the second time inside, where bubblewrap itself is put in its place.
+    forgetful.write_text(
+        f"#!{sys.executable}\nimport os, sys\nleft = [part for part in sys.argv if part != '--disable-userns']\n"
+        "for i, part in enumerate(left):\n    if part == '--ro-bind' and left[i + 1] == __file__:\n"
+        f"        left[i + 1] = {bwrap!r}\nos.execv({bwrap!r}, left)\n"
+    )
+    forgetful.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SandboxError, match="it makes user namespaces"):
+        Sandbox()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_an_ordinary_user_has_the_same_walls(walls: None):
     bwrap, home = shutil.which("bwrap"), Path.home()

@@ -7,6 +7,7 @@ from qads.answers.extracting import FoundAnswer, extract_answer, find_answer
 from qads.answers.latex import FIGURE, without_latex
 from qads.answers.numbers import Number, last_number, read_number, same_number
 from qads.answers.options import LETTERS, Question, is_letter, named_option, split_options
+from qads.answers.printed import printed_answer
 from qads.answers.symbolic import Algebra, same_expression
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "is_letter",
     "last_number",
     "named_option",
+    "printed_answer",
     "read_number",
     "same_answer",
     "same_expression",

@@ -8,6 +8,8 @@ Every interval is given twice: by itself, and such that all intervals of the fam
 leaves out an equal share of what may be left out in all). The claim is made from the second alone: where it covers 0,
 no difference is shown; and from one seed of either arm no claim is made. Why neither percentiles of a bootstrap nor
 max-t, and how often such intervals hold: docs/decisions/0033 and 0047.
+
+An arm alone has an interval by itself, which where it is a share of items is Wilson's.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qads.errors import InputError
-from qads.kernels.crossed import crossed_means, group_means, seed_part, student_interval
+from qads.kernels.crossed import crossed_means, group_means, seed_part, share_interval, student_interval
 
 __all__ = ["ALL_SETS", "Estimate", "Outcome", "PairedItems", "Verdict", "compare_arms", "estimate_arm"]
 
@@ -59,6 +61,11 @@ class PairedItems:
             raise InputError(
                 "PairedItems: every arm needs a finite value in every seed on every item, and one at least."
             )
+
+    @property
+    def are_shares(self) -> bool:
+        """Whether every value says right or wrong, so that means are shares."""
+        return all(bool(np.isin(each, (0, 1)).all()) for each in self.values)
 
     @property
     def scopes(self) -> dict[str, Float[np.ndarray, " g"]]:
@@ -157,7 +164,7 @@ def _ahead(
 def estimate_arm(
     items: PairedItems, arm: str, *, seed: int | None = None, confidence: float = 0.95
 ) -> dict[str, Estimate]:
-    """The mean of one arm on every set, with its interval by itself.
+    """The mean of one arm on every set, with its interval by itself: Student's, or of shares Wilson's.
 
     Args:
         items: what the arms gave.
@@ -170,5 +177,9 @@ def estimate_arm(
     weights = np.stack(list(scopes.values()))
     of_items = np.tile(values.mean(axis=0), (len(scopes), 1))
     means = crossed_means(of_items, weights, items.codes, [seed_part(values, weights, items.codes)])
-    low, high = student_interval(*means, 1 - confidence)
+    if items.are_shares:
+        n_items = 1 / (weights**2 / np.bincount(items.codes)).sum(axis=1)
+        low, high = share_interval(*means, n_items, 1 - confidence)
+    else:
+        low, high = student_interval(*means, 1 - confidence)
     return {name: Estimate(float(means[0][c]), float(low[c]), float(high[c])) for c, name in enumerate(scopes)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from qads.evaluate.items import Item
-from qads.evaluate.judging import Judgement, ProgramOutcome, judge_program, judge_solution, program_in
+from qads.evaluate.judging import Judgement, ProgramOutcome, holds_program, judge_program, judge_solution, program_in
 from qads.models import prompt_ids
 from qads.pool import Kind, Row
 from qads.prompts import Renderer
@@ -88,11 +88,15 @@ class Solver:
         ]
 
     def _judged(self, items: Sequence[Item], texts: Mapping[int, str], kind: Kind) -> dict[int, Judgement]:
-        if kind == "cot":
-            return {i: judge_solution(text, items[i]) for i, text in texts.items()}
-        assert self.run_programs is not None, "refused before"
-        outcomes = self.run_programs([program_in(text) for text in texts.values()]) if texts else []
-        return {i: judge_program(outcome, items[i]) for i, outcome in zip(texts, outcomes, strict=True)}
+        programs = {i: program_in(text) for i, text in texts.items() if kind == "pot" and holds_program(text)}
+        judged = {i: judge_solution(text, items[i]) for i, text in texts.items() if i not in programs}
+        if kind == "pot":
+            judged = {i: replace(each, reason=f"no program; {each.reason}") for i, each in judged.items()}
+        if programs:
+            assert self.run_programs is not None, "refused before"
+            outcomes = zip(programs, self.run_programs(list(programs.values())), strict=True)
+            judged |= {i: judge_program(outcome, items[i]) for i, outcome in outcomes}
+        return judged
 
     def _prompt(self, item: Item, kind: Kind) -> tuple[int, ...]:
         row = replace(item.row, problem=item.row.problem + self.suffixes.get(kind, ""))

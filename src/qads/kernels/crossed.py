@@ -21,6 +21,15 @@ said is about that very run.
 How far seeds move an arm is asked of that arm alone: rows drawn anew by every seed move it many times as far as another
 order of the same rows, so that arms tell nothing of each other here (docs/decisions/0047).
 
+Shares are not well told by Student's interval: 1 of 40 right would reach below 0, and 0 of 40 would have none. The mean
+of values that are all 0 or 1 has Wilson's (1927), of as many items as say as much as those there are:
+
+    n = min(items, (p (1 − p) / variance + 1) (t_items / t_freedom)²)
+
+with t the quantiles at items − 1 and at the degrees of freedom above (Korn & Graubard 1998, "Confidence Intervals for
+Proportions with Small Expected Number of Positive Counts Estimated from Survey Data", Survey Methodology 24). With one
+seed and one group that is the number of items itself.
+
 Inputs are checked by the caller.
 """
 
@@ -30,9 +39,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import norm
 from scipy.stats import t as student
 
-__all__ = ["Part", "crossed_means", "group_means", "seed_part", "student_interval"]
+__all__ = ["Part", "crossed_means", "group_means", "seed_part", "share_interval", "student_interval"]
 
 Part = tuple[Float[np.ndarray, " c"], int]
 """A part of the variance of every mean, and its degrees of freedom."""
@@ -91,3 +101,29 @@ def student_interval(
     """Low and high ends that leave out `tail`, half of it on either side; NaN where the error is."""
     half = student.isf(tail / 2, freedom) * error
     return value - half, value + half
+
+
+def share_interval(
+    share: Float[np.ndarray, " c"],
+    error: Float[np.ndarray, " c"],
+    freedom: Float[np.ndarray, " c"],
+    n_items: Float[np.ndarray, " c"],
+    tail: float,
+) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
+    """Ends of Wilson's interval that leave out `tail`: within 0 and 1, and never NaN.
+
+    Args:
+        share: means of values that are all 0 or 1.
+        error: their standard errors, NaN where nothing varies.
+        freedom: of the errors.
+        n_items: items that each mean is over; of several groups 1 / Σ_g w_g² / I_g.
+        tail: of both sides together.
+    """
+    spread = share * (1 - share)
+    known = np.isfinite(error) & (spread > 0) & (n_items > 1)
+    like = np.divide(spread, error**2, out=np.full(len(share), np.inf), where=known) + 1
+    few = np.ones(len(share))
+    few[known] = student.isf(tail / 2, n_items[known] - 1) / student.isf(tail / 2, freedom[known])
+    far = norm.isf(tail / 2) ** 2 / np.minimum(n_items, like * few**2)
+    middle, half = (share + far / 2) / (1 + far), np.sqrt(spread * far + far**2 / 4) / (1 + far)
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

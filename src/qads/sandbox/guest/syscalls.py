@@ -4,6 +4,9 @@ A filter of the classic BPF kind (seccomp(2), ``SECCOMP_SET_MODE_FILTER``), buil
 fork, in the program's own process: what the sandbox does for a program (namespaces, mounts) needs calls that the
 program itself must not have. It refuses a list; what is not on it is left to namespaces, limits and permissions.
 
+`clone` is not on it, whatever its flags: that it makes no user namespace is bubblewrap's doing (``--disable-userns``),
+and a filter in front of that wall would hide from the trial (`qads.sandbox.trial`) whether it stands.
+
 Numbers are those of the kernel's tables, ``arch/x86/entry/syscalls/syscall_64.tbl`` and ``asm-generic/unistd.h``.
 """
 
