@@ -29,6 +29,11 @@ class Scored(Protocol):
         ...
 
     @property
+    def aggregate(self) -> str:
+        """What its quality is unless another is named."""
+        ...
+
+    @property
     def pending(self) -> Bool[np.ndarray, "k m"]:
         """Pairs that a stopping rule left out."""
         ...
@@ -88,7 +93,7 @@ class RowScores:
         rows: Int[np.ndarray, " k"],
         *,
         model: str,
-        aggregate: str = "positive_gain",
+        aggregate: str | None = None,
         predicted: Float[np.ndarray, " n"] | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> RowScores:
@@ -101,7 +106,7 @@ class RowScores:
             found: the scores.
             rows: position in the pool of every candidate.
             model: that scored.
-            aggregate: that quality is.
+            aggregate: that quality is; that of the scores by default.
             predicted: quality of every row of the pool.
             facts: what else is known.
 
@@ -110,7 +115,7 @@ class RowScores:
         >>> RowScores.of(infl, np.array([7]), model="m").terms
         array([[0.5, 0. ]])
         """
-        stopped_early = bool(found.pending.any())
+        aggregate, stopped_early = aggregate or found.aggregate, bool(found.pending.any())
         known = {"aggregate": aggregate, "anchors": len(found.anchor_ids), "stopped_early": stopped_early}
         return cls(
             model=model,

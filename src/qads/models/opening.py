@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 import transformers
@@ -224,9 +224,8 @@ def _quantized(name: str, target: torch.device, dtype: str) -> dict[str, Any]:
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )  # fmt: skip
     # Of processes that a launcher has started each has a GPU of its own, and the trainer compares the numbers.
-    index: int | None = target.index  # None of a device without a number, whatever torch's types say.
-    if index is None:
-        index = int(os.environ.get("LOCAL_RANK", "0"))
+    index = cast("int | None", target.index)
+    index = int(os.environ.get("LOCAL_RANK", "0")) if index is None else index
     return {"quantization_config": config, "device_map": {"": index}}
 
 

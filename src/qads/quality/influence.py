@@ -199,6 +199,7 @@ class Influence:
             origin=None if first.origin is None else replace(first.origin, candidate_keys=keys),
             n_reused=sum(part.n_reused for part in parts),
             rounds=tuple(each for part in parts for each in part.rounds),
+            aggregate=first.aggregate,
         )
 
     def to_table(self) -> pa.Table:

@@ -51,6 +51,11 @@ class ScoringCost:
         return _share(self.predicted_tokens, self.real_tokens)
 
     @property
+    def flop_ratio(self) -> float:
+        """The same of floating-point operations."""
+        return _share(self.predicted_flops, self.real_flops)
+
+    @property
     def second_ratio(self) -> float:
         """The same of seconds."""
         return _share(self.predicted_seconds, self.real_seconds)
