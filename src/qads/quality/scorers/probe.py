@@ -244,7 +244,7 @@ class _Fitting:
     def _fit_and_say(self, fit: Bool[np.ndarray, " n"], on: Bool[np.ndarray, " n"]) -> Said:
         standard, machine, boosted, _ = self._fitted(fit)
         x = standard.apply(of_rows(self.blocks, np.flatnonzero(on)))
-        return Said((boosted or machine).predict(x), machine.spread(x))
+        return _said(x, machine, boosted)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -302,10 +302,11 @@ class FittedProbe(FittedScorer):
         quality, bounds = np.full(len(pool), np.nan, np.float32), np.full((len(pool), 2), np.nan, np.float32)
         if len(read):
             x = self.standard.apply(of_rows(blocks, read))
-            found = self.calibration.real((self.boosted or self.machine).predict(x))
+            said = _said(x, self.machine, self.boosted)
+            found = self.calibration.real(said.value)
             sources = pool.take(read).strings("source")
             quality[read] = found
-            bounds[read] = self.calibration.bounds(found, spread=self.machine.spread(x), sources=sources)
+            bounds[read] = self.calibration.bounds(found, spread=said.spread, sources=sources)
         return Prediction(quality, bounds[:, 0], bounds[:, 1], unread, readings.cost if readings else Cost())
 
     def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -337,6 +338,13 @@ class FittedProbe(FittedScorer):
             machine=KernelMachine.load(_named(arrays, "machine_"), numbers["machine"]), boosted=boosted,
             chosen=Candidate(**numbers["chosen"]), **common,
         )  # fmt: skip
+
+
+def _said(x: Float[np.ndarray, "n p"], machine: KernelMachine, boosted: Boosted | None) -> Said:
+    """What the regressor that was chosen says of rows, with the spread that their intervals take from the kernel."""
+    if boosted is None:
+        return Said(*machine.predict_with_spread(x))
+    return Said(boosted.predict(x), machine.spread(x))
 
 
 def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
