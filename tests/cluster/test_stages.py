@@ -23,10 +23,11 @@ from qads.config import load_config
 from qads.evaluate import method as evaluating
 from qads.quality import likelihoods
 from qads.quality.scorers import base
+from qads.quality.scorers import reading as scorer_reading
 from qads.run import run_pipeline
 from run.tiny import make_model, rows, settings, write_rows, written
 
-MAPPED = {"clean", "embed", "influence", "quality", "evaluate"}
+MAPPED = {"clean", "embed", "influence", "scorer", "quality", "evaluate"}
 """Stages whose shards go to workers."""
 
 
@@ -44,6 +45,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a pool of few rows has several of each kind; who computes them need not know."""
     for module in (embed, likelihoods, base):
         monkeypatch.setattr(module, "_ROWS_PER_SHARD", 32)
+    monkeypatch.setattr(scorer_reading, "_ROWS_PER_SHARD", 8)
     monkeypatch.setattr(evaluating, "_ITEMS_PER_SHARD", {name: 3 for name in evaluating._ITEMS_PER_SHARD})
     monkeypatch.setattr(reading, "_ROWS_PER_BATCH", 32)
     monkeypatch.setattr(searching, "_ROWS_PER_BATCH", 32)

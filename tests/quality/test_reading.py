@@ -13,6 +13,7 @@ import pytest
 import qads
 from qads.cluster import Execution, MemoryShards
 from qads.errors import InputError
+from qads.quality.scorers import reading
 from qads.quality.scorers.reading import LIKELIHOODS
 from run.tiny import make_model, rows, write_rows
 
@@ -97,3 +98,38 @@ def test_finished_shards_of_a_prediction_are_not_computed_again(pool: qads.Pool,
     marked = pa.array(np.full(40, 9.0, np.float32))
     shards.tables[0] = table.set_column(table.column_names.index("quality"), "quality", marked)
     assert (fitted.predict(pool, execution=CPU, shards=shards) == 9.0).all()
+
+
+def test_finished_shards_of_a_reading_are_not_read_again(
+    pool: qads.Pool, probe: qads.ProbeScorer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reading, "_ROWS_PER_SHARD", 16)
+    shards, told, method = MemoryShards(), list[tuple[int, int]](), probe.completed()
+    whole = method.read(pool, CPU, lambda *at: told.append(at), shards=shards)
+    assert sorted(shards.tables) == [0, 1, 2] and told[0] == (0, 40) and told[-1] == (40, 40)
+    kept = reading.Readings.from_table(shards.tables[1])
+    np.testing.assert_array_equal(kept.states, whole.states[16:32])
+    shards.tables[1] = dataclasses.replace(kept, states=kept.states + 9).to_table()
+    del shards.tables[2]
+    again = method.read(pool, CPU, shards=shards)
+    np.testing.assert_array_equal(again.states[16:32], whole.states[16:32] + 9)
+    np.testing.assert_array_equal(again.states[32:], whole.states[32:])
+    np.testing.assert_array_equal(again.likelihoods, whole.likelihoods)
+    assert again.reasons == whole.reasons and again.cost.tokens == whole.cost.tokens
+
+
+def test_a_shard_of_readings_is_kept_as_it_is_with_rows_that_could_not_be_read():
+    states, likelihoods = np.full((2, 0, 32), np.nan, np.float32), np.array([[np.nan] * 8, [0.1] * 8])
+    for given in (states, np.full((2, 4, 3), -0.0, np.float32)):
+        found = reading.Readings(given, likelihoods, ("too long", None))
+        again = reading.Readings.from_table(found.to_table())
+        assert again.states.shape == given.shape and again.states.tobytes() == given.tobytes()
+        assert again.likelihoods.tobytes() == likelihoods.tobytes() and again.reasons == ("too long", None)
+
+
+@pytest.mark.slow
+def test_processes_read_what_this_one_reads(pool: qads.Pool, probe: qads.ProbeScorer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reading, "_ROWS_PER_SHARD", 16)
+    alone, two = (probe.completed().read(pool, each) for each in (CPU, Execution(device="cpu", workers=2)))
+    np.testing.assert_array_equal(two.states, alone.states)
+    np.testing.assert_array_equal(two.likelihoods, alone.likelihoods)

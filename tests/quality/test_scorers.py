@@ -16,7 +16,7 @@ import qads
 from qads.errors import AlignmentError, CorruptError, InputError
 from qads.kernels.correlation import centred, pearson
 from qads.quality import MadeFor, Scorer
-from qads.quality.scorers import FittedScorer
+from qads.quality.scorers import FittedScorer, regressors
 from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.choosing import choose
 from qads.quality.scorers.regressors import Boosted, Candidate, KernelMachine, dual_of, kernel_matrix, median_distance
@@ -261,6 +261,57 @@ def test_a_kernel_machine_is_the_mean_and_the_spread_of_its_gaussian_process():
     np.testing.assert_allclose(machine.predict(new), cross @ inverse @ (y - y.mean()) + y.mean(), atol=1e-6)
     variance = 1 - np.einsum("ij,jk,ik->i", cross, inverse, cross)
     np.testing.assert_allclose(machine.spread(new), np.sqrt(1 + variance / 0.1), rtol=1e-6)
+
+
+def landmarks(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if kernels of more than `n` rows were too large."""
+    monkeypatch.setattr(regressors, "MOST_ROWS", n)
+
+
+@pytest.mark.parametrize("candidate", [Candidate("ridge", 0.01), Candidate("kernel", 0.1, 1.0)])
+def test_of_many_rows_a_kernel_holds_some_and_says_nearly_what_all_would(
+    candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+):
+    x, new = unit(600, 5), unit(90, 5, seed=3)
+    y = x @ np.linspace(-1, 1, 5) + 0.5 * np.random.default_rng(5).standard_normal(600)
+    whole, few = KernelMachine.fit(x, y, candidate), KernelMachine.fit(x[:100], y[:100], candidate)
+    landmarks(100, monkeypatch)
+    machine = KernelMachine.fit(x, y, candidate)
+    assert machine.support.shape == (100, 5) and machine.inner is not None and machine.inner.shape == (100, 100)
+    value, spread = machine.predict_with_spread(new)
+    np.testing.assert_array_equal(value, machine.predict(new))
+    np.testing.assert_array_equal(spread, machine.spread(new))
+    apart = [np.abs(said - whole.predict(new)).max() for said in (value, few.predict(new))]
+    assert apart[0] < 0.2 * apart[1], "the labels that are no landmarks count"
+    np.testing.assert_allclose(spread, whole.spread(new), rtol=0.1)
+
+
+def test_a_kernel_whose_landmarks_are_all_its_rows_is_the_exact_one():
+    x, y, new = unit(40, 5), RNG.standard_normal(40), unit(9, 5, seed=3)
+    exact = KernelMachine.fit(x, y, Candidate("kernel", 0.1, 1.0))
+    gram = kernel_matrix(x, x, exact.candidate, exact.scale)
+    factor = np.linalg.cholesky(gram + 1e-9 * np.eye(40))
+    phi = np.linalg.solve(factor, gram)
+    inner = np.linalg.cholesky(phi @ phi.T + exact.penalty * np.eye(40))
+    through = dataclasses.replace(exact, factor=factor, inner=inner)
+    np.testing.assert_allclose(through.spread(new), exact.spread(new), rtol=1e-5)
+
+
+@pytest.mark.parametrize("families", [("ridge",), ("kernel",), ("boosting",)])
+def test_with_more_labels_than_a_kernel_holds_a_scorer_fits_is_kept_and_uses_them_all(
+    families: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    landmarks(60, monkeypatch)
+    pool, x = pool_of(240), unit(240)
+    x[120:150] = x[:30]  # Landmarks that are alike.
+    y = np.abs(x @ PLANE) if families == ("boosting",) else x @ PLANE
+    fitted = dataclasses.replace(PLAIN, families=families).fit(pool, y, embeddings=x)
+    assert fitted.n_labels == 240 and len(fitted.machine.support) == 60
+    if families != ("boosting",):
+        assert min(agreement(fitted, y, pool)) > 0.9
+    check_kept(fitted, tmp_path, pool, x)
+    retrieval = qads.RetrievalScorer().fit(pool, y, embeddings=x)
+    assert len(retrieval.values) == 240 and agreement(retrieval, y, pool)[0] > 0.3
 
 
 @pytest.mark.parametrize("candidate", [Candidate("ridge"), Candidate("kernel", gamma=0.3)])

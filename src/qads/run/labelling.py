@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from qads.cluster import Grid
 from qads.pool import Pool
-from qads.quality import Influence, LabellingPlan, ProbeScorer, RetrievalScorer
+from qads.quality import Influence, LabellingPlan, Prediction, ProbeScorer, RetrievalScorer
 from qads.quality.scorers import FittedProbe, FittedScorer
 from qads.quality.scorers.reading import Readings
 from qads.run.clusters import near_duplicates
@@ -20,12 +21,16 @@ from qads.run.shards import DiskShards
 
 __all__ = ["score_in_rounds"]
 
+_ROWS_AT_A_TIME = 512
+"""Watched rows whose intervals are computed at once: what is known of them stands in memory beside the labels."""
+
 
 def score_in_rounds(context: StageContext, stage: StageDirectory) -> tuple[Influence, Facts]:
     """Candidates x anchors, as many as the plan asks for -> labelled.npy; the scores in the order of the rounds.
 
-    Every round has shards of its own, so that a killed run scores nothing again. Which rows a round has follows from
-    the scores of those before, so the plan is gone through from its beginning.
+    Every round has shards of its own, and so has the reading of the watched rows: a killed run scores and reads again
+    only the shards that were at work. Which rows a round has follows from the scores of those before, so the plan is
+    gone through from its beginning, and the scorer of every round is fitted again.
     """
     quality = context.config.quality
     assert quality is not None and isinstance(quality.labelling, LabellingPlan)
@@ -86,15 +91,25 @@ class _Rounds:
 
     def widths(self, fitted: FittedScorer) -> Float[np.ndarray, " w"]:
         """The predictive interval of every watched row; NaN for one that the scorer cannot read."""
-        if isinstance(fitted, FittedProbe):
-            found = fitted.predict_read(self.watched, self._embeddings, self._readings)
-        else:
-            found = fitted.opened(self._context.config.execution)(self.watched, self._embeddings)
-        return (found.high - found.low).astype(np.float64)
+        opened = None if isinstance(fitted, FittedProbe) else fitted.opened(self._context.config.execution)
+
+        def predict(rows: range) -> Prediction:
+            some, vectors = self.watched.slice(rows), self._embeddings[rows.start : rows.stop]
+            if opened is not None:
+                return opened(some, vectors)
+            assert isinstance(fitted, FittedProbe)
+            read = None if self._readings is None else self._readings.take(np.arange(rows.start, rows.stop))
+            return fitted.predict_read(some, vectors, read)
+
+        parts = [predict(rows) for _, rows in Grid(n_rows=len(self.watched), rows_per_shard=_ROWS_AT_A_TIME)]
+        return np.concatenate([found.high - found.low for found in parts]).astype(np.float64)
 
     def _read(self, method: ProbeScorer) -> Readings:
         """What the model makes of the watched rows, once."""
         if self._readings is None:
             context = self._context
-            self._readings = method.read(self.watched, context.config.execution, context.progress)
+            self._readings = method.read(
+                self.watched, context.config.execution, context.progress,
+                shards=DiskShards(self._stage.path / "shards" / "reading"),
+            )  # fmt: skip
         return self._readings

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from qads.config import QualityConfig, SavedScorer
 from qads.datasets import atomic_path
 from qads.pool import Pool
-from qads.quality import LMScorer, MadeFor, OneShotInfluence, Prediction, load_scorer
+from qads.quality import LMScorer, MadeFor, OneShotInfluence, Prediction, ProbeScorer, load_scorer
 from qads.quality.fidelity import CurvePoint, Fidelity, FidelityReport, HeldOut, ScoringCost, fidelity
 from qads.quality.scorers import FittedScorer
 from qads.run.clusters import near_duplicates
@@ -37,7 +37,9 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
     if n_labels == len(context.pool):
         return {"rows": n_labels, "labels": n_labels, "scorer": None, "fidelity": None, "tokens": 0, "flops": 0}
     clusters, halves = near_duplicates(labels.rows), AnchorHalves.of(labels)
-    fitted = labels.config.scorer_method.fit(
+    method = labels.config.scorer_method
+    kept: dict[str, Any] = {"shards": stage.shards} if isinstance(method, ProbeScorer) else {}
+    fitted = method.fit(
         labels.rows,
         labels.quality,
         embeddings=context.embeddings[context.labelled],
@@ -46,6 +48,7 @@ def run_scorer(context: StageContext, stage: StageDirectory) -> Facts:
         made_for=_made_for(context),
         execution=context.config.execution,
         progress=context.progress,
+        **kept,
     )
     fitted.save(stage.path)
     report = _measured(context, labels, fitted, clusters, halves, stage)

@@ -60,14 +60,14 @@ def blocks_of(
         blocks["source"] = _indicators(pool, groups)
     if "embedding" in reads:
         assert embeddings is not None
-        blocks["embedding"] = np.asarray(embeddings, np.float64)
+        blocks["embedding"] = np.asarray(embeddings)
     if "surface" in reads:
         blocks["surface"] = surface_features(pool).astype(np.float64)
     if readings is not None and "likelihood" in reads:
         blocks["likelihood"] = readings.likelihoods
     if readings is not None and "states" in reads:
         for layer in range(readings.states.shape[1]):
-            blocks[f"states {layer}"] = readings.states[:, layer].astype(np.float64)
+            blocks[f"states {layer}"] = readings.states[:, layer]
     return blocks
 
 
@@ -99,6 +99,7 @@ class Standard:
         """Measured on these rows."""
         means, factors = [], []
         for name, block in blocks.items():
+            block = block.astype(np.float64)  # One at a time: all of them would be twice what was read.
             spread = block.std(axis=0)
             varies = spread > 1e-9 * np.maximum(1.0, np.abs(block).max(axis=0, initial=0.0))
             scale = _WEIGHT.get(name, 1.0) / np.sqrt(block.shape[1])
@@ -108,4 +109,8 @@ class Standard:
 
     def apply(self, blocks: Blocks) -> Float[np.ndarray, "n p"]:
         """All blocks side by side, on the scale, float32."""
-        return ((np.concatenate(list(blocks.values()), axis=1) - self.mean) * self.factor).astype(np.float32)
+        found, end = np.empty((len(next(iter(blocks.values()))), len(self.mean)), np.float32), 0
+        for block in blocks.values():
+            at = slice(end, end := end + block.shape[1])
+            found[:, at] = (block.astype(np.float64) - self.mean[at]) * self.factor[at]
+        return found

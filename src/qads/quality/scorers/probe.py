@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
-from qads.cluster import Execution
+from qads.cluster import Execution, ShardStore
 from qads.errors import InputError
 from qads.kernels.cost import Cost
 from qads.kernels.trees import Trees
@@ -40,13 +40,12 @@ from qads.quality.scorers.features import (
     of_rows,
 )
 from qads.quality.scorers.leaving_out import Curve, leave_out
-from qads.quality.scorers.reading import Readings, RowReader
+from qads.quality.scorers.reading import Readings, RowReader, read_rows
 from qads.quality.scorers.regressors import Boosted, Candidate, Family, KernelMachine
 from qads.quality.scorers.validation import OutOfFold, Said, grouped_folds
 
 __all__ = ["FittedProbe", "ProbeScorer"]
 
-_ROWS_AT_A_TIME = 256
 _MANY_ROWS = 2000
 """Labels from which on a linear system is large enough for several threads."""
 
@@ -119,6 +118,7 @@ class ProbeScorer:
         also: Float[np.ndarray, "h k"] | None = None,
         made_for: MadeFor | None = None,
         execution: Execution | None = None,
+        shards: ShardStore | None = None,
         progress: Progress | None = None,
     ) -> FittedProbe:
         """Fit on rows that were really scored.
@@ -134,7 +134,8 @@ class ProbeScorer:
             also: other qualities of the same rows, such as what a part of the anchors says: how well each is predicted
                 out of fold by the regressor that is chosen here.
             made_for: what is known of their origin beside the sources.
-            execution: device and batch size.
+            execution: device, batch size, and who reads.
+            shards: where finished shards of what is read are kept, so that a killed run goes on; memory by default.
             progress: called with (rows read, rows).
 
         Raises:
@@ -152,7 +153,7 @@ class ProbeScorer:
         if readings is not None:
             readings = readings.take(labelled.places)
         elif self.reads_model:
-            readings = method.read(labelled.rows, execution, progress)
+            readings = method.read(labelled.rows, execution, progress, shards=shards)
         names = group_names(labelled.rows)
         blocks = blocks_of(labelled.rows, self.reads, groups=names, embeddings=labelled.embeddings, readings=readings)
         if readings is not None and any(readings.reasons):
@@ -175,14 +176,11 @@ class ProbeScorer:
             max_length=self.max_length, execution=execution,
         )  # fmt: skip
 
-    def read(self, rows: Pool, execution: Execution, progress: Progress | None = None) -> Readings:
-        """What the model makes of rows."""
-        reader, parts = self.open_reader(execution), list[Readings]()
-        for start in range(0, len(rows), _ROWS_AT_A_TIME):
-            if progress:
-                progress(start, len(rows))
-            parts.append(reader(Pool(rows.table.slice(start, _ROWS_AT_A_TIME))))
-        return Readings.joined(parts)
+    def read(
+        self, rows: Pool, execution: Execution, progress: Progress | None = None, *, shards: ShardStore | None = None
+    ) -> Readings:
+        """What the model makes of rows, of a completed scorer; shards that are finished are not read again."""
+        return read_rows(self.open_reader, rows, execution, shards=shards, progress=progress)
 
     def reader_identity(self, execution: Execution) -> dict[str, Any]:
         """What makes the readings: weights, precision and template; nothing where no model reads."""
@@ -244,7 +242,7 @@ class _Fitting:
     def _fit_and_say(self, fit: Bool[np.ndarray, " n"], on: Bool[np.ndarray, " n"]) -> Said:
         standard, machine, boosted, _ = self._fitted(fit)
         x = standard.apply(of_rows(self.blocks, np.flatnonzero(on)))
-        return Said((boosted or machine).predict(x), machine.spread(x))
+        return _said(x, machine, boosted)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -302,10 +300,11 @@ class FittedProbe(FittedScorer):
         quality, bounds = np.full(len(pool), np.nan, np.float32), np.full((len(pool), 2), np.nan, np.float32)
         if len(read):
             x = self.standard.apply(of_rows(blocks, read))
-            found = self.calibration.real((self.boosted or self.machine).predict(x))
+            said = _said(x, self.machine, self.boosted)
+            found = self.calibration.real(said.value)
             sources = pool.take(read).strings("source")
             quality[read] = found
-            bounds[read] = self.calibration.bounds(found, spread=self.machine.spread(x), sources=sources)
+            bounds[read] = self.calibration.bounds(found, spread=said.spread, sources=sources)
         return Prediction(quality, bounds[:, 0], bounds[:, 1], unread, readings.cost if readings else Cost())
 
     def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -337,6 +336,13 @@ class FittedProbe(FittedScorer):
             machine=KernelMachine.load(_named(arrays, "machine_"), numbers["machine"]), boosted=boosted,
             chosen=Candidate(**numbers["chosen"]), **common,
         )  # fmt: skip
+
+
+def _said(x: Float[np.ndarray, "n p"], machine: KernelMachine, boosted: Boosted | None) -> Said:
+    """What the regressor that was chosen says of rows, with the spread that their intervals take from the kernel."""
+    if boosted is None:
+        return Said(*machine.predict_with_spread(x))
+    return Said(boosted.predict(x), machine.spread(x))
 
 
 def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

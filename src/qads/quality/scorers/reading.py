@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float, Int
 
-from qads.cluster import Execution
+from qads.cluster import Execution, Function, Grid, MemoryShards, ShardStore, Tell, map_shards, workers
 from qads.errors import InputError
 from qads.kernels.cost import Cost, CostRule, call_cost
 from qads.kernels.row_states import RowReading, RowStates, layers_at
 from qads.kernels.target import TokenTarget
 from qads.models import CausalLM, Dtype, header_ids, open_causal_lm, token_target
-from qads.pool import Pool, Row
+from qads.pool import Pool, Progress, Row
 from qads.prompts import Renderer, Template
 
-__all__ = ["LIKELIHOODS", "Readings", "RowReader"]
+__all__ = ["LIKELIHOODS", "Readings", "RowReader", "read_rows"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ LIKELIHOODS = (
 """Of every row, in nats a token; the last two are logarithms of counts."""
 _ON_CUDA = 16_384
 """Padded tokens in a forward pass on CUDA unless said otherwise."""
+_ROWS_PER_SHARD = 256
 _EVERY_TOKEN = CostRule(shares_prefix=True, head_everywhere=True)
 
 
@@ -58,15 +61,75 @@ class Readings:
         reasons = tuple(self.reasons[i] for i in rows.tolist())
         return Readings(self.states[rows], self.likelihoods[rows], reasons, self.cost)
 
+    def to_table(self) -> pa.Table:
+        """As `from_table` reads it: numbers as the bytes that they are."""
+        columns = {name: [row.tobytes() for row in getattr(self, name)] for name in ("states", "likelihoods")}
+        table = pa.table({name: pa.array(rows, pa.binary()) for name, rows in columns.items()})
+        facts = {"cost": self.cost.to_json(), "shape": " ".join(map(str, self.states.shape[1:]))}
+        return table.append_column("reason", pa.array(self.reasons, pa.string())).replace_schema_metadata(facts)
+
     @classmethod
-    def joined(cls, parts: Sequence[Readings]) -> Readings:
-        """The readings of neighbouring parts of a pool, one after the other; one part at least."""
+    def from_table(cls, table: pa.Table) -> Readings:
+        """What `to_table` gave."""
+        n, shape = len(table), map(int, table.schema.metadata[b"shape"].split())
+        states, likelihoods = (b"".join(table[name].to_pylist()) for name in ("states", "likelihoods"))
         return cls(
-            np.concatenate([part.states for part in parts]),
-            np.concatenate([part.likelihoods for part in parts]),
-            tuple(reason for part in parts for reason in part.reasons),
-            sum((part.cost for part in parts), Cost()),
+            np.frombuffer(states, np.float32).reshape(n, *shape),
+            np.frombuffer(likelihoods, np.float64).reshape(n, len(LIKELIHOODS)),
+            tuple(table["reason"].to_pylist()),
+            Cost.from_json(table.schema.metadata[b"cost"]),
         )
+
+    @classmethod
+    def joined(cls, parts: Iterable[Readings], n_rows: int) -> Readings:
+        """The readings of neighbouring parts of a pool, one after the other."""
+        states, likelihoods = np.empty((n_rows, 0, 0), np.float32), np.empty((n_rows, len(LIKELIHOODS)))
+        reasons, cost = list[str | None](), Cost()
+        for part in parts:
+            rows = slice(len(reasons), len(reasons) + len(part.reasons))
+            if not rows.start:
+                states = np.empty((n_rows, *part.states.shape[1:]), np.float32)
+            states[rows], likelihoods[rows] = part.states, part.likelihoods
+            reasons += part.reasons
+            cost += part.cost
+        return cls(states, likelihoods, tuple(reasons), cost)
+
+
+def read_rows(
+    open_reader: Callable[[Execution], RowReader],
+    rows: Pool,
+    execution: Execution,
+    *,
+    shards: ShardStore | None = None,
+    progress: Progress | None = None,
+) -> Readings:
+    """Read rows a shard at a time, by whoever computes.
+
+    Args:
+        open_reader: opens the model where it is to read; can be pickled.
+        rows: the rows.
+        execution: device, batch size, and who computes.
+        shards: where finished shards are kept, so that a killed run goes on; memory by default.
+        progress: called with (rows read, rows).
+    """
+    store, grid = shards or MemoryShards(), Grid(n_rows=len(rows), rows_per_shard=_ROWS_PER_SHARD)
+    with workers(lambda: _Reading(open_reader), execution) as crew:
+        n_shards = map_shards(crew, rows.slice, grid, store=store, size=rows.n_bytes, progress=progress)
+    tables = (cast(pa.Table, store.get(index)) for index in range(n_shards))
+    return Readings.joined(map(Readings.from_table, tables), len(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """A model that reads, at work."""
+
+    open_reader: Callable[[Execution], RowReader]
+
+    @contextmanager
+    def open(self, execution: Execution, _: Tell) -> Generator[Function]:
+        """The model, open: rows -> a table of what it makes of them."""
+        read = self.open_reader(execution)
+        yield lambda rows: read(rows).to_table()
 
 
 class RowReader:

@@ -6,6 +6,11 @@
 
 A kernel also says how far a row is from those it was fitted on: the variance v(x) = k(x, x) − k(x)ᵀ (K + λ)⁻¹ k(x) of
 the Gaussian process that kernel ridge is the mean of (Rasmussen and Williams 2006, 2.26). √(v + λ) is the `spread`.
+
+Of more than `MOST_ROWS` rows a kernel knows so many, the landmarks z, and all rows are fitted through them: ridge
+regression in φ(x) = L⁻¹ k_z(x), L Lᵀ = K_zz, whose weights solve (ΦᵀΦ + λ) w = Φᵀy (Nyström's approximation; projected
+process, 8.3.4 of the same book). Then v(x) = k(x, x) − φᵀφ + λ φᵀ (ΦᵀΦ + λ)⁻¹ φ, which is the above where all rows are
+landmarks.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import linalg
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingRegressor
@@ -23,13 +28,20 @@ from sklearn.ensemble import GradientBoostingRegressor
 from qads.kernels.trees import Trees
 
 __all__ = [
-    "Boosted", "Candidate", "Family", "KernelMachine", "candidates_of", "dual_of", "kernel_matrix", "median_distance",
+    "MOST_ROWS", "Boosted", "Candidate", "Family", "KernelMachine", "candidates_of", "drawn", "dual_of",
+    "kernel_matrix", "median_distance",
 ]  # fmt: skip
 
+MOST_ROWS = 4096
+"""Rows whose kernel is written out. Its matrix grows with their square (134 MB here), solving it with their cube, and
+every worker that predicts holds one. More rows are fitted through so many of them; what costs as much and needs no more
+(choosing a regressor, principal components) is done on so many."""
 Family = Literal["ridge", "kernel", "boosting"]
 _PENALTIES = {"ridge": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0), "kernel": (0.01, 0.03, 0.1, 0.3, 1.0)}
 _GAMMAS = (0.3, 1.0)
 _COMPONENTS = 48
+_JITTER = 1e-3
+"""Share of λ that the matrix of landmarks gets on its diagonal: rows that are alike make it singular."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,13 @@ def candidates_of(families: tuple[Family, ...]) -> list[Candidate]:
     return found
 
 
+def drawn(n_rows: int) -> Int[np.ndarray, " r"] | slice:
+    """Rows that stand for all of them: all, or `MOST_ROWS` drawn evenly, in their order."""
+    if n_rows <= MOST_ROWS:
+        return slice(None)
+    return np.sort(np.random.default_rng(0).choice(n_rows, MOST_ROWS, replace=False))
+
+
 def _squared_distances(a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "k p"]) -> Float[np.ndarray, "n k"]:
     a, b = a.astype(np.float64), b.astype(np.float64)
     return np.maximum((a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T, 0.0)
@@ -68,6 +87,7 @@ def _squared_distances(a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "k p"])
 
 def median_distance(x: Float[np.ndarray, "n p"]) -> float:
     """Median squared distance of two rows; 1 where all rows are alike."""
+    x = x[drawn(len(x))]
     return float(np.median(_squared_distances(x, x))) or 1.0
 
 
@@ -87,13 +107,23 @@ def dual_of(gram: Float[np.ndarray, "k k"], y: Float[np.ndarray, " k"], penalty:
     return linalg.solve(penalised, y[:, None], assume_a="pos")[:, 0]
 
 
+def _factor(gram: Float[np.ndarray, "k k"], penalty: float) -> Float[np.ndarray, "k k"]:
+    """Lower Cholesky factor of K + λ."""
+    return np.linalg.cholesky(gram + penalty * np.eye(len(gram)))
+
+
+def _solved(factor: Float[np.ndarray, "k k"], b: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
+    """L⁻¹ b of a lower triangle L."""
+    return linalg.solve_triangular(factor, b, lower=True, check_finite=False)
+
+
 @dataclass(frozen=True, eq=False)
 class KernelMachine:
     """Kernel ridge regression."""
 
     candidate: Candidate
     support: Float[np.ndarray, "k p"]
-    """The rows fitted on, float32."""
+    """The rows fitted on, or the landmarks among them; float32."""
     dual: Float[np.ndarray, " k"]
     centre: float
     """Mean of what is predicted."""
@@ -102,32 +132,62 @@ class KernelMachine:
     penalty: float
     """λ itself."""
     factor: Float[np.ndarray, "k k"]
-    """Lower Cholesky factor of K + λ."""
+    """Lower Cholesky factor of K + λ; with landmarks L."""
+    inner: Float[np.ndarray, "k k"] | None = None
+    """With landmarks, lower Cholesky factor of ΦᵀΦ + λ."""
 
     @classmethod
-    def fit(cls, x: Float[np.ndarray, "k p"], y: Float[np.ndarray, " k"], candidate: Candidate) -> KernelMachine:
+    def fit(cls, x: Float[np.ndarray, "n p"], y: Float[np.ndarray, " n"], candidate: Candidate) -> KernelMachine:
         """Fit on rows on one scale."""
-        scale = median_distance(x)
-        gram = kernel_matrix(x, x, candidate, scale)
-        penalty = max(candidate.penalty * float(np.trace(gram)) / len(x), 1e-9)
-        centre = float(y.mean())
-        dual = dual_of(gram, y - centre, penalty)
-        factor = np.linalg.cholesky(gram + penalty * np.eye(len(x)))
-        return cls(candidate, x.astype(np.float32), dual, centre, scale, penalty, factor)
+        scale, support = median_distance(x), x[drawn(len(x))]
+        gram = kernel_matrix(support, support, candidate, scale)
+        penalty = max(candidate.penalty * float(np.trace(gram)) / len(support), 1e-9)
+        centre, kept = float(y.mean()), support.astype(np.float32)
+        if len(support) == len(x):
+            dual = dual_of(gram, y - centre, penalty)
+            return cls(candidate, kept, dual, centre, scale, penalty, _factor(gram, penalty))
+        factor = _factor(gram, _JITTER * penalty)
+        gram[:], seen = 0.0, np.zeros(len(support))
+        for start in range(0, len(x), MOST_ROWS):
+            part = slice(start, start + MOST_ROWS)
+            phi = _solved(factor, kernel_matrix(x[part], support, candidate, scale).T)
+            gram += phi @ phi.T
+            seen += phi @ (y[part] - centre)
+        inner = _factor(gram, penalty)
+        weights = linalg.cho_solve((inner, True), seen, check_finite=False)
+        dual = linalg.solve_triangular(factor, weights, lower=True, trans=1, check_finite=False)
+        return cls(candidate, kept, dual, centre, scale, penalty, factor, inner)
 
     def predict(self, x: Float[np.ndarray, "n p"]) -> Float[np.ndarray, " n"]:
         """What is predicted of every row."""
-        return kernel_matrix(x, self.support, self.candidate, self.scale) @ self.dual + self.centre
+        return self._kernel(x) @ self.dual + self.centre
 
     def spread(self, x: Float[np.ndarray, "n p"]) -> Float[np.ndarray, " n"]:
         """√(v + λ) of every row, as a share of √λ: 1 on rows like many that were fitted on, more elsewhere."""
-        cross = np.linalg.solve(self.factor, kernel_matrix(self.support, x, self.candidate, self.scale))
+        return self._spread(x, self._kernel(x))
+
+    def predict_with_spread(
+        self, x: Float[np.ndarray, "n p"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Both of every row, for the price of one kernel."""
+        kernel = self._kernel(x)
+        return kernel @ self.dual + self.centre, self._spread(x, kernel)
+
+    def _kernel(self, x: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n k"]:
+        return kernel_matrix(x, self.support, self.candidate, self.scale)
+
+    def _spread(self, x: Float[np.ndarray, "n p"], kernel: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
         own = np.ones(len(x)) if self.candidate.family == "kernel" else (x.astype(np.float64) ** 2).sum(axis=1)
-        return np.sqrt(1 + np.maximum(own - (cross * cross).sum(axis=0), 0.0) / self.penalty)
+        phi = _solved(self.factor, kernel.T)
+        found = 1 + np.maximum(own - (phi * phi).sum(axis=0), 0.0) / self.penalty
+        if self.inner is not None:
+            found += (_solved(self.inner, phi) ** 2).sum(axis=0)
+        return np.sqrt(found)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What `load` needs beside the numbers."""
-        return {"support": self.support, "dual": self.dual, "factor": self.factor}
+        found = {"support": self.support, "dual": self.dual, "factor": self.factor}
+        return found if self.inner is None else found | {"inner": self.inner}
 
     def numbers(self) -> dict[str, Any]:
         """What `load` needs beside the arrays."""
@@ -143,7 +203,7 @@ class KernelMachine:
         candidate = Candidate(numbers["family"], numbers["penalty"], numbers["gamma"])
         return cls(
             candidate, arrays["support"], arrays["dual"], numbers["centre"], numbers["scale"], numbers["ridge"],
-            arrays["factor"],
+            arrays["factor"], arrays.get("inner"),
         )  # fmt: skip
 
 
@@ -158,7 +218,8 @@ class Boosted:
     @classmethod
     def fit(cls, x: Float[np.ndarray, "k p"], y: Float[np.ndarray, " k"]) -> Boosted:
         """Fit on rows on one scale."""
-        reduced: Any = PCA(min(_COMPONENTS, len(x) - 1, x.shape[1]), svd_solver="full").fit(x)
+        part = x[drawn(len(x))]
+        reduced: Any = PCA(min(_COMPONENTS, len(part) - 1, x.shape[1]), svd_solver="full").fit(part)
         grown = GradientBoostingRegressor(
             n_estimators=100, learning_rate=0.1, max_depth=3, subsample=0.5, min_samples_leaf=5, random_state=0
         ).fit(reduced.transform(x), y)

@@ -23,6 +23,7 @@ from qads.pool import Pool, Progress
 from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Prediction, check_labels
 from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.leaving_out import Curve, leave_out
+from qads.quality.scorers.regressors import drawn
 from qads.quality.scorers.validation import OutOfFold, Said
 
 __all__ = ["FittedRetrieval", "RetrievalScorer"]
@@ -97,10 +98,11 @@ class RetrievalScorer:
         """The width of least error when every row is predicted by those of other groups."""
         if self.width is not None:
             return self.width
-        cosine, apart = x @ x.T, groups[:, None] != groups
+        rows = drawn(len(x))  # Of many rows a part is enough to choose by.
+        cosine, apart, real = x[rows] @ x.T, groups[rows][:, None] != groups, y[rows]
         if not apart.any(axis=1).all():
             return _WIDTHS[len(_WIDTHS) // 2]
-        errors = [float(np.mean((_weighted_by(np.where(apart, cosine, -np.inf), y, h) - y) ** 2)) for h in _WIDTHS]
+        errors = [float(np.mean((_weighted_by(np.where(apart, cosine, -np.inf), y, h) - real) ** 2)) for h in _WIDTHS]
         return _WIDTHS[int(np.argmin(errors))]
 
 
