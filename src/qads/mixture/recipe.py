@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import BeforeValidator, Field
 
 from qads.amounts import Amount, Tokens, parse_amount
+from qads.choices import check_choices
 from qads.datasets.handoff import HandoffFormat
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
@@ -112,6 +113,7 @@ class Part:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if bool(self.pool) == (self.selection is not None) or not all(self.pool):
             raise InputError("a part is made either of a pool (files) or of a selection (a run directory or its file).")
         if "-" in self.pool:
@@ -198,6 +200,7 @@ class Recipe:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _FORBID
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not self.parts:
             raise InputError("parts is empty; a mixture needs one part at least.")
         for name in (*self.parts, *self.variants, self.name):

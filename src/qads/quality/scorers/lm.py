@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
+from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.errors import InputError
 from qads.kernels.cost import Cost
@@ -92,6 +93,7 @@ class LMScorer:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name, least in (("levels", 2), ("epochs", 1), ("batch_size", 1), ("seed", 0)):
             if (found := getattr(self, name)) < least:
                 raise InputError(f"LMScorer: {name} is {found}; it must be {least} at least.")

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
+from qads.choices import check_choices
 from qads.cluster import Execution, ShardStore
 from qads.errors import InputError
 from qads.kernels.cost import Cost
@@ -80,6 +81,7 @@ class ProbeScorer:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name, least in (("reads", 1), ("families", 1), ("depths", 1 if "states" in self.reads else 0)):
             if len(found := getattr(self, name)) < least or len(set(found)) < len(found):
                 raise InputError(f"ProbeScorer: {name} is {list(found)}; it must name one at least, each once.")
