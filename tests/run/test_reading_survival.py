@@ -11,7 +11,7 @@ from qads.config import RunConfig, load_config
 from qads.quality.scorers import reading
 from qads.run import read_status, run_pipeline
 from run.processes import started, wait_until_stopped
-from run.tiny import StopAt, rows, settings, write_rows, written
+from run.tiny import ShortReadings, rows, settings, write_rows, written
 
 N_LABELS, N_WATCHED = 14, 28
 SHARDS = {"scorer": "scorer/shards", "influence": "influence/shards/reading/shards"}
@@ -22,20 +22,6 @@ N_ROWS = {"scorer": N_LABELS, "influence": N_WATCHED}
 def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few rows have several."""
     monkeypatch.setattr(reading, "_ROWS_PER_SHARD", 4)
-
-
-class ShortShards(StopAt):
-    """Has the shards of the fixture in a process of its own, which stops once so many rows are read."""
-
-    def stage_started(self, name: str, number: int, n_stages: int) -> None:
-        """Before anything is read."""
-        reading._ROWS_PER_SHARD = 4
-        super().stage_started(name, number, n_stages)
-
-    def progress(self, done: int, total: int) -> None:
-        """Rounds tell of the rows that they score, too."""
-        if total == N_ROWS[self.stage]:
-            super().progress(done, total)
 
 
 @pytest.fixture
@@ -56,7 +42,7 @@ def finished(directory: Path, stage: str) -> dict[str, tuple[int, int]]:
 def test_what_was_read_before_a_kill_is_not_read_again(config: RunConfig, tmp_path: Path, stage: str):
     run_pipeline(config, tmp_path / "undisturbed", until="quality")
     directory = tmp_path / "run"
-    with started(config, directory, ShortShards(stage, 8)) as process:
+    with started(config, directory, ShortReadings(stage, 8, n_rows=N_ROWS[stage])) as process:
         wait_until_stopped(process)
         process.kill()
         process.join()
@@ -68,7 +54,7 @@ def test_what_was_read_before_a_kill_is_not_read_again(config: RunConfig, tmp_pa
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     os.utime(damaged, ns=(0, 0))
-    with started(config, directory, ShortShards(stage, N_ROWS[stage])) as process:
+    with started(config, directory, ShortReadings(stage, N_ROWS[stage], n_rows=N_ROWS[stage])) as process:
         wait_until_stopped(process)
         after = finished(directory, stage)
     assert len(after) == -(-N_ROWS[stage] // 4)

@@ -29,6 +29,7 @@ def test_shards_that_a_run_finds_are_counted_in_the_stage_that_it_starts_with(tm
     shards[1].rename(tmp_path / "as it was")
     shards[1].touch()
     watcher.progress(1, 1)
+    watcher.stage_finished("quality", {}, reused=False)
     assert (watcher.kept, watcher.again) == (1, ["quality/00001.parquet"])
 
 

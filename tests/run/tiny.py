@@ -15,6 +15,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from qads.config import RunConfig
+from qads.quality.scorers import reading
 from qads.run import run_pipeline
 from qads.selection import keeping
 
@@ -135,6 +136,24 @@ class LongSelection(StopAt):
         """Before anything is picked."""
         keeping._WORTH_KEEPING, keeping._EVERY = 0, 50
         super().stage_started(name, number, n_stages)
+
+
+@dataclass
+class ShortReadings(StopAt):
+    """An observer that lets a probe read a few rows at a time, and stops its process once so many are read."""
+
+    n_rows: int = 0
+    """Rows that are to be read: rounds tell of those that they score, too."""
+
+    def stage_started(self, name: str, number: int, n_stages: int) -> None:
+        """Before anything is read."""
+        reading._ROWS_PER_SHARD = 4
+        super().stage_started(name, number, n_stages)
+
+    def progress(self, done: int, total: int) -> None:
+        """Stops there if it is told to."""
+        if total == self.n_rows:
+            super().progress(done, total)
 
 
 def written(directory: Path) -> dict[str, bytes]:
