@@ -382,13 +382,14 @@ def test_a_shard_has_its_processors_on_one_machine() -> None:
 ALONE = """
 import signal
 import ray
-from qads.cluster.connection import cluster
+from qads.cluster.connection import cluster, machines
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-with cluster(None) as n_cpus:
-    assert ray.is_initialized() and n_cpus >= 1
-    with cluster(None) as same:
-        assert same == n_cpus
+with cluster(None):
+    found = machines()
+    assert ray.is_initialized() and len(found) == 1 and found[0][0] >= 1
+    with cluster(None):
+        assert machines() == found
     assert ray.is_initialized()
 assert not ray.is_initialized()
 assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN

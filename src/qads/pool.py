@@ -35,17 +35,8 @@ from qads.errors import AlignmentError, InputError, PoolError
 from qads.problems import problem_key
 
 __all__ = [
-    "COLUMNS",
-    "Kind",
-    "Pool",
-    "Progress",
-    "RejectedRow",
-    "Row",
-    "Selection",
-    "Turn",
-    "check_aligned",
-    "take_rows",
-]
+    "COLUMNS", "Kind", "Pool", "Progress", "RejectedRow", "Row", "Selection", "Turn", "check_aligned", "take_rows",
+]  # fmt: skip
 
 Kind = Literal["cot", "pot", "general", "answer-only"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -220,7 +220,7 @@ def test_a_dry_run_ends_where_the_command_does(qads: Call, config: Path, tmp_pat
     stages = [stage["name"] for stage in parsed(qads(*run, "--until", "embed").out)["stages"]]
     assert stages[-1] == "embed" and "select" not in stages
     refused = qads(*run, "--until", "embedding")
-    assert refused.code == 2 and "--until embedding: no stage of this run; there are pool," in refused.err
+    assert refused.code == 2 and "unknown stage 'embedding'; this run has pool," in refused.err
 
 
 def test_the_version_is_told(qads: Call):

@@ -22,9 +22,8 @@ _NAMED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed|fbox)\s*|[*$`\"'{}]")
-
-
 _LETTER_ALONE = re.compile(r"\(?[A-J]\)?")
+_AFTER_BLANK = r"(?<!\S)"
 
 
 class Question(NamedTuple):
@@ -74,9 +73,6 @@ def _announced(text: str) -> list[tuple[int, int]]:
         if len(labels) > 1:
             return labels
     return []
-
-
-_AFTER_BLANK = r"(?<!\S)"
 
 
 def _at_the_end(text: str) -> list[tuple[int, int]]:

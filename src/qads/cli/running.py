@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qads.errors import InputError
-
 if TYPE_CHECKING:
     from qads.cli.terminal import Terminal
     from qads.config import RunConfig
@@ -56,17 +54,13 @@ def show_estimate(
     """Show what a run would cost, of its stages up to one; nothing is computed."""
     from qads.run import estimate_run
 
-    found = estimate_run(config, directory, reuse=reuse or ())
-    if until is not None:
-        names = [each.name for each in found]
-        if until not in names:
-            raise InputError(f"--until {until}: no stage of this run; there are {', '.join(names)}.")
-        found = found[: names.index(until) + 1]
+    found = estimate_run(config, directory, reuse=reuse or (), until=until)
     terminal.estimate(found, where=config.execution.described)
 
 
 def _check_publish(location: str, until: str | None) -> None:
     from qads.datasets.publishing import check_publishable
+    from qads.errors import InputError
 
     check_publishable(location)
     if until not in (None, "mixture"):

@@ -17,8 +17,8 @@ __all__ = ["cluster", "connected", "import_ray", "machines"]
 
 
 @contextmanager
-def cluster(address: str | None) -> Generator[float]:
-    """Connect to a Ray cluster unless the caller has; yields how many processors it has.
+def cluster(address: str | None) -> Generator[None]:
+    """Connect to a Ray cluster unless the caller has.
 
     Args:
         address: as of `ray.init`; None for a cluster that runs already or else one of this machine, which ends with
@@ -29,7 +29,7 @@ def cluster(address: str | None) -> Generator[float]:
     """
     ray = import_ray()
     if ray.is_initialized():
-        yield ray.cluster_resources().get("CPU", 0.0)
+        yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing is reported to anybody.
     in_main = threading.current_thread() is threading.main_thread()
@@ -44,7 +44,7 @@ def cluster(address: str | None) -> Generator[float]:
     if in_main and handler is not None:
         signal.signal(signal.SIGTERM, handler)  # Ray has put its own in the place of the caller's.
     try:
-        yield ray.cluster_resources().get("CPU", 0.0)
+        yield
     finally:
         ray.shutdown()
 

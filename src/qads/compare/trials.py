@@ -24,7 +24,7 @@ from qads.run import Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.evaluating import measure_model
 from qads.run.measured import evaluation_plan
 from qads.run.shards import file_sha256
-from qads.run.training import kept_checkpoints, train_in
+from qads.run.training import train_in
 from qads.train import FineTuning
 
 __all__ = [
@@ -156,8 +156,7 @@ def _train(context: GridContext, cell: Cell, stage: StageDirectory, weights: Pat
             context.launcher, method, rows, stage.path, execution=execution, progress=context.observer.progress
         )
     else:
-        found = train_in(stage, method, rows, execution=execution, progress=context.observer.progress)
-        facts, folder = found.facts | kept_checkpoints(method), found.folder
+        facts, folder = train_in(stage, method, rows, execution=execution, progress=context.observer.progress)
     hashes = _hashes(folder)  # Before the weights go: a kill between that and the manifest costs a training.
     shutil.rmtree(weights, ignore_errors=True)
     os.replace(folder, weights)

@@ -17,6 +17,7 @@ _ANSWERS = (
     "serves without generation (--no-generate; evaluate.generate: false)"
 )
 _OPTIONS = 'options at the end of the problem, "Answer Choices: (A) 4 (B) 5", or in a column "options" or "choices"'
+_NEEDS = {"accuracy": "an answer", "choice_likelihood": "options", "answer_log_likelihood": "a solution"}
 _SHOWN = 200
 
 
@@ -55,9 +56,6 @@ def refuse_empty(items: Items, measured: Mapping[str, Sequence[Item]]) -> None:
             raise _refused("choice_likelihood cannot", name, why, _OPTIONS, items)
     if "choice_likelihood" in measured and not measured["choice_likelihood"]:
         raise _refused("choice_likelihood cannot", ", ".join(items.sets), "no item has options", _OPTIONS, items)
-
-
-_NEEDS = {"accuracy": "an answer", "choice_likelihood": "options", "answer_log_likelihood": "a solution"}
 
 
 def told_lacks(facts: Mapping[str, Any]) -> list[str]:

@@ -28,15 +28,9 @@ from qads.run.shards import DiskShards, file_sha256
 from qads.storage import flush, storing
 
 __all__ = [
-    "KEEPS_CHECKPOINTS",
-    "TOLD",
-    "Manifest",
-    "RunDirectory",
-    "StageDirectory",
-    "StagePlan",
-    "labelled_file",
+    "KEEPS_CHECKPOINTS", "TOLD", "Manifest", "RunDirectory", "StageDirectory", "StagePlan", "labelled_file",
     "pool_file",
-]
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 

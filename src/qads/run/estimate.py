@@ -35,7 +35,7 @@ from qads.run.decontamination import OwnAnchors, read_evaluation
 from qads.run.directory import RunDirectory, StageDirectory
 from qads.run.limits import NamedFiles, check_limits
 from qads.run.measured import evaluated_model, evaluation_plan, named_model
-from qads.run.plan import local_sources, plan_stages, spool_stdin, stage_names, stdin_file
+from qads.run.plan import local_sources, names_until, plan_stages, spool_stdin, stage_names, stdin_file
 from qads.run.reuse import read_reused
 from qads.run.training import training_seconds
 from qads.train import FineTuning
@@ -85,19 +85,23 @@ class _ModelCost:
     note: str | None = None
 
 
-def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[str | Path] = ()) -> list[StageEstimate]:
+def estimate_run(
+    config: RunConfig, directory: str | Path, *, reuse: Sequence[str | Path] = (), until: str | None = None
+) -> list[StageEstimate]:
     """Rows, tokens, operations and time of every stage. Reads the pool, runs no model, leaves the directory as it is.
 
     Args:
         config: what would be computed.
         directory: the run directory, which need not be there.
         reuse: directories of other runs whose scores would be taken over.
+        until: last stage that would be computed; all of them by default.
 
     Raises:
+        ConfigError: there is no such stage.
         TooLongError: texts exceed the context, and the run would stop for it.
         InputError: configuration or data cannot be used.
     """
-    run = RunDirectory(Path(directory))
+    run, names = RunDirectory(Path(directory)), names_until(stage_names(config), until)
     with tempfile.TemporaryDirectory() as scratch:
         stdin = spool_stdin(config, stdin_file(run.root), stdin_file(Path(scratch)), replace=True)
         sources = local_sources(config.pool.sources, stdin)
@@ -124,9 +128,9 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
     cost = {"clean" if embeds_early else "embed": _embedding_cost(config, pool)}
     if "likelihoods" in stages:
         cost["likelihoods"] = _likelihood_cost(config, pool)
-    if config.train is not None:
+    if config.train is not None and "train" in names:
         cost["train"] = _training_cost(config, config.train, pool, rows["train"])
-    if config.evaluate is not None:
+    if config.evaluate is not None and "evaluate" in names:
         rows["evaluate"], cost["evaluate"] = _evaluation_cost(
             config.evaluate, evaluated_model(config), config.execution
         )
@@ -140,7 +144,7 @@ def estimate_run(config: RunConfig, directory: str | Path, *, reuse: Sequence[st
             cost["influence"] = _counted_influence(config, config.quality, *scored, reuse, run.root)
     if not is_cleaned:
         notes["clean"] = _NOT_CLEANED
-    found = [_stage_estimate(name, stage, rows[name], cost) for name, stage in stages.items()]
+    found = [_stage_estimate(name, stages[name], rows[name], cost) for name in names]
     return [replace(each, note=_joined(each.note, notes.get(each.name))) for each in found]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from qads.cluster import connected
 from qads.config import RunConfig
 from qads.datasets import refuse_own_output
-from qads.errors import ConfigError, CorruptError, DriftError, RunError
+from qads.errors import CorruptError, DriftError, RunError
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
@@ -22,6 +22,7 @@ from qads.run.observing import Observer, SilentObserver
 from qads.run.plan import (
     check_unmoved,
     local_sources,
+    names_until,
     plan_stages,
     spool_stdin,
     stage_names,
@@ -90,7 +91,6 @@ def run_pipeline(
     refuse_own_output(config.files, own, folders)
     if config.evaluate is not None and "evaluate" in wanted:
         config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
-        config.evaluate.items()  # Refuses what could not be measured on them.
     with run.lock() as check_held, contextlib.ExitStack() as stack:
         refuse_other_kinds(run.root, "run")
         _check_config_file(run.root / "config.json")
@@ -120,10 +120,9 @@ def run_pipeline(
 def _wanted(config: RunConfig, until: str | None, redo: Sequence[str]) -> list[str]:
     """The stages to compute, in order."""
     names = [name for name in stage_names(config) if name in STAGE_FUNCTIONS]
-    for name in (*redo, *([until] if until else [])):
-        if name not in names:
-            raise ConfigError(f"unknown stage {name!r}; this run has {', '.join(names)}.")
-    return names[: names.index(until) + 1] if until else names
+    for name in redo:
+        names_until(names, name)
+    return names_until(names, until)
 
 
 def _make_way(
@@ -153,6 +152,8 @@ def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
     if context.config.train is not None and "train" in wanted:
         context.config.train.check(context.config.execution)
+    if context.config.evaluate is not None and "evaluate" in wanted and context.stages["evaluate"].manifest() is None:
+        context.config.evaluate.items()  # Refuses what could not be measured on them.
     if "select" in wanted and context.stages["select"].manifest() is None:
         check_limits(context.pool, context.config, context.named)
     if "anchors" in wanted and context.stages["anchors"].manifest() is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from qads.config import ConstraintsConfig, QualityConfig, RunConfig, SavedScorer
 from qads.datasets import atomic_path, expand_sources, source_identity
 from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
-from qads.errors import CorruptError, DriftError, InputError, PoolError
+from qads.errors import ConfigError, CorruptError, DriftError, InputError, PoolError
 from qads.models import find_tokenizer, resolve_device
 from qads.quality import (
     AnswerLikelihoods,
@@ -35,6 +35,7 @@ __all__ = [
     "file_contents",
     "local_sources",
     "method_identity",
+    "names_until",
     "plan_stages",
     "spool_stdin",
     "stage_names",
@@ -170,6 +171,17 @@ def plan_stages(
         if name == until:
             break
     return plans
+
+
+def names_until(names: Sequence[str], until: str | None) -> list[str]:
+    """The stages up to one; all of them where none is named.
+
+    Raises:
+        ConfigError: there is no such stage.
+    """
+    if until is not None and until not in names:
+        raise ConfigError(f"unknown stage {until!r}; this run has {', '.join(names)}.")
+    return list(names if until is None else names[: names.index(until) + 1])
 
 
 def check_unmoved(config: RunConfig, plan: StagePlan, sources: tuple[str, ...]) -> None:

@@ -20,12 +20,9 @@ from qads.run.directory import KEEPS_CHECKPOINTS, Manifest, RunDirectory, StageD
 from qads.run.kinds import refuse_other_kinds
 from qads.run.telling import Told
 from qads.run.training_rows import TrainingFiles, find_training_files
-from qads.train import FineTuning, StepLog, Trained, TrainingPlan
+from qads.train import FineTuning, StepLog, TrainingPlan
 
-__all__ = [
-    "TRAINING_UTILISATION", "estimate_training", "kept_checkpoints", "run_train", "train_files", "train_in",
-    "training_seconds",
-]  # fmt: skip
+__all__ = ["TRAINING_UTILISATION", "estimate_training", "run_train", "train_files", "train_in", "training_seconds"]
 
 TRAINING_UTILISATION = 0.35
 """Share of the matrix-product peak that training reaches on a CPU, as seen beside other work; a first look only."""
@@ -37,22 +34,19 @@ def run_train(context: StageContext, stage: StageDirectory) -> Facts:
     assert method is not None
     mixture = context.stages["mixture"]
     files = TrainingFiles((str(mixture.path / (mixture.manifest() or {})["train_file"]),))
-    trained = train_in(stage, method, files.load(), execution=context.config.execution, progress=context.progress)
-    return trained.facts | kept_checkpoints(method) | {"train_files": files.identities}
+    facts, _ = train_in(stage, method, files.load(), execution=context.config.execution, progress=context.progress)
+    return facts | {"train_files": files.identities}
 
 
-def train_in(stage: StageDirectory, method: FineTuning, rows: Pool, **hears: Any) -> Trained:
-    """Train in the folder of a stage.
+def train_in(stage: StageDirectory, method: FineTuning, rows: Pool, **hears: Any) -> tuple[Facts, Path]:
+    """Train in the folder of a stage; gives what its manifest says, and the folder of the model.
 
-    Checkpoints stay until its manifest is written: a kill between the last step and that would cost all steps.
+    Checkpoints stay until the manifest is written, since a kill between the last step and that would cost all steps;
+    the stage throws them away then, unless the user wants them kept.
     """
     kept = replace(method, checkpoints=replace(method.checkpoints, keep=True))
-    return kept(rows, stage.path, **hears)
-
-
-def kept_checkpoints(method: FineTuning) -> Facts:
-    """What the manifest says of checkpoints that the user wants to keep."""
-    return {KEEPS_CHECKPOINTS: True} if method.checkpoints.keep else {}
+    trained = kept(rows, stage.path, **hears)
+    return trained.facts | ({KEEPS_CHECKPOINTS: True} if method.checkpoints.keep else {}), trained.folder
 
 
 def train_files(
@@ -106,10 +100,8 @@ def train_files(
             if on_step is not None:
                 on_step(step, coming)
 
-        trained = train_in(stage, method, rows, execution=config.execution, on_step=heard)
-        facts = trained.facts | kept_checkpoints(method) | {
-            "train_files": files.identities, "rejected": len(rows.rejected), "seed": method.seed,
-        }  # fmt: skip
+        facts, _ = train_in(stage, method, rows, execution=config.execution, on_step=heard)
+        facts |= {"train_files": files.identities, "rejected": len(rows.rejected), "seed": method.seed}
         return (stage.finish(seconds=time.monotonic() - began, facts=facts) if is_first else facts), False
 
 
