@@ -6,6 +6,7 @@ the analysis is asked for intervals and ranks. Counted is how often a source's i
 often all true ranks lie between their bounds at once; beside it what is often done instead: ranks read off the draws.
 
     python experiments/rank_coverage.py experiments/results/aggregates/influence.parquet --rows 40 --anchors 24
+    python experiments/rank_coverage.py experiments/results/aggregates/influence.parquet --anchors 16 --group-size 1
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from qads.analyze import rank_with_bounds
-from qads.analyze.resampling import draws, interval_of, row_means
+from qads.analyze.resampling import anchor_strata, draws, interval_of, row_means
 from qads.quality import Influence
 
 CONFIDENCE = 0.95
@@ -27,13 +28,14 @@ CONFIDENCE = 0.95
 
 def sample_world(
     terms: Float[np.ndarray, "k m"], codes: Int[np.ndarray, " k"], groups: Int[np.ndarray, " m"], n_rows: int,
-    n_anchors: int, rng: np.random.Generator,
+    n_anchors: int, group_size: int | None, rng: np.random.Generator,
 ) -> tuple[Float[np.ndarray, "r a"], Int[np.ndarray, " r"], list[str]]:  # fmt: skip
-    """Rows of every source and anchors of every group, drawn with replacement."""
+    """Rows of every source and anchors of every group, drawn with replacement; and what their groups are called."""
     rows = np.concatenate([rng.choice(np.flatnonzero(codes == s), n_rows) for s in np.unique(codes)])
     each = n_anchors // len(np.unique(groups))
     anchors = np.concatenate([rng.choice(np.flatnonzero(groups == g), each) for g in np.unique(groups)])
-    return terms[np.ix_(rows, anchors)], codes[rows], [str(g) for g in groups[anchors]]
+    size = group_size or n_anchors
+    return terms[np.ix_(rows, anchors)], codes[rows], [f"{g}-{i // size}" for i, g in enumerate(groups[anchors])]
 
 
 def source_means(quality: Float[np.ndarray, " r"], codes: Int[np.ndarray, " r"]) -> Float[np.ndarray, " s"]:
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("influence", type=Path)
     parser.add_argument("--rows", type=int, default=40)
     parser.add_argument("--anchors", type=int, default=24)
+    parser.add_argument("--group-size", type=int, help="call so many anchors a group, as a few of every source are")
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--draws", type=int, default=400)
     args = parser.parse_args()
@@ -63,7 +66,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     result: dict[str, dict[str, list[float]]] = {}
     for _ in range(args.repetitions):
-        drawn, of, names_of = sample_world(terms, codes, groups, args.rows, args.anchors, rng)
+        drawn, of, names_of = sample_world(terms, codes, groups, args.rows, args.anchors, args.group_size, rng)
         for title, anchors in (("rows and anchors", True), ("rows alone", False)):
             value = source_means(row_means(drawn, np.ones(drawn.shape[1])), of)
             boot = np.array(
@@ -72,7 +75,7 @@ def main() -> None:
                     for d in draws(of, names_of, args.draws, int(rng.integers(2**31)), anchors=anchors)
                 ]
             )
-            strata = [[args.rows], *([np.unique(names_of, return_counts=True)[1].tolist()] if anchors else [])]
+            strata = [[args.rows], *([list(map(len, anchor_strata(names_of)))] if anchors else [])]
             means = [interval_of(float(v), boot[:, s], CONFIDENCE, strata=strata) for s, v in enumerate(value)]
             low, high = np.array([i.low for i in means]), np.array([i.high for i in means])
             ranking = rank_with_bounds(value, boot, CONFIDENCE)

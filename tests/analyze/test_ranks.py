@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qads.analyze import rank_with_bounds
-from qads.analyze.resampling import draws, interval_of, row_means
+from qads.analyze.resampling import anchor_strata, draws, interval_of, row_means
 
 
 def drawn(estimates: np.ndarray, error: float, *, seed: int = 0, n: int = 400) -> np.ndarray:
@@ -103,14 +103,37 @@ def test_all_true_ranks_lie_between_their_bounds_as_often_as_stated():
 
 
 def test_drawing_keeps_rows_in_their_source_and_anchors_in_their_group():
-    codes, groups = np.array([0, 1, 1, 0, 2]), ("a", "b", "a", "b", "b")
+    codes, groups = np.array([0, 1, 1, 0, 2]), ("a", "b") * 4 + ("b",)
     for draw in draws(codes, groups, 50, 0):
         assert (codes[draw.rows] == codes).all()
-        assert draw.anchors[[0, 2]].sum() == 2 and draw.anchors[[1, 3, 4]].sum() == 3
+        assert draw.anchors[:8:2].sum() == 4 and draw.anchors[1::2].sum() + draw.anchors[8] == 5
     fixed = next(iter(draws(codes, groups, 1, 0, anchors=False)))
-    assert fixed.anchors.tolist() == [1] * 5
+    assert fixed.anchors.tolist() == [1] * 9
     again = [(d.rows.tolist(), d.anchors.tolist()) for d in draws(codes, groups, 3, 7)]
     assert again == [(d.rows.tolist(), d.anchors.tolist()) for d in draws(codes, groups, 3, 7)]
+
+
+@pytest.mark.parametrize(
+    ("groups", "sizes"),
+    [("aaaabbbb", [4, 4]), ("abcd", [4]), ("aabbbbb", [7]), ("abccccdddd", [6, 4]), ("abcdeeee", [4, 4]), ("a", [1])],
+)
+def test_small_groups_are_drawn_from_together(groups: str, sizes: list[int]):
+    strata = anchor_strata(tuple(groups))
+    assert [len(stratum) for stratum in strata] == sizes
+    assert sorted(np.concatenate(strata).tolist()) == list(range(len(groups)))
+
+
+@pytest.mark.parametrize("sizes", [[12], [4, 4, 4], [2] * 6, [1] * 12, [2, 2, 2] + [1] * 6, [9, 1, 1, 1]])
+def test_an_interval_holds_the_truth_however_anchors_are_grouped(sizes: list[int]):
+    groups = [f"g{i}" for i, size in enumerate(sizes) for _ in range(size)]
+    rng, rows, held = np.random.default_rng(0), np.zeros(30, int), []
+    strata = [[30], [len(stratum) for stratum in anchor_strata(groups)]]
+    for seed in range(150):
+        terms = rng.normal(size=len(groups)) + 0.5 * rng.normal(size=(30, len(groups)))
+        found = np.array([row_means(terms, d.anchors)[d.rows].mean() for d in draws(rows, groups, 200, seed)])
+        interval = interval_of(float(terms.mean()), found, 0.95, strata=strata)
+        held.append(interval.low <= 0 <= interval.high)
+    assert np.mean(held) > 0.87  # Of 150, four standard errors below 0.95.
 
 
 def test_both_ways_of_drawing_err_together():
@@ -143,8 +166,9 @@ def test_intervals_are_wider_where_less_was_drawn_from():
         for strata in ([], [[1000]], [[40], [12, 12]], [[40], [4, 4, 4]], [[5]])
     ]
     assert widths == sorted(widths) and widths[1] < 1.01 * widths[0] and widths[-1] > 1.3 * widths[0]
-    # What decides is the way of drawing that asks for the widest; one that draws from one thing moves nothing.
-    assert interval_of(0.0, found, 0.95, strata=[[5], [1000]]) == interval_of(0.0, found, 0.95, strata=[[5], [1]])
+    # What decides is the way of drawing that asks for the widest; what draws from one thing tells nothing of others.
+    assert interval_of(0.0, found, 0.95, strata=[[5], [1000]]) == interval_of(0.0, found, 0.95, strata=[[5], [400]])
+    assert np.isnan(interval_of(0.0, found, 0.95, strata=[[5], [1]]).low)
 
 
 def test_how_many_sources_are_looked_at_together_changes_nothing(monkeypatch):

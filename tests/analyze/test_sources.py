@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from qads.analyze.agreement import compare_models, reliability
 from qads.analyze.diversity import measure_diversity
 from qads.errors import AlignmentError, InputError
 from qads.kernels.tails import best_without_each
+from qads.report import analysis_findings
 
 FAST = AnalysisSettings(draws=200, diversity_draws=3, diversity_rows=20)
 SIZES = {"a": 120, "b": 60, "c": 90}
@@ -83,8 +86,40 @@ def test_scores_of_an_influence_have_its_quality_whatever_a_rule_left_out():
     stopped = Influence(one_shot, np.full(16, 0.3), names, anchors, ("s", "t") * 8, left_out=np.isnan(one_shot))
     scores = RowScores.of(stopped, rows, model="m", facts={"affected": 1})
     np.testing.assert_array_equal(scores.quality, stopped.quality())
-    assert scores.terms.shape == (20, 1) and scores.anchors == ()
+    assert scores.terms.shape == (20, 16) and scores.anchors == anchors
+    assert not np.allclose(scores.quality, np.nanmean(scores.terms, axis=1))
+    np.testing.assert_array_equal(scores.take(np.arange(3, 9)).pending, stopped.pending[3:9])
     assert scores.facts == {"aggregate": "positive_gain", "anchors": 16, "stopped_early": True, "affected": 1}
+
+
+def test_a_pair_that_a_rule_left_out_makes_nothing_surer():
+    pool = make_pool(SIZES)
+    whole = make_scores(pool, MEANS, noise=(0.01, 0.1, 0.01))
+    terms, pending = whole.terms.copy(), np.zeros(whole.terms.shape, bool)
+    for row in range(0, len(terms), 3):  # A third of the rows ended half-way.
+        terms[row, 6:], pending[row, 6:] = np.nan, True
+    stopped = replace(whole, terms=terms, pending=pending)
+    for one, other in zip(
+        *(analyze_sources(pool, scores=s, settings=FAST).sources for s in (whole, stopped)), strict=True
+    ):
+        (q,), (p,) = one.quality, other.quality
+        assert p.mean.value == pytest.approx(q.mean.value, abs=0.02)
+        assert p.mean.high - p.mean.low > 0.8 * (q.mean.high - q.mean.low)
+        assert p.marginal is not None and np.isfinite(p.marginal.low)
+    (model,) = analyze_sources(pool, scores=stopped, settings=FAST).models
+    assert model.reliability is None and model.n_anchors == 12
+
+
+def test_one_anchor_tells_nothing_of_others():
+    pool = make_pool(SIZES)
+    whole = make_scores(pool, MEANS)
+    one = RowScores(model="m", rows=whole.rows, terms=whole.terms[:, :1])
+    found = analyze_sources(pool, scores=one, settings=FAST)
+    assert found.models[0].ranking is None
+    assert all(np.isnan(s.quality[0].mean.low) and s.quality[0].rank is None for s in found.sources)
+    assert "one anchor tells nothing of others" in analysis_findings(found)[0]
+    fixed = analyze_sources(pool, scores=one, settings=AnalysisSettings(draws=200, draw_anchors=False))
+    assert fixed.models[0].ranking is not None and np.isfinite(fixed.sources[0].quality[0].mean.low)
 
 
 def test_anchors_that_were_drawn_widen_the_intervals():

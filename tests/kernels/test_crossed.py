@@ -122,6 +122,16 @@ def test_where_nothing_varies_or_a_set_has_one_item_nothing_is_known_of_the_erro
     assert np.isnan(error[0]) and error[1] > 0
 
 
+def test_a_difference_that_varies_by_rounding_alone_has_no_interval() -> None:
+    of_other = np.random.default_rng(0).standard_normal((2, 20))
+    of_arm, weights, codes = of_other + 0.1, np.ones((1, 1)), np.zeros(20, np.int64)
+    x = (of_arm.mean(axis=0) - of_other.mean(axis=0))[None]
+    assert x.std() > 0  # By rounding: the difference is 0.1 of every item.
+    still = [(np.zeros(1), 1), (np.zeros(1), 1)]
+    value, error, freedom = crossed_means(x, weights, codes, still)
+    assert value[0] == pytest.approx(0.1) and np.isnan(error[0]) and np.isnan(freedom[0])
+
+
 def test_group_means_are_means_of_the_items_of_a_group() -> None:
     d = np.arange(12.0).reshape(2, 6)
     np.testing.assert_array_equal(group_means(d, np.array([0, 1, 0, 1, 1, 1]), 2), [[1.0, 3.25], [7.0, 9.25]])

@@ -30,6 +30,19 @@ def test_halves_have_as_many_anchors_of_each_group():
         assert half.sum() == 5 and half[:6].sum() == 3 and half[6:9].sum() in (1, 2)
 
 
+@pytest.mark.parametrize("groups", ["abcdefgh", "hgfedcba", "aabbccde"])
+def test_halves_of_small_groups_differ_from_each_other(groups: str):
+    found = {tuple(half) if half[0] else tuple(1 - half) for half in halvings(tuple(groups), 50, 0)}
+    assert len(found) >= 8 and all(sum(half) == 4 for half in found)
+
+
+def test_names_of_groups_make_no_difference():
+    terms, cells = made(4000, 4, 0.3), np.zeros(4000, np.int64)
+    terms[:, 2:] = made(4000, 2, 0.3)  # Two pairs of anchors, each with something of its own.
+    found = [reliability(terms, cells, halvings(tuple(groups), 400, 0)) for groups in ("abcd", "acbd", "dbca")]
+    assert max(found) - min(found) < 0.1
+
+
 def test_what_differs_between_cells_counts_for_nothing():
     cells = np.arange(600) % 6
     terms, halves = made(600, 8, 1.0), halvings([""] * 8, 20, 0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from mixture.files import make_run, write_sums
 from qads import compose
 from qads.errors import ConfigError, InputError
 from qads.mixture.drawing import cycled, share_out, temperature_weights
-from qads.mixture.recipe import Share
+from qads.mixture.recipe import Share, load_recipe
 from qads.mixture.shares import share_amounts
 
 
@@ -236,6 +237,22 @@ def test_arithmetic_that_cannot_hold_is_refused_with_the_numbers(
 def test_settings_that_mean_nothing_are_refused_by_their_path(files: Path, part: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         counts(files, {"a": part})
+
+
+@pytest.mark.parametrize(
+    ("part", "take", "message"),
+    [
+        ({"repeat": 2}, "{share: 25%}", r"variants\.v\.a: repeat is 2, but the take is a share"),
+        ({"temperature": 2, "take": 10}, "2000 tokens", r"variants\.v\.a: temperature shares rows out"),
+    ],
+)
+def test_a_variant_is_held_to_what_its_part_is(files: Path, part: dict[str, Any], take: str, message: str):
+    recipe = {
+        "parts": {"a": {"pool": "a.jsonl", **part}, "b": {"pool": "b.jsonl"}}, "tokenizer": "smollm2-135m",
+        "variants": {"v": {"a": yaml.safe_load(take)}},
+    }  # fmt: skip
+    with pytest.raises(InputError, match=message):
+        load_recipe(recipe)
 
 
 def test_as_many_sources_as_rows_add_up(tmp_path: Path):

@@ -301,3 +301,10 @@ def test_scores_on_other_anchors_are_not_joined():
     assert both.candidate_ids == ("a", "b") and both.one_shot.tolist() == [[-1.0, -2.0], [-2.0, -3.0]]
     with pytest.raises(AlignmentError, match=r"joined: scores on the anchors x, y, … and on x, z, …"):
         Influence.joined([one, dataclasses.replace(other, anchor_ids=("x", "z"))])
+
+
+@pytest.mark.parametrize(("candidates", "anchors"), [(("a", "a"), ("x",)), (("a",), ("x", "x"))])
+def test_ids_that_are_there_twice_are_refused(candidates: tuple[str, ...], anchors: tuple[str, ...]):
+    m = len(anchors)
+    with pytest.raises(InputError, match="is there more than once; ids must differ"):
+        Influence(np.zeros((len(candidates), m)), np.zeros(m), candidates, anchors, ("s",) * m)

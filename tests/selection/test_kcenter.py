@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 import reference
 from qads.errors import InputError
-from qads.selection import KCenterGreedy, TopQuality
+from qads.selection import Constraints, KCenterGreedy, TopQuality
 
 SEEDS = st.integers(0, 10_000)
 RULES = st.one_of(
@@ -166,6 +166,24 @@ def test_scaling_quality_changes_nothing(seed: int, rule: Any, factor: float, sc
     scaled = KCenterGreedy(**rule, scale=scale)(x, factor * quality, budget=24)
     np.testing.assert_array_equal(scaled.indices, sel.indices)
     np.testing.assert_allclose(scaled.gains, sel.gains, rtol=1e-9, atol=1e-12)
+
+
+@given(
+    seed=SEEDS,
+    alpha=st.sampled_from((0.5, 1.0, 3.7)),
+    scale=st.sampled_from(("rank", "minmax")),
+    sign=st.sampled_from((1, -1)),
+)
+def test_excluded_rows_are_as_if_they_were_not_there(seed: int, alpha: float, scale: Any, sign: int) -> None:
+    x, quality = cloud(seed, n=40), sign * np.random.default_rng(seed).random(40)
+    out = np.random.default_rng(seed + 1).choice(40, 25, replace=False)
+    kept = np.setdiff1d(np.arange(40), out)
+    select = KCenterGreedy(scale=scale, alpha=alpha)
+    alone = select(x[kept], quality[kept], budget=8)
+    quality[out] = 0.0  # Of rows without a quality nothing is known; they must not count as the best or the worst.
+    found = select(x, quality, budget=8, constraints=Constraints(exclude=out))
+    assert found.indices.tolist() == kept[alone.indices].tolist()
+    np.testing.assert_allclose(found.gains, alone.gains)
 
 
 @given(seed=SEEDS, rule=RULES)

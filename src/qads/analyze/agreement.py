@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
-from qads.analyze.resampling import Draw, Interval, draws, interval_of, row_means
+from qads.analyze.resampling import Draw, Interval, draws, interval_of
 from qads.analyze.scores import RowScores
 from qads.kernels import reliability as kernel
 from qads.kernels.correlation import centred, pearson
@@ -58,11 +58,10 @@ def compare_models(
         return None
     codes = np.unique(source_of[rows], return_inverse=True)[1]
     same = bool(first.anchors) and (first.anchors, first.groups) == (second.anchors, second.groups)
-    terms = (first.terms[mine], second.terms[theirs])
+    common = (first.take(mine), second.take(theirs))
 
     def correlations(draw: Draw) -> list[float]:
-        anchors = [draw.anchors if same else np.ones(t.shape[1]) for t in terms]
-        a, b = (row_means(t, w)[draw.rows] for t, w in zip(terms, anchors, strict=True))
+        a, b = (s.means(draw.anchors if same else np.ones(len(s.groups)))[draw.rows] for s in common)
         known = np.isfinite(a) & np.isfinite(b)
         return [measure(a[known], b[known], codes[draw.rows][known]) for measure in _MEASURES.values()]
 
@@ -75,11 +74,12 @@ def compare_models(
 
 
 def reliability(scores: RowScores, source_of: Int[np.ndarray, " n"], seed: int) -> float | None:
-    """How well the order of rows inside sources is known: 1 is perfectly, 0 not at all; None with one anchor.
+    """How well the order of rows inside sources is known: 1 is perfectly, 0 not at all.
 
-    From 20 random halvings of the anchors, each within their groups (`kernels/reliability.py`).
+    None with one anchor, and where a rule left pairs out: halves of the anchors would be others for each row. From 20
+    random halvings of the anchors, each within their groups (`kernels/reliability.py`).
     """
-    if len(scores.groups) < 2:
+    if len(scores.groups) < 2 or scores.pending is not None:
         return None
     codes = np.unique(source_of[scores.rows], return_inverse=True)[1]
     found = kernel.reliability(scores.terms, codes, kernel.halvings(scores.groups, _HALVES, seed))

@@ -27,7 +27,7 @@ from jaxtyping import Float, Int
 from scipy.stats import binomtest
 
 from qads.analyze.ranks import Ranking, rank_with_bounds
-from qads.analyze.resampling import Draw, Interval, draws, interval_of, row_means
+from qads.analyze.resampling import Draw, Interval, anchor_strata, draws, interval_of
 from qads.analyze.scores import RowScores
 from qads.kernels.tails import best_without_each
 
@@ -83,11 +83,11 @@ def measure_quality(
 
     Returns:
         Source -> its quality; and the ranking of the sources with `fewest` scored rows or more, in their order, None
-        where there are no two of them.
+        where there are no two of them, or one anchor, which tells nothing of others.
     """
     present, codes = np.unique(source_of[scores.rows], return_inverse=True)
     n_scored, n_rows = np.bincount(codes), np.bincount(source_of)[present]
-    sample = _Sample(scores.terms, codes, n_rows / n_scored, float(settings.budget * len(source_of)))
+    sample = _Sample(scores, codes, n_rows / n_scored, float(settings.budget * len(source_of)))
     sampled = [
         (sample.means(draw), sample.marginals(draw))
         for draw in draws(codes, scores.groups, settings.n_draws, settings.seed, anchors=settings.anchors)
@@ -97,10 +97,10 @@ def measure_quality(
     mean, marginal = sample.means(whole), sample.marginals(whole)
     enough = np.flatnonzero(n_scored >= settings.fewest)
     ranking = None
-    if len(enough) > 1:
+    anchors = [[len(stratum) for stratum in anchor_strata(scores.groups)]] if settings.anchors else []
+    if len(enough) > 1 and anchors != [[1]]:
         ranking = rank_with_bounds(mean[enough], means[:, enough], settings.confidence)
     place = {int(code): position for position, code in enumerate(enough)}
-    anchors = [np.unique(scores.groups, return_counts=True)[1].tolist()] if settings.anchors else []
     border = _border(scores.quality, sample.weights, settings.top)
     found: dict[int, SourceQuality] = {}
     for g, source in enumerate(present.tolist()):
@@ -126,19 +126,18 @@ class _Sample:
     """Scored rows, ready to be drawn again many times."""
 
     def __init__(
-        self, terms: Float[np.ndarray, "k m"], codes: Int[np.ndarray, " k"], weights: Float[np.ndarray, " s"],
-        places: float,
-    ) -> None:  # fmt: skip
-        self.terms, self.codes, self.places = terms, codes, places
+        self, scores: RowScores, codes: Int[np.ndarray, " k"], weights: Float[np.ndarray, " s"], places: float
+    ) -> None:
+        self.scores, self.codes, self.places = scores, codes, places
         self.n_groups = len(weights)
         self.weights = weights[codes]
         # A pair that was not scored helps as much as the row does on the mean.
-        filled = np.where(np.isnan(terms), row_means(terms, np.ones(terms.shape[1]))[:, None], terms)
+        filled = np.where(np.isnan(scores.terms), scores.quality[:, None], scores.terms)
         self.columns = np.ascontiguousarray(filled.T, dtype=np.float64)
         self.order = np.argsort(-self.columns, axis=1, kind="stable")
 
     def means(self, draw: Draw) -> Float[np.ndarray, " s"]:
-        quality = row_means(self.terms, draw.anchors)[draw.rows]
+        quality = self.scores.means(draw.anchors)[draw.rows]
         known = np.isfinite(quality)
         with np.errstate(invalid="ignore"):
             return np.bincount(

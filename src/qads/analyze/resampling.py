@@ -4,6 +4,8 @@ Every row was scored on the same anchors, so that rows and anchors are crossed: 
 favour move together. Both are drawn again, each by itself (Owen 2007, "The pigeonhole bootstrap", Annals of Applied
 Statistics 1(2); Owen & Eckles 2012, arXiv:1106.2125): rows within their source, as the sample was drawn, anchors
 within their group. For such data no bootstrap is exact (McCullagh 2000); this one errs on the wide side, if mildly.
+Drawn again from a group of one, an anchor is always itself, as if nothing else could have stood there, and one of two
+varies half as much as it should; so small groups are drawn from together, which is wider where they differ.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from jaxtyping import Float, Int
 
 from qads.kernels.percentiles import expanded_percentiles
 
-__all__ = ["Draw", "Interval", "draws", "interval_of", "row_means"]
+__all__ = ["Draw", "Interval", "anchor_strata", "draws", "interval_of", "row_means"]
+
+_SMALL = 4
+"""Groups of fewer anchors are drawn from as one."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,34 @@ def draws(
     """
     rng = np.random.default_rng(seed)
     strata = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-    groups = np.unique(np.array(anchor_groups), return_inverse=True)[1]
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    members = anchor_strata(anchor_groups)
     for _ in range(n_draws):
         rows = np.empty(len(codes), np.int64)
         for stratum in strata:
             rows[stratum] = stratum[rng.integers(0, len(stratum), len(stratum))]
-        counts = np.ones(len(groups))
+        counts = np.ones(len(anchor_groups))
         if anchors:
             for group in members:
                 drawn = group[rng.integers(0, len(group), len(group))]
-                counts[group] = np.bincount(drawn, minlength=len(groups))[group]
+                counts[group] = np.bincount(drawn, minlength=len(counts))[group]
         yield Draw(rows, counts)
+
+
+def anchor_strata(groups: Sequence[str]) -> list[Int[np.ndarray, " g"]]:
+    """The anchors that are drawn from together: each group, and all groups of fewer than four as one.
+
+    >>> [stratum.tolist() for stratum in anchor_strata(("a", "a", "a", "a", "b", "c"))]
+    [[0, 1, 2, 3, 4, 5]]
+    >>> [stratum.tolist() for stratum in anchor_strata(("a",) * 4 + ("b",) * 4)]
+    [[0, 1, 2, 3], [4, 5, 6, 7]]
+    """
+    names = np.array(groups)
+    members = sorted((np.flatnonzero(names == name) for name in np.unique(names)), key=len)
+    small = [member for member in members if len(member) < _SMALL]
+    large = members[len(small) :]
+    if small and large and sum(map(len, small)) < _SMALL:
+        small.append(large.pop(0))
+    return [*([np.sort(np.concatenate(small))] if small else []), *large]
 
 
 def row_means(terms: Float[np.ndarray, "k m"], anchors: Float[np.ndarray, " m"]) -> Float[np.ndarray, " k"]:

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from qads.analyze.resampling import row_means
 from qads.errors import AlignmentError, InputError
+from qads.kernels.partial import comparable_quality, group_codes
 
 __all__ = ["RowScores", "Scored"]
 
@@ -38,8 +40,8 @@ class Scored(Protocol):
         """Pairs that a stopping rule left out."""
         ...
 
-    def quality(self, aggregate: Any = ...) -> Float[np.ndarray, " k"]:
-        """Quality of every candidate."""
+    def signed(self, aggregate: Any = ...) -> bool:
+        """Whether its terms can be negative."""
         ...
 
     def terms(self, aggregate: Any = ...) -> Float[np.ndarray, "k m"]:
@@ -73,6 +75,10 @@ class RowScores:
     """Id of every anchor, so that models that were given the same ones can be compared on them; else empty."""
     predicted: Float[np.ndarray, " n"] | None = None
     """Quality of every row of the pool, real where it was scored; None where nothing was predicted."""
+    pending: Bool[np.ndarray, "k m"] | None = None
+    """Pairs that a stopping rule left out, so that rows were scored on different anchors; None where there are none."""
+    signed: bool = True
+    """Whether terms can be negative; asked where pairs were left out."""
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What else is known of the scores, to be shown."""
 
@@ -82,6 +88,11 @@ class RowScores:
             raise AlignmentError(
                 f"RowScores of {self.model}: {len(self.rows)} rows, {len(self.anchor_groups)} anchor groups and "
                 f"{len(self.anchors)} anchors for terms of shape {self.terms.shape}; give one for each."
+            )
+        if self.pending is not None and self.pending.shape != (k, m):
+            raise AlignmentError(
+                f"RowScores of {self.model}: pending is of shape {self.pending.shape} for terms of shape "
+                f"{self.terms.shape}; give a mark for every pair."
             )
         if len(np.unique(self.rows)) != k:
             raise InputError(f"RowScores of {self.model}: a row of the pool is scored twice; give every row once.")
@@ -98,9 +109,6 @@ class RowScores:
         facts: Mapping[str, Any] | None = None,
     ) -> RowScores:
         """The scores of an `Influence`, anchor by anchor.
-
-        Where a stopping rule left anchors out, rows were scored on different ones, and only their quality compares;
-        then there is one column, the quality, as if there were one anchor.
 
         Args:
             found: the scores.
@@ -120,10 +128,12 @@ class RowScores:
         return cls(
             model=model,
             rows=rows,
-            terms=found.quality(aggregate)[:, None] if stopped_early else found.terms(aggregate),
-            anchor_groups=() if stopped_early else found.anchor_groups,
-            anchors=() if stopped_early else found.anchor_ids,
+            terms=found.terms(aggregate),
+            anchor_groups=found.anchor_groups,
+            anchors=found.anchor_ids,
             predicted=predicted,
+            pending=found.pending if stopped_early else None,
+            signed=found.signed(aggregate),
             facts=known | dict(facts or {}),
         )
 
@@ -135,11 +145,30 @@ class RowScores:
     @cached_property
     def quality(self) -> Float[np.ndarray, " k"]:
         """Mean over the anchors; NaN where none could score the row."""
-        known = ~np.isnan(self.terms)
-        with np.errstate(invalid="ignore"):
-            return np.where(known, self.terms, 0.0).sum(axis=1) / known.sum(axis=1)
+        return self.means(np.ones(self.terms.shape[1]))
+
+    def means(self, anchors: Float[np.ndarray, " m"]) -> Float[np.ndarray, " k"]:
+        """Mean of every row over anchors, each counted so often; NaN where it was scored on none of them.
+
+        Where a rule left pairs out, plain means would be over different anchors and are made comparable
+        (`kernels/partial.py`).
+
+        >>> import numpy as np
+        >>> scores = RowScores(model="m", rows=np.array([4, 7]), terms=np.array([[0.25, 0.5], [0.0, np.nan]]))
+        >>> scores.means(np.array([3.0, 1.0]))
+        array([0.3125, 0.    ])
+        """
+        if self.pending is None:
+            return row_means(self.terms, anchors)
+        drawn = np.repeat(np.arange(len(anchors)), anchors.astype(np.int64))
+        groups = group_codes(tuple(self.groups[j] for j in drawn))
+        return comparable_quality(self.terms[:, drawn], self.pending[:, drawn], groups, signed=self.signed)
+
+    def take(self, at: Int[np.ndarray, " r"]) -> RowScores:
+        """Some of its rows, by their places here."""
+        pending = None if self.pending is None else self.pending[at]
+        return replace(self, rows=self.rows[at], terms=self.terms[at], pending=pending)
 
     def scored(self) -> RowScores:
         """Without the rows that no anchor could score."""
-        kept = np.isfinite(self.quality)
-        return replace(self, rows=self.rows[kept], terms=self.terms[kept])
+        return self.take(np.flatnonzero(np.isfinite(self.quality)))

@@ -207,4 +207,5 @@ def _amounts(
     else:
         once *= method.n_epochs
     parameters = parameters_of(cell.model)
-    return rows, int(once), None if parameters is None else int(6 * parameters * once), False
+    each = 4 if method.lora else 6  # Under an adapter the weights are not trained: forth, and back to the states.
+    return rows, int(once), None if parameters is None else int(each * parameters * once), False

@@ -44,6 +44,8 @@ from scipy.stats import t as student
 
 __all__ = ["Part", "crossed_means", "group_means", "seed_part", "share_interval", "student_interval"]
 
+_ROUNDING = 1e-12
+"""Of numbers of size 1, an error that may be rounding alone."""
 Part = tuple[Float[np.ndarray, " c"], int]
 """A part of the variance of every mean, and its degrees of freedom."""
 
@@ -89,7 +91,9 @@ def crossed_means(
         freedoms.append(of_group.shape[1] - 1)
     variance = np.sum(parts, axis=0)
     scatter = np.sum([part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True)], axis=0)
-    known = (variance > 0) & (scatter > 0) & ~alone
+    # What varies by rounding alone does not vary.
+    rounding = (_ROUNDING * np.abs(x).max(axis=1, initial=0.0)) ** 2
+    known = (variance > rounding) & (scatter > 0) & ~alone
     freedom = np.divide(variance**2, scatter, out=np.full(len(x), np.nan), where=known)
     mean = (group_means(x, codes, weights.shape[1]) * weights).sum(axis=1)
     return mean, np.where(known, np.sqrt(variance), np.nan), freedom

@@ -30,13 +30,14 @@ def expanded_percentiles(
             widest interval decides.
 
     Returns:
-        Both NaN where no sample gave anything or there is no value.
+        Both NaN where no sample gave anything, where there is no value, and where a group has one member, which drawn
+        again is always itself and tells nothing of others.
     """
     finite = found[np.isfinite(found)]
-    if not len(finite) or not np.isfinite(value):
+    if not len(finite) or not np.isfinite(value) or any(min(sizes) < 2 for sizes in strata):
         return float("nan"), float("nan")
     tail = (1 - confidence) / 2
-    tail = min([tail, *(_wider_tail(tail, sizes) for sizes in strata if min(sizes) > 1)])
+    tail = min([tail, *(_wider_tail(tail, sizes) for sizes in strata)])
     low, high = np.quantile(finite, [tail, 1 - tail])
     return min(float(low), value), max(float(high), value)
 

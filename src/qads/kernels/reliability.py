@@ -22,13 +22,16 @@ __all__ = ["halvings", "reliability"]
 
 
 def halvings(groups: Sequence[str], n_halvings: int, seed: int) -> Float[np.ndarray, "h m"]:
-    """Random halves of the anchors: 1 for about half of each group, 0 for the others."""
-    rng = np.random.default_rng(seed)
-    names = np.array(groups)
+    """Random halves of the anchors: 1 for about half of each group, 0 for the others.
+
+    The groups come in random order too: of groups of one, every second in a fixed order would be the same half always.
+    """
+    rng, of_groups = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    names, codes = np.unique(np.array(groups), return_inverse=True)
     halves = np.zeros((n_halvings, len(groups)))
     for half in halves:
-        order = rng.permutation(len(groups))
-        by_group = order[np.argsort(names[order], kind="stable")]
+        order, places = rng.permutation(len(groups)), of_groups.permutation(len(names))[codes]
+        by_group = order[np.argsort(places[order], kind="stable")]
         half[by_group[rng.integers(2) :: 2]] = 1
     return halves
 
@@ -60,10 +63,14 @@ def reliability(
         means.append((half @ sums.T) / np.maximum(count, 1))
         both *= count > 0
     found = cell_pearson(means[0], means[1], cells, both)
-    if not np.isfinite(found).any():
+    m, defined = halves.shape[1], np.isfinite(found)
+    if not defined.any():
         return float("nan")
-    r, a = float(np.mean(found[np.isfinite(found)])), float(halves[0].sum())
-    return _stepped_up(r, a, halves.shape[1] - a, length or halves.shape[1])
+    # Where an anchor was taken out, the halves that it was in are the shorter ones.
+    lengths = halves.sum(axis=1)
+    of_length = {float(a): found[defined & (lengths == a)] for a in np.unique(lengths[defined])}
+    stepped = [len(r) * _stepped_up(float(np.mean(r)), a, m - a, length or m) for a, r in of_length.items()]
+    return sum(stepped) / int(defined.sum())
 
 
 def _stepped_up(r: float, a: float, b: float, m: int) -> float:

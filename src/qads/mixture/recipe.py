@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -216,6 +216,11 @@ class Recipe:
                 raise InputError(
                     f"variants.{variant}: there is no part {unknown[0]!r}; the parts are {', '.join(self.parts)}."
                 )
+            for name, take in takes.items():
+                try:
+                    replace(self.parts[name], take=take)
+                except InputError as error:
+                    raise InputError(f"variants.{variant}.{name}: {error}") from None
         self._check_units()
 
     @property

@@ -18,9 +18,9 @@ from jaxtyping import Float, Int
 
 from qads.errors import AlignmentError
 from qads.kernels.correlation import share_between
+from qads.kernels.partial import group_codes
 from qads.pool import to_json
 from qads.quality.influence import Influence
-from qads.quality.partial import group_codes
 
 __all__ = ["AnchorGroups", "Cell"]
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -28,11 +29,11 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from qads.choices import check_choice
-from qads.errors import AlignmentError
+from qads.errors import AlignmentError, InputError
 from qads.kernels.cost import Cost
+from qads.kernels.partial import comparable_quality, group_codes, mean_over_scored
 from qads.pool import to_json
 from qads.quality.origin import Origin
-from qads.quality.partial import comparable_quality, group_codes, mean_over_scored
 
 __all__ = ["AGGREGATES", "Aggregate", "Influence", "Round", "aggregate_terms"]
 
@@ -63,6 +64,7 @@ class Influence:
 
     Raises:
         AlignmentError: the scores are not of as many candidates and anchors as are named.
+        InputError: an id is there twice.
     """
 
     one_shot: Float[np.ndarray, "n m"]
@@ -91,6 +93,10 @@ class Influence:
     def __post_init__(self) -> None:
         check_choice(self.aggregate, AGGREGATES, name="aggregate", method="Influence")
         n, m = len(self.candidate_ids), len(self.anchor_ids)
+        for ids, role in ((self.candidate_ids, "candidate"), (self.anchor_ids, "anchor")):
+            if len(set(ids)) < len(ids):
+                twice = next(each for each, n_times in Counter(ids).items() if n_times > 1)
+                raise InputError(f"Influence: the {role} {twice!r} is there more than once; ids must differ.")
         shapes = (self.one_shot.shape, self.pending.shape, self.zero_shot.shape, (len(self.anchor_groups),))
         if shapes != ((n, m), (n, m), (m,), (m,)):
             raise AlignmentError(
@@ -122,7 +128,7 @@ class Influence:
         """Quality of every candidate; NaN for one that no anchor could score.
 
         The mean over its anchors. Where a stopping rule left anchors out, the mean over these alone would not compare
-        with others; `quality/partial.py` says what is given instead.
+        with others; `kernels/partial.py` says what is given instead.
 
         Args:
             aggregate: what the mean is of; None takes that of the scores, `Influence.aggregate`.
@@ -140,6 +146,10 @@ class Influence:
     def terms(self, aggregate: Aggregate | None = None) -> Float[np.ndarray, "n m"]:
         """What the quality of a candidate averages over its anchors; NaN where the pair was not scored."""
         return aggregate_terms(self.gains, aggregate or self.aggregate)
+
+    def signed(self, aggregate: Aggregate | None = None) -> bool:
+        """Whether these terms can be negative."""
+        return (aggregate or self.aggregate) in _SIGNED
 
     def standard_error(self, aggregate: Aggregate | None = None) -> Float[np.ndarray, " n"]:
         """Standard error of the mean over the anchors that were scored; NaN with fewer than two of them.
@@ -166,7 +176,7 @@ class Influence:
             self.terms(aggregate)[:, anchors],
             self.pending[:, anchors],
             group_codes(tuple(self.anchor_groups[j] for j in anchors)),
-            signed=(aggregate or self.aggregate) in _SIGNED,
+            signed=self.signed(aggregate),
         )
 
     @classmethod

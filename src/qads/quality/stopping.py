@@ -7,7 +7,7 @@ elimination (Maron & Moore 1994, Hoeffding races; Birattari et al. 2002, paired 
 many tokens, and with some dozens of anchors a Hoeffding or Bernstein interval is wider than the range of qualities.
 
 Whatever the rule, a few candidates drawn by seed, the panel, go on as long as anyone does. They tell what the anchors
-that others never saw are like (`quality/partial.py`), and being drawn at random they tell it without bias.
+that others never saw are like (`kernels/partial.py`), and being drawn at random they tell it without bias.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import stdtrit
 
 from qads.errors import InputError
+from qads.kernels.partial import group_codes, mean_over_scored
 from qads.quality.influence import Aggregate, Influence, aggregate_terms
-from qads.quality.partial import group_codes, mean_over_scored
 
 __all__ = ["EveryAnchor", "Stopping", "UntilRankStable", "UntilStandardError"]
 
@@ -112,7 +112,7 @@ class UntilStandardError(_InRounds):
 
     The standard error is `Influence.standard_error`: anchors count as a sample of the target skill, so it stays above
     zero when all of them have been used, and candidates can run out of anchors. It is that of the plain mean; what
-    `quality/partial.py` gains by comparing with other candidates is not credited. Stopping when an *estimated* error is
+    `kernels/partial.py` gains by comparing with other candidates is not credited. Stopping when an *estimated* error is
     small favours rows whose first anchors happen to agree (at the extreme a row that helped with none of them, whose
     ``positive_gain`` has the error 0), so errors close to `se` are somewhat too low; `start` bounds how much.
     """
@@ -154,13 +154,14 @@ class UntilRankStable(_InRounds):
 
     with s² the variance of D inside the anchor groups (over all anchors where these leave fewer than four degrees of
     freedom) and 1 − k/m the finite-population correction: what is asked is where the candidate stands on *these* m
-    anchors. The error is split over the looks (Bonferroni). Over candidates it is not: each stopped candidate by itself
-    is in another level with probability 1 − confidence; with hundreds of candidates a bound for all at once
-    would stop nobody. Borders are quantiles of the estimates, so they are better known than any one candidate, and
-    their own error is neglected. Terms that are cut at zero are skewed, and Student's interval is too narrow: with
-    ``positive_gain`` 0.86 of the stopped candidates were in their level where 0.95 was stated, with ``mean_gain`` 0.98
-    (`docs/experiments.md`). Under `tolerance` the level may be the next one; the rank is then off by about
-    `tolerance` / 2 at most.
+    anchors. The error is split over the looks (Bonferroni), and is that of either end by itself: a candidate in the
+    highest or lowest level can be wrong at one end, one between at both. Over candidates it is not split: each
+    stopped one by itself is beyond that end with probability 1 − confidence; with hundreds of candidates a bound
+    for all at once would stop nobody. Borders are quantiles of the estimates, so they are better known than any one
+    candidate, and their own error is neglected. Terms that are cut at zero are skewed, and Student's interval is too
+    narrow: with ``positive_gain`` 0.86 of the stopped candidates were in their level where 0.95 was stated, with
+    ``mean_gain`` 0.98 (`docs/experiments.md`). Under `tolerance` the level may be the next one; the rank is then off by
+    about `tolerance` / 2 at most.
     """
 
     kind: Literal["rank-stable"] = "rank-stable"
@@ -168,7 +169,7 @@ class UntilRankStable(_InRounds):
     levels: int = 5
     """Levels of equal size that the candidates are sorted into."""
     confidence: float = 0.95
-    """Probability for each candidate that its interval holds, over all looks."""
+    """Probability for each candidate that an end of its interval holds, either by itself, over all looks."""
     tolerance: float = 0.3
     """Share of the candidates that an interval may span although a border lies in it; 0 makes borders go on."""
 

@@ -30,9 +30,9 @@ from sklearn.preprocessing import StandardScaler
 
 from qads.choices import check_choices
 from qads.errors import AlignmentError, InputError
+from qads.kernels.partial import group_codes
 from qads.pool import Pool
 from qads.quality.influence import Aggregate, Influence
-from qads.quality.partial import group_codes
 from qads.quality.surface import surface_features
 
 __all__ = ["StyleControl"]

@@ -113,6 +113,11 @@ def _ranking(analysis: SourceAnalysis, position: int) -> list[str]:
     model = analysis.models[position]
     ranked = [(s, q) for s in analysis.sources if (q := s.quality[position]) is not None and q.rank is not None]
     if not ranked or model.ranking is None:
+        if model.n_anchors == 1 and analysis.settings.draw_anchors:
+            return [
+                f"{model.name}: one anchor tells nothing of others, so sources have neither intervals nor ranks. "
+                "Score on more; --fixed-anchors counts it as the whole target."
+            ]
         return [f"{model.name}: too few rows were scored to rank any sources."]
     best = min(ranked, key=lambda each: each[1].rank or 0)[0].name
     leader = model.ranked.index(best)

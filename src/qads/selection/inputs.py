@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from qads.choices import check_choice
 from qads.errors import AlignmentError, InputError
@@ -159,12 +159,24 @@ def checked_quality(quality: object, n_rows: int, *, method: str) -> Float[np.nd
     return q.astype(np.float64)
 
 
-def scaled_quality(quality: Float[np.ndarray, " n"], scale: Scale, *, method: str) -> Float[np.ndarray, " n"]:
+def scaled_quality(
+    quality: Float[np.ndarray, " n"], scale: Scale, *, method: str, without: Int[np.ndarray, " o"] | None = None
+) -> Float[np.ndarray, " n"]:
     """Quality on [0, 1]: rank/n (ties share the mean rank), min-max, or as it is.
+
+    Args:
+        quality: of every row.
+        scale: which.
+        method: for messages.
+        without: rows that are as if they were not there; they come to 0.
 
     Raises:
         InputError: `scale` is ``"none"`` and a value is negative.
     """
+    if without is not None and len(without):
+        scaled, rows = np.zeros(len(quality)), np.delete(np.arange(len(quality)), without)
+        scaled[rows] = scaled_quality(quality[rows], scale, method=method) if len(rows) else 0.0
+        return scaled
     if scale == "rank":
         _, value, count = np.unique(quality, return_inverse=True, return_counts=True)
         mean_rank = np.cumsum(count) - (count - 1) / 2

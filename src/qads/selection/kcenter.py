@@ -160,7 +160,9 @@ class KCenterGreedy:
             budget, constraints, len(x), method="KCenterGreedy", given=there, knows_distances=True
         )  # fmt: skip
         self._check_rows(x, terms, centres)
-        q = np.ones(len(x)) if quality is None else scaled_quality(quality_given, self.scale, method="KCenterGreedy")
+        q = np.ones(len(x))
+        if quality is not None:
+            q = scaled_quality(quality_given, self.scale, method="KCenterGreedy", without=terms.excluded)
         start = self._first_rows(q, terms) if centres is None or len(terms.first) else []
         picks = _search(cluster, checkpoint)(
             (cluster and file_of(embeddings)) or x,

@@ -30,6 +30,8 @@ class Terms:
     limits: Limits
     first: Int[np.ndarray, " f"]
     """Rows that come first."""
+    excluded: Int[np.ndarray, " e"]
+    """Rows that constraints exclude, as if they were not in the pool."""
     tokens: Int[np.ndarray, " n"] | None
     """Tokens of every row, under a token budget."""
     max_tokens: int | None
@@ -83,7 +85,7 @@ class Terms:
                 n_rows, k, out=out.rows, groups=groups, tokens=tokens, max_tokens=max_tokens or 0,
                 least_distance=asked.min_distance or 0.0,
             ),
-            first, tokens, max_tokens, asked.prefix_closed, out.n_too_long, n_rows - len(out.rows),
+            first, out.excluded, tokens, max_tokens, asked.prefix_closed, out.n_too_long, n_rows - len(out.rows),
         )  # fmt: skip
         out.check_enough(terms, asked.groupings, groups, method=method)
         out.check_included(terms, asked.groupings, groups, method=method)
@@ -114,6 +116,7 @@ class _Out:
     """Rows that are out from the beginning, and why."""
 
     rows: Int[np.ndarray, " o"]
+    excluded: Int[np.ndarray, " e"]
     n_rows: int
     reasons: Sequence[tuple[int, str]]
     n_too_long: int
@@ -137,7 +140,8 @@ class _Out:
             new = rows[~mask[rows]]
             mask[new] = True
             reasons += [(len(new), reason)] if len(new) else []
-        return cls(np.flatnonzero(mask), n_rows, reasons, sum(n for n, reason in reasons if reason == _TOO_LONG))
+        n_too_long = sum(n for n, reason in reasons if reason == _TOO_LONG)
+        return cls(np.flatnonzero(mask), excluded, n_rows, reasons, n_too_long)
 
     def check_enough(
         self, terms: Terms, groupings: Sequence[Grouping], groups: Sequence[GroupLimits], *, method: str
