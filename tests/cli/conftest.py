@@ -86,3 +86,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def plain(tiny: list[str]) -> list[str]:
+    """Flags of a selection by distance alone."""
+    return ["--no-quality", *tiny[:6]]

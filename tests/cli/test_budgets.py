@@ -18,12 +18,6 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.fixture
-def plain(tiny: list[str]) -> list[str]:
-    """Flags of a selection by distance alone."""
-    return ["--no-quality", *tiny[:6]]
-
-
 def test_a_smaller_budget_is_what_a_run_for_it_alone_selects(qads: Call, pool: Path, tiny: list[str], tmp_path: Path):
     out = tmp_path / "all" / "out.jsonl"
     found = qads("select", pool, "-b", "4", "-b", "9", "-b", "20%", "-o", out, *tiny)

@@ -142,6 +142,42 @@ def test_an_output_that_is_a_source_through_a_link_is_refused(qads: Call, pool: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.jsonl", "out.jsonl.qads", "pool.jsonl"]
 
 
+def test_a_file_that_the_run_has_not_written_is_not_written_over(
+    qads: Call, pool: Path, plain: list[str], tmp_path: Path
+):
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("precious")
+    for target in (mine, tmp_path / "link.jsonl"):
+        if not target.exists():
+            target.symlink_to(mine)
+        found = qads("select", pool, "-b", "5", "-o", target, *plain)
+        assert found.code == 2 and "a file of that name is there that was not written from" in found.err
+    assert mine.read_text() == "precious" and not (tmp_path / "mine.jsonl.qads").exists()
+    beside = tmp_path / "picked-3.jsonl"
+    beside.write_text("precious")
+    found = qads("select", pool, "-b", "5", "-b", "3", "-o", tmp_path / "picked.jsonl", *plain)
+    assert found.code == 2 and "picked-3.jsonl: a file of that name" in found.err and beside.read_text() == "precious"
+    beside.unlink()
+    assert qads("select", pool, "-b", "5", "-b", "3", "-o", tmp_path / "picked.jsonl", *plain).code == 0
+    (tmp_path / "moved").mkdir()
+    for name in ("picked.jsonl", "picked-3.jsonl", "picked.jsonl.qads"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    found = qads("select", pool, "-b", "5", "-b", "3", "-o", tmp_path / "moved" / "picked.jsonl", *plain)
+    assert found.code == 0, found.err
+
+
+def test_files_of_budgets_that_are_asked_for_no_more_go_unless_they_were_changed(
+    qads: Call, pool: Path, plain: list[str], tmp_path: Path
+):
+    out = tmp_path / "picked.jsonl"
+    assert qads("select", pool, "-b", "9", "-b", "5", "-b", "3", "-o", out, *plain).code == 0
+    (tmp_path / "picked-5.jsonl").write_text("changed")
+    found = qads("select", pool, "-b", "8", "-o", out, *plain, "--redo", "select")
+    assert found.code == 0, found.err
+    assert sorted(p.name for p in tmp_path.glob("picked*.jsonl")) == ["picked-5.jsonl", "picked.jsonl"]
+    assert len(lines(out)) == 8
+
+
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     qads: Call, pool: Path, tiny: list[str], tmp_path: Path
 ):

@@ -10,6 +10,7 @@ import lzma
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+import datasets
 from qads.datasets import expand_sources, load_pool, source_identity
 from qads.errors import PoolError
 
@@ -114,6 +116,40 @@ def test_a_folder_is_read_recursively_and_in_order(tmp_path: Path) -> None:
     pool = load_pool(tmp_path)
     assert pool.sources == ["a", "c", "b"]
     assert pool.strings("id") == ["a-0", "c-0", "b-0"]
+
+
+def test_hidden_files_of_a_folder_are_left_out_and_read_where_they_are_named(tmp_path: Path) -> None:
+    for name in ("a.jsonl", ".a.jsonl", ".ipynb_checkpoints/b.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(jsonl(ROWS))
+    assert load_pool(tmp_path).strings("id") == ["a-0", "a-1", "a-2"]
+    assert len(load_pool(tmp_path / ".a.jsonl")) == 3
+
+
+def test_shards_of_one_table_are_one_source(tmp_path: Path) -> None:
+    for number, row in enumerate(ROWS):
+        (tmp_path / f"train-0000{number}-of-00003.parquet").write_bytes(parquet([row]))
+    (tmp_path / "other.jsonl").write_bytes(jsonl(ROWS))
+    pool = load_pool(tmp_path)
+    assert pool.sources == ["other", "train"] and len(set(pool.strings("id"))) == 6
+    assert Counter(pool.strings("source")) == {"other": 3, "train": 3}
+    assert load_pool(tmp_path / "train-00001-of-00003.parquet").sources == ["train"]
+
+
+def test_what_datasets_has_saved_is_one_source_of_the_folders_name(tmp_path: Path) -> None:
+    rows = [{"question": f"{i}+1?", "answer": f"It is {i + 1}.\n#### {i + 1}"} for i in range(6)]
+    saved = datasets.Dataset.from_list(rows)
+    saved.save_to_disk(str(tmp_path / "sums"), num_shards=3)
+    pool = load_pool(tmp_path / "sums")
+    assert (pool.sources, len(pool), pool.rejected) == (["sums"], 6, ())
+    assert pool.strings("answer") == [str(i + 1) for i in range(6)]
+    splits = datasets.DatasetDict(train=saved, test=saved.select([0]))
+    splits.save_to_disk(str(tmp_path / "both"))
+    with pytest.raises(PoolError, match=r"with the splits test, train; name the one that is meant: .*both/train"):
+        load_pool(tmp_path / "both")
+    assert load_pool(tmp_path / "both" / "train").sources == ["train"]
+    datasets.DatasetDict(train=saved).save_to_disk(str(tmp_path / "alone"))
+    assert len(load_pool(tmp_path / "alone")) == 6
 
 
 def test_a_pattern_is_expanded_here_where_the_shell_did_not(tmp_path: Path) -> None:

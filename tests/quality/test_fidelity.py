@@ -80,6 +80,22 @@ def test_a_prediction_that_knows_rows_beats_the_mean_of_the_source():
     assert "of the ceiling" in found.verdict and "It beats the mean of the source" in found.verdict
 
 
+def test_a_prediction_of_what_halves_of_the_anchors_do_not_agree_on_is_not_praised():
+    # Each anchor says the opposite of another, and what is left is one anchor's own.
+    terms = np.concatenate([TERMS[:, :4], 2 * OF_SOURCE[:, None] - TERMS[:, :4]], axis=1)
+    terms[:, 0] += 0.2 * OF_ROW
+    found = judged(terms.mean(axis=1), terms=terms, real=terms.mean(axis=1))
+    assert found.within_source["pearson"].value > 0.99 and found.ceiling_within.value == 0
+    assert found.verdict.startswith("Not to be told within sources: r = 1.00") and "score on more" in found.verdict
+
+
+def test_agreement_above_the_ceiling_is_said_to_be_of_these_anchors():
+    terms = TERMS + 3 * RNG.standard_normal(TERMS.shape)
+    found = judged(terms.mean(axis=1), terms=terms, real=terms.mean(axis=1))
+    assert 0 < found.ceiling_within.value < 0.9
+    assert "above the ceiling of 0." in found.verdict and "% of the ceiling" not in found.verdict
+
+
 def test_the_mean_of_the_source_itself_tells_nothing_within():
     found = judged(OF_SOURCE)
     assert np.isnan(found.within_source["pearson"].value) and found.is_useless

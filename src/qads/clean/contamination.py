@@ -105,15 +105,19 @@ class ContaminationReport:
         return np.delete(np.arange(self.n_rows), self.rows)
 
     @cached_property
+    def strongest(self) -> tuple[Match, ...]:
+        """For every row and evaluation set that it matches the first match of the strongest kind."""
+        found: dict[tuple[int, str], Match] = {}
+        for match in self.matches:
+            place = (match.row, match.evaluation_source)
+            if place not in found or KINDS.index(match.kind) < KINDS.index(found[place].kind):
+                found[place] = match
+        return tuple(found.values())
+
+    @cached_property
     def counts(self) -> dict[tuple[str, str, MatchKind], int]:
         """Rows for every source, evaluation set and kind; a row counts once in each set, under its strongest kind."""
-        strongest: dict[tuple[int, str, str], int] = {}
-        for match in self.matches:
-            place = (match.row, match.source, match.evaluation_source)
-            strongest[place] = min(strongest.get(place, len(KINDS)), KINDS.index(match.kind))
-        found: Counter[tuple[str, str, MatchKind]] = Counter()
-        for (_, source, against), kind in strongest.items():
-            found[source, against, KINDS[kind]] += 1
+        found = Counter((match.source, match.evaluation_source, match.kind) for match in self.strongest)
         return dict(sorted(found.items()))
 
     @cached_property

@@ -67,7 +67,7 @@ def _show_report(report: ContaminationReport, terminal: Terminal, *, what: str, 
         terminal.table(f"Evaluation sets in the {what}", ("evaluation", "problems found", "of"), sets)
     else:
         terminal.line(f"No problem of the evaluation is in the {what}.")
-    for match in _varied(report.matches, show):
+    for match in _varied(report.strongest, show):
         label = "in the evaluation" if what == "pool" else f"in the evaluation ({what})"
         where = "" if match.part == "problem" else f" in its {match.part}"
         _show_pair(

@@ -67,11 +67,14 @@ def _fidelity_sentences(fitted: Mapping[str, Any], directory: Path) -> Iterator[
     if found is None:
         yield "How well it predicts was not measured: too few rows, or all of them near duplicates of each other."
         return
+    within, ceiling = found["within_source"], found["ceiling_within"]
+    above = within is not None and ceiling is not None and within > ceiling
     yield (
         f"Prediction against real, on rows that it did not see: r = {_number(found['pearson'])} "
-        f"[{_number(found['pearson_low'])}, {_number(found['pearson_high'])}]; within sources "
-        f"{_number(found['within_source'])} [{_number(found['within_low'])}, {_number(found['within_high'])}] of at "
-        f"most {_number(found['ceiling_within'])}; a source's mean alone gives {_number(found['source_mean'])}."
+        f"[{_number(found['pearson_low'])}, {_number(found['pearson_high'])}]; within sources {_number(within)} "
+        f"[{_number(found['within_low'])}, {_number(found['within_high'])}]"
+        f"{', where halves of the anchors agree to' if above else ' of at most'} {_number(ceiling)}; "
+        f"a source's mean alone gives {_number(found['source_mean'])}."
     )
     yield f"{found['verdict']} All of it: qads validate-scorer {directory}"
 

@@ -86,10 +86,11 @@ def select(
         constraints=constraints, workers=workers, ray=ray,
         settings=[f"output.format={shape}", *settings_from_flags(dedup, against, solutions), *(settings or [])],
     )  # fmt: skip
-    from qads.cli.delivering import copy_files
+    from qads.cli.delivering import copy_files, refuse_foreign
 
     options.check_out(out, config)
     directory = run_dir or Path((out.rpartition("/")[2] if "://" in out else out) + ".qads")
+    refuse_foreign(out, directory)
     terminal = make_terminal(as_json)
     if dry_run:
         show_estimate(config, directory, terminal, reuse)

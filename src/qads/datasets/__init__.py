@@ -169,7 +169,7 @@ class _Reader:
             if isinstance(record, BrokenRecord):
                 self._bad(record.where, record.reason, record.content)
                 continue
-            default = Row(id=f"{file.name}-{number}", source=file.name, problem="", solution="")
+            default = Row(id=f"{file.name}-{number}", source=file.source, problem="", solution="")
             for row in self._rows_of(record, default):
                 yield record.where, row
         if number < 0:

@@ -125,6 +125,8 @@ class _File:
     location: str
     name: str
     """Tells it from all other files that were given."""
+    source: str
+    """What its rows are to be called that have no name of their own."""
     set_name: str | None
     """What all its rows are to be called; None leaves them their own, or the file's."""
 
@@ -137,11 +139,12 @@ def _files(sources: Sequence[str]) -> list[_File]:
     """
     found = list(map(_resolve, sources))
     _refuse_shared_names(sources, found)
-    names = {file.location: file.name for file in expand_sources([place for each in found for place in each.locations])}
+    together = {file.location: file for file in expand_sources([place for each in found for place in each.locations])}
     files = [
-        _File(file.location, names.get(file.location, file.name), each.name)
+        _File(file.location, known.name, known.source, each.name)
         for each in found
         for file in expand_sources(list(each.locations))
+        for known in [together.get(file.location, file)]
     ]
     return list({(_place(file.location), file.set_name): file for file in reversed(files)}.values())[::-1]
 
@@ -188,7 +191,7 @@ def _load(file: _File, progress: Progress | None) -> Pool:
     own = pool.table["source"]
     if file.set_name is None:
         (alone,) = expand_sources([file.location])
-        named = pc.call_function("if_else", [pc.call_function("equal", [own, alone.name]), file.name, own])
+        named = pc.call_function("if_else", [pc.call_function("equal", [own, alone.source]), file.source, own])
     else:
         named = pa.array([file.set_name] * len(pool))
     column = named.cast(pa.large_string())

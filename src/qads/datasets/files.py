@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +45,10 @@ _SUFFIXES = {
     ".feather": "arrow",
     ".ipc": "arrow",
 }
+_SAVED = {"state.json", "dataset_info.json"}
+"""What `datasets` writes beside the tables that it saves to a folder."""
+_SPLITS = "dataset_dict.json"
+"""What it writes into a folder of several such folders, one a split."""
 _COMPRESSIONS: dict[str, Callable[[Any], Any]] = {
     ".gz": lambda file: gzip.open(file, "rb"),
     ".bz2": lambda file: bz2.open(file, "rb"),
@@ -56,6 +60,8 @@ _MOST_INFLATED = 200
 """Bytes for one of a compressed file, beyond which it is not read."""
 _LARGEST_SURELY = 1 << 28
 """Bytes that are read of any compressed file, however small."""
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.|$)")
+"""In the name of a file: that it is one of several which are one table."""
 HUB = re.compile(
     r"^hf://(?:datasets/)?(?P<repo>[\w.-]+/[\w.-]+)"
     r"(@(?P<revision>[^:/]+))?(:(?P<config>[^/]+))?(/(?P<split>[\w.\[\]:%+-]+))?$"
@@ -69,11 +75,15 @@ class SourceFile:
     location: str
     """Path, ``-``, ``hf://owner/name`` or the URL of an object, as the user knows it."""
     name: str
-    """Name of the source for rows that do not carry one."""
+    """Tells it from all other files of the same reading."""
+    source: str
+    """Name of the source for rows that do not carry one: the name, or that of the dataset whose shard this is."""
 
 
 def expand_sources(sources: list[str]) -> list[SourceFile]:
     """Files for paths, globs and folders (recursively), ``-``, ``hf://`` datasets and objects, in a stable order.
+
+    Of folders hidden files and folders are left out, and what `datasets` has saved in them is one source.
 
     Raises:
         PoolError: nothing is there, or a folder holds no file of a known format.
@@ -88,7 +98,13 @@ def expand_sources(sources: list[str]) -> list[SourceFile]:
     unique = list(spellings.values())
     for location in unique:
         _check_name(location)
-    return [SourceFile(location=loc, name=name) for loc, name in zip(unique, _names(unique), strict=True)]
+    wholes = [_whole(location) for location in unique]
+    different = list(dict.fromkeys(wholes))
+    sources = dict(zip(different, _names(different), strict=True))
+    return [
+        SourceFile(location=location, name=name, source=sources[whole])
+        for location, name, whole in zip(unique, _names(unique), wholes, strict=True)
+    ]
 
 
 def _check_name(location: str) -> None:
@@ -176,8 +192,34 @@ def _files_under(folder: Path) -> Iterator[Path]:
     def stop(error: OSError) -> None:
         raise error  # os.walk and rglob pass over a folder they may not read.
 
-    for parent, _, names in os.walk(folder, onerror=stop):
-        yield from (Path(parent, name) for name in names)
+    for parent, folders, names in os.walk(folder, onerror=stop):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if _SPLITS in names:
+            _refuse_several_splits(Path(parent), folders)
+        described = (_SPLITS, *(_SAVED if set(names) >= _SAVED else ()))
+        yield from (Path(parent, name) for name in names if not name.startswith(".") and name not in described)
+
+
+def _refuse_several_splits(folder: Path, folders: Sequence[str]) -> None:
+    """Rows to test on would be taken for rows to train on."""
+    splits = sorted(name for name in folders if all(Path(folder, name, each).is_file() for each in _SAVED))
+    if len(splits) > 1:
+        raise PoolError(
+            f"{folder}: a saved dataset with the splits {', '.join(splits)}; name the one that is meant: "
+            f"{folder / splits[-1]}"
+        )
+
+
+def _whole(location: str) -> str:
+    """What a shard is of: the folder of a saved dataset, or the file without its number; any other file is itself."""
+    if location == "-" or (HUB.match(location) and not is_object(location)):
+        return location
+    folder, slash, name = location.rpartition("/")
+    if not _SHARD.search(name):
+        return location
+    if not is_object(location) and all(Path(folder, each).is_file() for each in _SAVED):
+        return folder or "."
+    return folder + slash + _SHARD.sub("", name)
 
 
 def _names(locations: list[str]) -> list[str]:

@@ -106,6 +106,11 @@ class Fidelity:
         return self.within_source["pearson"].value / most if most > 0 else float("nan")
 
     @property
+    def is_noise_within(self) -> bool:
+        """Whether halves of the anchors do not agree on the rows of a source, so that nothing is there to be told."""
+        return self.ceiling_within.value == 0
+
+    @property
     def verdict(self) -> str:
         """What it comes to, in two sentences: within sources, and against the mean of the source."""
         return f"{self._within_sources()} {self._against_source_mean()}".strip()
@@ -118,6 +123,8 @@ class Fidelity:
             return "Worse than useless within sources"
         if self.is_useless:
             return "Useless within sources"
+        if self.is_noise_within:
+            return "Not to be told within sources"
         how = next((word for r, word in _STRENGTHS if within.value < r), "Tells")
         return f"{how} rows of a source apart"
 
@@ -130,6 +137,13 @@ class Fidelity:
             return f"{shown}; it orders the rows of a source the wrong way round."
         if self.is_useless:
             return f"{shown}, an interval that includes zero; it tells sources apart and not rows."
+        if self.is_noise_within:
+            return (
+                f"{shown}, but halves of the anchors do not agree on the rows of a source, so that what is predicted "
+                "there may be peculiar to these anchors; score on more."
+            )
+        if self.share_of_ceiling > 1:
+            return f"{shown}, above the ceiling of {self.ceiling_within.value:.2f}: part is peculiar to these anchors."
         share = f", {self.share_of_ceiling:.0%} of the ceiling" if np.isfinite(self.share_of_ceiling) else ""
         return f"{shown}{share}."
 
