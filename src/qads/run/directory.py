@@ -119,7 +119,7 @@ class RunDirectory:
             RunError: the directory cannot be made or written to, or holds a link where a folder belongs.
         """
         made = not self.root.exists()
-        _refuse_links(self.root, ["report", "input"])
+        _refuse_links(self.root, ["report", "input", "validation"])
         with DirectoryLock(self.root).held() as check_held:
             try:
                 _remove_partial(self.root.glob(".config.json.*.partial"))
@@ -370,7 +370,7 @@ def _version(package: str) -> str:
 def _remove_partial(paths: Iterable[Path]) -> None:
     """Throw away what a killed run had begun to write."""
     for path in list(paths):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)  # It lay in one of the folders.
