@@ -89,7 +89,8 @@ def test_a_link_that_was_put_into_a_run_directory_is_not_written_through(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "place", ["embed", "embed/shards", "embed/shards/contamination", "embed/checkpoints", "report", "input", "validation"]
+    "place",
+    ["embed", "embed/shards", "embed/shards/contamination", "embed/checkpoints", "report", "input", "validation"],
 )
 def test_a_link_in_the_place_of_a_folder_of_a_run_is_refused(place: str, tmp_path: Path):
     stage = RunDirectory(tmp_path / "run").stage(StagePlan("embed", {}))
