@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from qads.amounts import Amount, Tokens, parse_budget
 from qads.choices import check_choices
 from qads.cluster import Execution
-from qads.config.cleaning import CleanConfig
+from qads.config.cleaning import CleanConfig, nothing_left
 from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ConstraintsConfig, Sources
 from qads.config.reporting import ReportConfig
@@ -105,7 +105,7 @@ class RunConfig:
     """Candidates."""
     budget: Annotated[Amount | tuple[Amount, ...], BeforeValidator(parse_budget)]
     """What to select: a count of rows, a fraction of the pool (``10%``), or ``2M tokens``; a list for several."""
-    clean: CleanConfig | None = None
+    clean: Annotated[CleanConfig | None, BeforeValidator(nothing_left)] = None
     """What is taken out of the pool first: repeated rows, problems of the evaluation; null looks for nothing."""
     embedding: Annotated[Embedder, Field(discriminator="kind")] = field(default_factory=SentenceEmbedder)
     """What "near" means."""
