@@ -121,9 +121,7 @@ def run_command(
         show_estimate(config, directory, terminal, reuse, until=until)
         return
     result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until, publish=publish)
-    terminal.run_finished(result)
-    if publish is not None:
-        terminal.line(f"Published: {publish}")
+    terminal.run_finished(result, published=publish)
     show_next(result, terminal)
 
 

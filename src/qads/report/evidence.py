@@ -18,12 +18,19 @@ from qads.datasets.mapped import open_pool
 from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
 from qads.quality import AnchorGroups
-from qads.run import STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage, pool_file, stages_of_run
+from qads.run import (
+    ON_DEMAND,
+    STAGES,
+    Manifest,
+    RunDirectory,
+    StagePlan,
+    ensure_coverage,
+    pool_file,
+    stages_of_run,
+)
 from qads.selection import Coverage
 
 __all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
-
-_ON_DEMAND = ("coverage", "projection", "report")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +132,7 @@ def open_run(root: Path, *, until: str | None = None) -> FinishedRun:
         CorruptError: a file is not what its manifest says.
     """
     config = _read_config(root)
-    names = [name for name in stages_of_run(root, config) if name not in _ON_DEMAND]
+    names = [name for name in stages_of_run(root, config) if name not in ON_DEMAND]
     if until is not None:
         names = [name for name in names if STAGES.index(name) <= STAGES.index(until)]
     stages = {name: RunDirectory(root).stage(StagePlan(name, {})) for name in names}

@@ -23,7 +23,7 @@ from typing import Any
 from qads.datasets.storage import local_path
 from qads.errors import CorruptError, DriftError, RunError
 from qads.run.lock import DirectoryLock
-from qads.run.sealed import canonical, read_json, read_stage_record, write_json
+from qads.run.sealed import canonical, made_again, read_json, read_stage_record, write_json
 from qads.run.shards import DiskShards, file_sha256
 from qads.storage import flush, storing
 
@@ -196,7 +196,7 @@ class StageDirectory:
             if found != facts["sha256"]:
                 raise CorruptError(
                     f"{path}: has SHA-256 {found}, but the manifest says {facts['sha256']}; the file was "
-                    f"changed or damaged after it was written. Compute it again: --redo {self.plan.name}"
+                    f"changed or damaged after it was written. {made_again(self.path)}"
                 )
 
     def is_whole(self) -> bool:
