@@ -86,6 +86,8 @@ def analyze(
         raise typer.BadParameter("give either POOL or --run RUN: a pool, or the runs that scored it")
     if run and (model or anchors or sample is not None or no_quality or column or device or settings or redo):
         raise typer.BadParameter("--run takes runs as they are; options of scoring go with POOL")
+    if run and on_bad_row != "error":
+        raise typer.BadParameter("--run takes runs as they are; --on-bad-row goes with POOL")
     flags = _Flags(
         tuple(pool or ()), tuple(anchors or ()), sample, no_quality, tuple(column or ()), on_bad_row, device,
         tuple(settings or ()), tuple(redo or ()),

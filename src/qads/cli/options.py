@@ -233,6 +233,8 @@ def config_from_flags(
         raise typer.BadParameter("--no-quality excludes --until-se and --until-rank-stable: nothing is scored then")
     if no_quality and style != "off":
         raise typer.BadParameter("--no-quality excludes --style: nothing is scored then")
+    if no_quality and scorer is not None:
+        raise typer.BadParameter("--no-quality excludes --scorer: nothing is predicted then")
     quality: dict[str, Any] = {} if sample is None else {"sample": sample}
     if style != "off":
         quality["style"] = {"by": style}
@@ -240,7 +242,7 @@ def config_from_flags(
         quality["influence"] = ({"model": model} if model else {}) | stopping
     if scorer is not None:
         if scorer["kind"] == "saved":
-            _refuse_with_saved(anchors=anchors, sample=sample, stopping=stopping, no_quality=no_quality)
+            _refuse_with_saved(anchors=anchors, sample=sample, stopping=stopping)
             if embedder := _embedder_of(scorer["path"]):
                 raw["embedding"] = embedder
         quality["scorer"] = scorer
@@ -279,10 +281,8 @@ def _embedder_of(scorer: str) -> dict[str, Any]:
     return dict(load_scorer(SavedScorer(path=scorer).folder).made_for.embedder)
 
 
-def _refuse_with_saved(
-    *, anchors: list[str] | None, sample: int | None, stopping: dict[str, Any], no_quality: bool
-) -> None:
-    given = {"--anchors": anchors, "--sample": sample, "--until-…": stopping, "--no-quality": no_quality}
+def _refuse_with_saved(*, anchors: list[str] | None, sample: int | None, stopping: dict[str, Any]) -> None:
+    given = {"--anchors": anchors, "--sample": sample, "--until-…": stopping}
     if clash := [name for name, value in given.items() if value]:
         raise typer.BadParameter(f"{', '.join(clash)}: a scorer that was fitted before scores nothing for real")
 
