@@ -19,8 +19,8 @@ from qads.cli.options import (
     OnBadRow,
     Redo,
     Sample,
-    Settings,
     config_from_flags,
+    set_option,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def analyze(
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
-    settings: Settings = None,
+    settings: Annotated[list[str] | None, set_option("embedding.text=problem")] = None,
     redo: Redo = None,
     as_json: AsJson = False,
 ) -> None:

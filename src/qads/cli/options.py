@@ -42,6 +42,7 @@ __all__ = [
     "execution_from_flags",
     "saved_scorer",
     "scorer_from_flags",
+    "set_option",
 ]
 
 _TAKE_MANY = ("--anchors", "-a", "--against", "--exclude", "--include", "--given", "--sets", "-s")
@@ -77,6 +78,11 @@ def _spread(args: list[str]) -> list[str]:
     return spread
 
 
+def set_option(example: str) -> Any:
+    """The option `--set` of a command, with an example of what can be set there."""
+    return typer.Option("--set", help=f"Any setting of the configuration: {example}. Repeatable.")
+
+
 Sources = Annotated[list[str], typer.Argument(metavar="POOL...", help="Files, globs, folders, - or hf://owner/name.")]
 Budget = Annotated[str, typer.Option("--budget", "-b", help="Rows to select: 1000, 0.1 or 10%.")]
 Budgets = Annotated[
@@ -98,10 +104,7 @@ Columns = Annotated[
     typer.Option("--column", help="Map a column: problem=NAME, solution=NAME; id= makes ids anew. Repeatable."),
 ]
 OnBadRow = Annotated[Literal["error", "skip"], typer.Option(help="A line that cannot be read: stop, or set it aside.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any setting of the configuration: selection.alpha=0.5. Repeatable."),
-]
+Settings = Annotated[list[str] | None, set_option("selection.alpha=0.5")]
 Redo = Annotated[
     list[str] | None,
     typer.Option("--redo", metavar="STAGE", help="Compute a stage and all that is made from it again. Repeatable."),

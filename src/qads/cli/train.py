@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from qads.cli.options import AsJson, Columns, Device, OnBadRow, Redo, Settings, columns_from_flags
+from qads.cli.options import AsJson, Columns, Device, OnBadRow, Redo, columns_from_flags, set_option
 from qads.cli.running import make_terminal
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def train(
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
-    settings: Settings = None,
+    settings: Annotated[list[str] | None, set_option("train.learning_rate=1e-5")] = None,
     redo: Redo = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show tokens, steps and time; train nothing.")] = False,
     as_json: AsJson = False,
