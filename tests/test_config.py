@@ -251,6 +251,15 @@ def test_a_column_map_of_what_is_no_field_is_refused_before_anything_is_read(sec
     assert f"{section}.columns: unknown field 'prblem'" in refusal(raw)
 
 
+def test_everything_that_is_read_is_among_the_files():
+    change = {
+        "anchors": {"sources": "a.jsonl"}, "constraints": {"exclude": "x.txt"}, "clean": {"against": "exam=c.jsonl"},
+        "evaluate": {"sets": "exam=e.jsonl", "shots": 1, "shots_from": "s.jsonl"},
+    }  # fmt: skip
+    read = ("pool.jsonl", "a.jsonl", "x.txt", "c.jsonl", "e.jsonl", "s.jsonl")
+    assert load_config(LEAST | change).files == read
+
+
 SAVED = {"kind": "saved", "path": "fitted"}
 
 

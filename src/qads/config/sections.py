@@ -173,7 +173,7 @@ class RunConfig:
     def files(self) -> tuple[str, ...]:
         """Everything that is read."""
         against = () if self.clean is None else evaluation_locations(self.clean.against)
-        measured = () if self.evaluate is None else evaluation_locations(self.evaluate.sets)
+        measured = () if self.evaluate is None else self.evaluate.files
         return (*self.pool.sources, *self.anchors.sources, *self.constraints.files, *against, *measured)
 
     @property
