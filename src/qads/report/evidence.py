@@ -28,9 +28,10 @@ from qads.run import (
     pool_file,
     stages_of_run,
 )
+from qads.run.context import floats
 from qads.selection import Coverage
 
-__all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
+__all__ = ["FinishedRun", "RealQuality", "open_run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +178,3 @@ def _check_lineage(root: Path, manifests: Mapping[str, Manifest]) -> None:
                     f"{root}: the stage {name!r} was made from the stage {before!r} {fingerprint[:12]}, "
                     f"but the one there now is {found}. Compute it again: qads run … --redo {name}"
                 )
-
-
-def floats(values: Sequence[float | None]) -> Float[np.ndarray, " k"]:
-    """Numbers with what is null as NaN."""
-    return np.array([np.nan if value is None else value for value in values], np.float64)
