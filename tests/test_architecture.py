@@ -20,7 +20,7 @@ LAYERS = [
     {"config"},
     {"clean", "embed", "quality", "selection", "mixture", "train", "evaluate", "analyze"},
     {"models", "datasets", "cluster", "sandbox", "demo"},
-    {"kernels", "prompts", "answers", "amounts", "settings", "stopping", "storage"},
+    {"kernels", "prompts", "answers", "amounts", "settings", "stopping", "storage", "machine"},
     {"pool"},
     {"problems"},
     {"characters", "choices"},

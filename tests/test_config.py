@@ -33,10 +33,11 @@ from qads.config import (
     parse_limit,
 )
 from qads.embed import LMEmbedder, SentenceEmbedder
-from qads.errors import ConfigError
+from qads.errors import ConfigError, InputError
 from qads.prompts import ChatTemplate, ExemplarTemplate
 from qads.quality import AnswerLikelihoods, LabellingPlan, OneShotInfluence, Scorer, StyleControl
 from qads.quality.scorers import Lora
+from qads.run.measured import evaluated_model
 from qads.selection import KCenterGreedy, Selector
 
 LEAST: dict[str, Any] = {"pool": {"sources": "pool.jsonl"}, "budget": "10%"}
@@ -248,6 +249,49 @@ def test_minima_and_shares_make_a_smaller_budget_another_selection():
 def test_a_column_map_of_what_is_no_field_is_refused_before_anything_is_read(section: str):
     raw = LEAST | {section: {"sources": "pool.jsonl", "columns": {"prblem": "task"}}}
     assert f"{section}.columns: unknown field 'prblem'" in refusal(raw)
+
+
+def test_everything_that_is_read_is_among_the_files():
+    change = {
+        "anchors": {"sources": "a.jsonl"}, "constraints": {"exclude": "x.txt"}, "clean": {"against": "exam=c.jsonl"},
+        "evaluate": {"sets": "exam=e.jsonl", "shots": 1, "shots_from": "s.jsonl"},
+    }  # fmt: skip
+    read = ("pool.jsonl", "a.jsonl", "x.txt", "c.jsonl", "e.jsonl", "s.jsonl")
+    assert load_config(LEAST | change).files == read
+
+
+SAVED = {"kind": "saved", "path": "fitted"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"anchors": {"columns": {"problem": "task"}}}, "anchors.columns is of files of your own"),
+        ({"quality": {"scorer": SAVED, "sample": 500}}, "quality.sample: quality.scorer was fitted before"),
+        (
+            {"quality": {"scorer": SAVED, "influence": {"stopping": {"kind": "rank-stable"}}}},
+            "quality.influence.stopping: quality.scorer was fitted before",
+        ),
+        ({"quality": {"scorer": SAVED}, "anchors": {"sources": "a.jsonl"}}, "anchors.sources: quality.scorer was"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(change: dict[str, Any], message: str):
+    assert refusal(LEAST | change).startswith(message)
+
+
+def test_anchors_beside_a_saved_scorer_serve_a_selection_that_looks_for_what_is_near_them():
+    change = {
+        "quality": {"scorer": SAVED},
+        "anchors": {"sources": "a.jsonl"},
+        "selection": {"kind": "nearest-to-anchors"},
+    }
+    assert load_config(LEAST | change).uses_anchors
+
+
+def test_a_model_to_evaluate_is_named_where_a_saved_scorer_scores_nothing():
+    config = load_config(LEAST | {"quality": {"scorer": SAVED}, "evaluate": {"sets": "gsm8k"}})
+    with pytest.raises(InputError, match=r"evaluate\.model is null, and nothing is trained or scored here"):
+        evaluated_model(config)
 
 
 def test_a_misspelt_kind_names_the_nearest_one():

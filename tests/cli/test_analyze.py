@@ -122,6 +122,7 @@ def test_fixed_anchors_give_intervals_that_are_no_wider(qads: Call, scored: Path
         (["analyze"], "give either POOL or --run RUN"),
         (["analyze", "POOL", "--run", "x"], "give either POOL or --run RUN"),
         (["analyze", "--run", "x", "--model", "m"], "options of scoring go with POOL"),
+        (["analyze", "--run", "x", "--on-bad-row", "skip"], "--on-bad-row goes with POOL"),
         (["analyze", "POOL", "--model", "m", "--model", "m"], "is given twice"),
         (["analyze", "POOL", "--model", "m", "--no-quality"], "--no-quality excludes"),
         (["analyze", "--run", "nowhere"], "not a run directory"),

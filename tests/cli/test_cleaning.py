@@ -53,6 +53,11 @@ def test_what_excludes_each_other_is_refused():
         cleaned(None, None, "some")
 
 
+@pytest.mark.parametrize("base", [{}, {"clean": {"duplicates": {"near": 0.9}}}, {"clean": {"against": []}}])
+def test_dedup_off_cleans_nothing_where_nothing_else_was_asked_for(base: dict[str, object]):
+    assert cleaned("off", None, None, base=base) is None
+
+
 def test_dedup_off_takes_it_out_of_a_configuration():
     found = cleaned("off", ["exam.jsonl"], None, base={"clean": {"duplicates": {}}})
     assert found is not None and found.duplicates is None and found.against == ("exam.jsonl",)

@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from cli.conftest import Call, parsed
 from qads.cli import app
+from qads.compare import Experiment
+from qads.config import EvaluateConfig, RunConfig, TrainConfig
 from qads.errors import RunError
+from qads.mixture.recipe import Recipe
 from qads.run import RunDirectory
+from qads.settings import read_settings
 from run.tiny import settings, write_rows
 
 COMMANDS = [
@@ -219,8 +224,10 @@ def test_a_dry_run_ends_where_the_command_does(qads: Call, config: Path, tmp_pat
     run = ("run", str(config), "--out", str(tmp_path / "out"), "--dry-run", "--json")
     stages = [stage["name"] for stage in parsed(qads(*run, "--until", "embed").out)["stages"]]
     assert stages[-1] == "embed" and "select" not in stages
-    refused = qads(*run, "--until", "embedding")
-    assert refused.code == 2 and "unknown stage 'embedding'; this run has pool," in refused.err
+    for name in ("embedding", "report"):  # The page is made by the command, and is no stage to stop after.
+        for words in (run, run[:-2]):
+            refused = qads(*words, "--until", name)
+            assert refused.code == 2 and f"unknown stage '{name}'; this run has pool," in refused.err
 
 
 def test_the_version_is_told(qads: Call):
@@ -337,6 +344,26 @@ def test_a_report_of_what_is_no_run_writes_nothing(qads: Call, tmp_path: Path):
 def test_the_help_of_options_that_take_many_values_says_that_the_pool_comes_first(name: str, option: str):
     shown = " ".join(plain_help(name).replace("│", " ").split())
     assert "after pool" in shown.partition(f"--{option}")[2].partition(" --")[0].lower()
+
+
+LEAST = {"pool": {"sources": "pool.jsonl"}, "budget": 10}
+SET_BY = {"mix": (Recipe, {"parts": {"a": {"pool": "a.jsonl"}}}), "train": (TrainConfig, {"sources": "a.jsonl"}),
+          "compare": (Experiment, {"pool": LEAST["pool"], "arms": {"random": {}}, "budgets": 10, "train": {}}),
+          "evaluate": (EvaluateConfig, {"sets": "a.jsonl"})}  # fmt: skip
+"""What a command sets other than a run's configuration."""
+
+
+def test_every_command_has_an_example_of_what_can_be_set_that_it_takes():
+    examples = {
+        name: re.findall(r": ([\w.]+=\S+)\. Repeatable", option.help or "")
+        for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
+        for option in command.params
+        if "--set" in option.opts
+    }
+    assert len(examples) >= 12
+    for name, (example,) in examples.items():
+        root, given = SET_BY.get(name, (RunConfig, LEAST))
+        read_settings(root, given, [example])
 
 
 def test_a_failure_of_the_system_is_a_readable_block_too(qads: Call, config: Path, tmp_path: Path):

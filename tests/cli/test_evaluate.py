@@ -83,6 +83,17 @@ def test_what_is_found_does_not_go_into_the_models_own_folder(qads: Call, model:
     assert not (model / "measured").exists()
 
 
+@pytest.mark.parametrize("read", ["--sets", "--shots-from"])
+def test_a_file_in_the_folder_that_is_filled_is_refused(qads: Call, model: Path, exam: str, tmp_path: Path, read: str):
+    out = tmp_path / "out"
+    (out / "evaluate").mkdir(parents=True)
+    inside = write_rows(out / "evaluate" / "mine.jsonl", rows(3))
+    words = ["--sets", inside] if read == "--sets" else ["--sets", exam, "--shots", 1, "--shots-from", inside]
+    found = qads("evaluate", model, *words, "-o", out)
+    assert found.code == 2 and "which is written as a whole" in found.err
+    assert [path.name for path in (out / "evaluate").iterdir()] == ["mine.jsonl"]
+
+
 def test_a_row_that_is_no_item_is_told_with_its_reason(qads: Call, model: Path, tmp_path: Path):
     bad = write_rows(tmp_path / "exam.jsonl", [*rows(3), {"id": "nul", "problem": "1\x00+1?", "answer": "2"}])
     found = qads("evaluate", model, "-s", f"exam={bad}", "-o", tmp_path / "out", "--no-generate")

@@ -58,6 +58,25 @@ def test_what_check_names_reads_the_pool_as_check_did(qads: Call, tiny: list[str
     assert "pool: set aside: 1 (most often: 1 cells where the header names 2 columns)." in planned.out
 
 
+@pytest.mark.parametrize(("damaged", "wanted"), [("coverage", ["report"]), ("select", ["run", "--redo", "select"])])
+def test_what_status_names_mends_a_damaged_stage(
+    qads: Call, pool: Path, tiny: list[str], tmp_path: Path, damaged: str, wanted: list[str]
+):
+    run = tmp_path / "run"
+    selected = qads(
+        "select", pool, "--budget", 3, "--no-quality", "-o", tmp_path / "picked.jsonl", "--run-dir", run, *tiny[:6],
+        "--set", "report.projection=null",
+    )  # fmt: skip
+    assert selected.code == 0, selected.err
+    assert next_words(qads("status", run).out) == ["explain", str(run), "--not-picked"]
+    (run / damaged / "manifest.json").write_text("{")
+    words = next_words(qads("status", run).out)
+    assert [word for word in words if str(run) not in word and word != "--out"] == wanted
+    mended = qads(*words)
+    assert mended.code == 0, mended.err
+    assert {stage["state"] for stage in parsed(qads("status", run, "--json").out)["stages"]} == {"done"}
+
+
 def test_machines_are_told_no_next_command(qads: Call, pool: Path, tiny: list[str], tmp_path: Path):
     assert "Next:" not in qads("embed", pool, "--out", tmp_path / "run", *tiny, "--json").out
     assert parsed(qads("status", tmp_path / "run", "--json").out)["running"] is None

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from cli.conftest import parsed
 from qads import load_pool
 from qads.datasets.publishing import upload
 from run.tiny import rows, write_rows
@@ -31,6 +32,15 @@ def test_a_selection_and_a_mixture_go_from_storage_to_storage(qads, tiny, tmp_pa
     mixed = qads("mix", "recipe.yaml", "-o", "s3://pool/mixture")
     assert mixed.code == 0, mixed.err
     assert len(load_pool("s3://pool/mixture/data/train.jsonl")) == 40
+
+
+@pytest.mark.usefixtures("storage")
+def test_where_a_run_is_published_is_told_to_people_and_in_the_json(qads, pool, tiny, tmp_path):
+    config = {"pool": {"sources": str(pool)}, "budget": 3, "quality": None, "report": {"projection": None}}
+    (tmp_path / "run.yaml").write_text(json.dumps(config))
+    run = ("run", tmp_path / "run.yaml", "--out", tmp_path / "run", *tiny[:6], "--publish", "s3://pool/published")
+    assert "Published: s3://pool/published\n" in qads(*run).out
+    assert parsed(qads(*run, "--json").out)["published"] == "s3://pool/published"
 
 
 def test_what_needs_a_disk_says_so_before_it_begins(qads, pool, tiny):

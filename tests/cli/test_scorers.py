@@ -153,7 +153,7 @@ def test_a_selection_uses_a_scorer_that_was_fitted_before(qads: Call, fitted: Pa
         (("--anchors", "3"), "--anchors: a scorer that was fitted before scores nothing for real"),
         (("--sample", "20"), "--sample: a scorer that was fitted before scores nothing for real"),
         (("--until-se", "0.1"), "a scorer that was fitted before scores nothing for real"),
-        (("--no-quality",), "--no-quality: a scorer that was fitted before scores nothing for real"),
+        (("--no-quality",), "--no-quality excludes --scorer: nothing is predicted then"),
     ],
 )
 def test_what_scores_for_real_is_refused_beside_a_fitted_scorer(
@@ -166,6 +166,8 @@ def test_what_scores_for_real_is_refused_beside_a_fitted_scorer(
 
 def test_what_cannot_be_allowed_or_is_no_scorer_is_refused(qads: Call, known: Path, tmp_path: Path):
     select = ("select", known, "--budget", 5, "-o", tmp_path / "out.jsonl")
+    found = qads(*select, "--no-quality", "--scorer", "lm")
+    assert found.code == 2 and "--no-quality excludes --scorer" in found.err
     found = qads(*select, "--allow-other", "pool")
     assert found.code == 2 and "--allow-other is of a scorer that was fitted before" in found.err
     found = qads("predict", known, "--scorer", tmp_path / "none", "-o", tmp_path / "out.parquet")

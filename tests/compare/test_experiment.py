@@ -116,6 +116,14 @@ def test_an_arm_sees_quality_where_its_selector_reads_it() -> None:
     assert arms["random"].draws and not arms["qads"].draws
 
 
+def test_anchors_beside_a_saved_scorer_serve_the_arms_that_look_for_what_is_near_them() -> None:
+    arms = {"random": {"selection": {"kind": "random"}}, "near": {"selection": {"kind": "nearest-to-anchors"}}}
+    saved = {"scorer": {"kind": "saved", "path": "fitted"}}
+    found = load_experiment(given(quality=saved, anchors={"sources": "a.jsonl"}, arms=arms))
+    configs = {arm: found.run_config(each.selection, 1, "m") for arm, each in found.arms.items()}
+    assert {arm: each.anchors.sources for arm, each in configs.items()} == {"random": (), "near": ("a.jsonl",)}
+
+
 def test_every_experiment_that_is_kept_is_read() -> None:
     folder = Path(__file__).parents[2]
     found = [*folder.glob("experiments/compare*.yaml"), folder / "examples" / "compare.yaml"]

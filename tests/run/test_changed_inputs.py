@@ -154,7 +154,7 @@ def test_a_directory_that_vanishes_stops_the_run_and_nothing_passes_for_finished
     directory = tmp_path / "run"
     with pytest.raises(RunError, match=r"was moved, removed or begun anew|was moved or removed while it was in use"):
         qads.run_pipeline(config, directory, observer=At("anchors", "started", lambda: shutil.rmtree(directory)))
-    assert not list(directory.glob("*/manifest.json")) or "pool" not in os.listdir(directory)
+    assert not list(directory.glob("*/manifest.json"))
 
 
 @pytest.mark.parametrize("seconds", [-2_000_000_000, 2_000_000_000])

@@ -25,13 +25,12 @@ def test_of_several_reasons_the_first_is_given_and_picks_have_none() -> None:
     limits = Constraints(exclude=[0, 1, 2])
     chosen = KCenterGreedy()(x, budget=5, constraints=limits)
     found = closed_rows(
-        chosen, named(exclude=[0, 1], given=[1, 2]), limits, unscored=np.array([2, 3]), too_long=np.array([3, 4])
+        chosen, named(exclude=[0, 1], given=[1, 2]), limits, unscored=np.array([2, 3, 4]), too_long=np.array([3, 4, 5])
     )
     said = dict(zip(found["row"].to_pylist(), found["reason"].to_pylist(), strict=True))
     assert said[0] == "excluded by name" and said[1] == said[2] == "it is trained on already"
-    if 3 not in chosen.indices:
-        assert said[3] == "it has no quality"
-    assert not set(said) & set(chosen.indices.tolist())
+    assert said[4] == "it has no quality" and said[5] == "it has more tokens than the whole budget"
+    assert 3 in chosen.indices and not set(said) & set(chosen.indices.tolist())
 
 
 def test_a_quota_is_full_when_as_many_are_picked_as_may_be() -> None:

@@ -15,7 +15,7 @@ import pytest
 from qads.config import RunConfig, load_config
 from qads.errors import ConfigError, CorruptError, DriftError, InputError, PoolError, RunError
 from qads.report.evidence import open_run
-from qads.run import OCCASIONAL, STAGES, estimate_run, read_status
+from qads.run import OCCASIONAL, STAGES, estimate_run, read_json, read_status
 from qads.run.plan import plan_stages
 from run.tiny import rows, run, settings, write_rows
 
@@ -245,6 +245,28 @@ def test_the_manifest_of_another_stage_is_damage(config: RunConfig, mine: Path):
     for use in (lambda: run(config, mine), lambda: open_run(mine)):
         with pytest.raises(CorruptError, match=r"anchors/manifest\.json: is that of the stage 'embed'.*--redo anchors"):
             use()
+
+
+def test_a_run_is_finished_before_anybody_has_looked_at_it(mine: Path):
+    status = read_status(mine)
+    assert {stage.name for stage in status.stages if stage.state == "to do"} == {"coverage", "projection", "report"}
+    assert status.is_finished and not status.damaged
+
+
+@pytest.mark.parametrize(
+    ("folder", "advice"),
+    [
+        ("select", "--redo select"),
+        ("coverage", "qads report .*/run"),
+        ("validation/20-rows-seed-0-ab", "Remove .*/run/validation/20-.* qads validate-scorer .*/run$"),
+    ],
+)
+def test_what_is_advised_where_a_manifest_is_damaged_can_be_done(tmp_path: Path, folder: str, advice: str):
+    path = tmp_path / "run" / folder / "manifest.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(CorruptError, match=advice):
+        read_json(path)
 
 
 @pytest.mark.parametrize("text", DAMAGED_MANIFESTS)

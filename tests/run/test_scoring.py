@@ -133,6 +133,9 @@ def test_with_a_scorer_that_was_fitted_before_nothing_is_scored(
         found["real"] == 0 and found["predicted"] == 30 and found["settings"]["quality"]["scorer"]["allow"] == ["pool"]
     )
     loaded = qads.load_scorer(fitted / "scorer")
+    card = (root / "mixture" / "README.md").read_text()
+    assert "a scorer (probe) predicts, which was fitted before on 20 rows" in card
+    assert f"the model that scored them: {loaded.made_for.influence['model']})" in card and str(model) not in card
     pool = qads.load_pool([str(pool_file)])
     alone = loaded.predict(pool, np.load(root / "embed" / "embeddings.npy"), allow=("pool",),
                            execution=config.execution)  # fmt: skip

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -102,7 +103,8 @@ def test_the_same_answers_come_without_walls(found: dict[str, ProgramResult], ca
     assert [result.status for result in results[len(ANSWERS) :]] == ["timeout", "memory", "output"]
 
 
-def test_programs_may_import_what_is_named_and_nothing_else(walls: None):
+@pytest.mark.parametrize("isolation", ["bubblewrap", "none"])
+def test_programs_may_import_what_is_named_and_nothing_else(walls: None, isolation: Literal["bubblewrap", "none"]):
     programs = [
         "import yaml",
         "import numpy",
@@ -110,8 +112,15 @@ def test_programs_may_import_what_is_named_and_nothing_else(walls: None):
         "import pytest",
         "import sympy; print(sympy.Rational(1, 3))",
     ]
-    found = Sandbox(packages=("mpmath", "sympy", "yaml"))(programs)
+    found = Sandbox(isolation=isolation, packages=("mpmath", "sympy", "yaml"))(programs)
     assert [result.status for result in found] == ["nothing", "error", "error", "error", "ok"]
+
+
+@pytest.mark.parametrize("isolation", ["bubblewrap", "none"])
+def test_programs_start_without_packages_in_an_empty_folder(walls: None, isolation: Literal["bubblewrap", "none"]):
+    loaded = "import os, sys; print(os.listdir(), 'numpy' in sys.modules, 'pyarrow' in sys.modules)"
+    (found,) = Sandbox(isolation=isolation, packages=())([loaded])
+    assert found.answer == "[] False False"
 
 
 def test_versions_name_what_a_result_depends_on(walls: None):

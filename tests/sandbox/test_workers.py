@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
@@ -17,10 +18,10 @@ from qads import Sandbox
 SLEEPS = [f"import time; time.sleep(0.2); print({number})" for number in range(8)]
 
 
-def marked() -> tuple[Sandbox, str]:
+def marked(**settings: Any) -> tuple[Sandbox, str]:
     """A sandbox, and what the command lines of its processes hold and no others."""
     number = random.Random().randrange(10_001, 10_000_000)
-    return Sandbox(output_chars=number, packages=("numpy",)), f'"output_chars": {number},'
+    return Sandbox(output_chars=number, packages=("numpy",), **settings), f'"output_chars": {number},'
 
 
 def running(mark: str) -> list[psutil.Process]:
@@ -77,14 +78,15 @@ def test_a_worker_that_something_else_kills_costs_no_program(walls: None):
     assert ends(mark)
 
 
-def test_an_interruption_ends_all_programs(walls: None):
-    sandbox, mark = marked()
+@pytest.mark.parametrize("isolation", ["bubblewrap", "none"])
+def test_an_interruption_ends_all_programs(walls: None, isolation: str):
+    sandbox, mark = marked(isolation=isolation)
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sandbox(["print(1)", *["import time; time.sleep(10)"] * 3], workers=2, progress=once(interrupt))
+        sandbox(["print(1)", *["import time; time.sleep(100)"] * 3], workers=2, progress=once(interrupt))
     assert ends(mark)
 
 

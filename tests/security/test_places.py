@@ -17,7 +17,7 @@ from qads.datasets import atomic_path, load_pool
 from qads.errors import ConfigError, PoolError, RunError
 from qads.kernels.distance import GreedyPicks
 from qads.mixture import load_recipe
-from qads.run.directory import RunDirectory, StagePlan
+from qads.run.directory import RunDirectory, StageDirectory, StagePlan
 from qads.run.shards import DiskShards
 from qads.run.telling import Told
 
@@ -79,12 +79,18 @@ def test_a_link_that_was_put_into_a_run_directory_is_not_written_through(tmp_pat
     assert json.loads((root / ".progress").read_text()) == {"done": 1, "of": 2}
     (root / f".picks.npz.{os.getpid()}.partial").symlink_to(victim)
     Checkpoint(root / "picks.npz", {"embeddings": "1"}, every=1).keep(GreedyPicks.empty(3), 3, now=True)
+    stage = StageDirectory(root, StagePlan("embed", {}))
+    (root / "plan.json").write_text(json.dumps(stage.plan.as_json()))
+    for name, place in ((".file.partial", victim), (".folder.partial", tmp_path)):
+        (root / name).symlink_to(place)
+    stage.begin()
     assert victim.read_text() == "not ours"
     assert not any(path.is_symlink() for path in root.iterdir())
 
 
 @pytest.mark.parametrize(
-    "place", ["embed", "embed/shards", "embed/shards/contamination", "embed/checkpoints", "report", "input"]
+    "place",
+    ["embed", "embed/shards", "embed/shards/contamination", "embed/checkpoints", "report", "input", "validation"],
 )
 def test_a_link_in_the_place_of_a_folder_of_a_run_is_refused(place: str, tmp_path: Path):
     stage = RunDirectory(tmp_path / "run").stage(StagePlan("embed", {}))

@@ -81,6 +81,18 @@ def test_again_it_is_the_same_to_the_byte(
         assert (again.folder / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+def test_a_link_in_the_place_of_the_losses_is_replaced_and_not_followed(
+    brief: dict[str, Any], pool: qads.Pool, tmp_path: Path
+):
+    out, victim = tmp_path / "out", tmp_path / "victim.txt"
+    out.mkdir()
+    victim.write_text("not ours")
+    (out / "losses.jsonl").symlink_to(victim)
+    FineTuning(**brief)(pool, out, execution=CPU)
+    assert victim.read_text() == "not ours" and not (out / "losses.jsonl").is_symlink()
+    assert len(read_lines(out / "losses.jsonl")) == 5
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"packing": False}, {"gradient_checkpointing": True}],

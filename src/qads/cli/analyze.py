@@ -19,8 +19,8 @@ from qads.cli.options import (
     OnBadRow,
     Redo,
     Sample,
-    Settings,
     config_from_flags,
+    set_option,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def analyze(
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
-    settings: Settings = None,
+    settings: Annotated[list[str] | None, set_option("embedding.text=problem")] = None,
     redo: Redo = None,
     as_json: AsJson = False,
 ) -> None:
@@ -86,6 +86,8 @@ def analyze(
         raise typer.BadParameter("give either POOL or --run RUN: a pool, or the runs that scored it")
     if run and (model or anchors or sample is not None or no_quality or column or device or settings or redo):
         raise typer.BadParameter("--run takes runs as they are; options of scoring go with POOL")
+    if run and on_bad_row != "error":
+        raise typer.BadParameter("--run takes runs as they are; --on-bad-row goes with POOL")
     flags = _Flags(
         tuple(pool or ()), tuple(anchors or ()), sample, no_quality, tuple(column or ()), on_bad_row, device,
         tuple(settings or ()), tuple(redo or ()),

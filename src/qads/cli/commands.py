@@ -121,9 +121,7 @@ def run_command(
         show_estimate(config, directory, terminal, reuse, until=until)
         return
     result = run_stages(config, directory, terminal, redo=redo, reuse=reuse, until=until, publish=publish)
-    terminal.run_finished(result)
-    if publish is not None:
-        terminal.line(f"Published: {publish}")
+    terminal.run_finished(result, published=publish)
     show_next(result, terminal)
 
 
@@ -136,7 +134,7 @@ def embed(
     device: options.Device = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
-    settings: options.Settings = None,
+    settings: Annotated[list[str] | None, options.set_option("embedding.text=problem")] = None,
     redo: options.Redo = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -174,7 +172,7 @@ def score(
     device: options.Device = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
-    settings: options.Settings = None,
+    settings: Annotated[list[str] | None, options.set_option("quality.influence.aggregate=win_rate")] = None,
     redo: options.Redo = None,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
@@ -207,7 +205,7 @@ def mix(
         str,
         typer.Option("--out", "-o", help="Folder to write, also s3://… or gs://…; a mixture there is replaced."),
     ],
-    settings: options.Settings = None,
+    settings: Annotated[list[str] | None, options.set_option("format=alpaca")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would come to; write nothing.")] = False,
     as_json: options.AsJson = False,
 ) -> None:

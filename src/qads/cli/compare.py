@@ -14,7 +14,7 @@ import typer
 
 from qads.amounts import duration
 from qads.cli.evaluate import AllowCode
-from qads.cli.options import Redo, Reuse, Settings
+from qads.cli.options import Redo, Reuse, set_option
 from qads.cli.running import make_terminal
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def compare(
             help="Starts every training, as on several GPUs: 'accelerate launch --config_file FILE'.",
         ),
     ] = None,
-    settings: Settings = None,
+    settings: Annotated[list[str] | None, set_option("train.epochs=2")] = None,
     allow_code: AllowCode = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show cells, tokens, operations and time; compute nothing.")

@@ -42,6 +42,7 @@ __all__ = [
     "execution_from_flags",
     "saved_scorer",
     "scorer_from_flags",
+    "set_option",
 ]
 
 _TAKE_MANY = ("--anchors", "-a", "--against", "--exclude", "--include", "--given", "--sets", "-s")
@@ -77,6 +78,11 @@ def _spread(args: list[str]) -> list[str]:
     return spread
 
 
+def set_option(example: str) -> Any:
+    """The option `--set` of a command, with an example of what can be set there."""
+    return typer.Option("--set", help=f"Any setting of the configuration: {example}. Repeatable.")
+
+
 Sources = Annotated[list[str], typer.Argument(metavar="POOL...", help="Files, globs, folders, - or hf://owner/name.")]
 Budget = Annotated[str, typer.Option("--budget", "-b", help="Rows to select: 1000, 0.1 or 10%.")]
 Budgets = Annotated[
@@ -98,10 +104,7 @@ Columns = Annotated[
     typer.Option("--column", help="Map a column: problem=NAME, solution=NAME; id= makes ids anew. Repeatable."),
 ]
 OnBadRow = Annotated[Literal["error", "skip"], typer.Option(help="A line that cannot be read: stop, or set it aside.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any setting of the configuration: selection.alpha=0.5. Repeatable."),
-]
+Settings = Annotated[list[str] | None, set_option("selection.alpha=0.5")]
 Redo = Annotated[
     list[str] | None,
     typer.Option("--redo", metavar="STAGE", help="Compute a stage and all that is made from it again. Repeatable."),
@@ -233,6 +236,8 @@ def config_from_flags(
         raise typer.BadParameter("--no-quality excludes --until-se and --until-rank-stable: nothing is scored then")
     if no_quality and style != "off":
         raise typer.BadParameter("--no-quality excludes --style: nothing is scored then")
+    if no_quality and scorer is not None:
+        raise typer.BadParameter("--no-quality excludes --scorer: nothing is predicted then")
     quality: dict[str, Any] = {} if sample is None else {"sample": sample}
     if style != "off":
         quality["style"] = {"by": style}
@@ -240,7 +245,7 @@ def config_from_flags(
         quality["influence"] = ({"model": model} if model else {}) | stopping
     if scorer is not None:
         if scorer["kind"] == "saved":
-            _refuse_with_saved(anchors=anchors, sample=sample, stopping=stopping, no_quality=no_quality)
+            _refuse_with_saved(anchors=anchors, sample=sample, stopping=stopping)
             if embedder := _embedder_of(scorer["path"]):
                 raw["embedding"] = embedder
         quality["scorer"] = scorer
@@ -279,10 +284,8 @@ def _embedder_of(scorer: str) -> dict[str, Any]:
     return dict(load_scorer(SavedScorer(path=scorer).folder).made_for.embedder)
 
 
-def _refuse_with_saved(
-    *, anchors: list[str] | None, sample: int | None, stopping: dict[str, Any], no_quality: bool
-) -> None:
-    given = {"--anchors": anchors, "--sample": sample, "--until-…": stopping, "--no-quality": no_quality}
+def _refuse_with_saved(*, anchors: list[str] | None, sample: int | None, stopping: dict[str, Any]) -> None:
+    given = {"--anchors": anchors, "--sample": sample, "--until-…": stopping}
     if clash := [name for name, value in given.items() if value]:
         raise typer.BadParameter(f"{', '.join(clash)}: a scorer that was fitted before scores nothing for real")
 

@@ -41,7 +41,7 @@ def fit_scorer(
     device: options.Device = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
-    settings: options.Settings = None,
+    settings: Annotated[list[str] | None, options.set_option("quality.scorer.folds=10")] = None,
     redo: options.Redo = None,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
@@ -79,7 +79,7 @@ def predict(
     device: options.Device = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
-    settings: options.Settings = None,
+    settings: Annotated[list[str] | None, options.set_option("execution.max_tokens_per_batch=4096")] = None,
     redo: options.Redo = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -120,13 +120,23 @@ class Terminal:
             display.stage_started("reading", 1, 1)
             yield display.progress
 
-    def run_finished(self, result: RunResult, out: Mapping[str, int] | None = None) -> None:
-        """What a run left behind; `out` are copies of its files for trainers, with their rows, the largest first."""
+    def run_finished(
+        self, result: RunResult, out: Mapping[str, int] | None = None, *, published: str | None = None
+    ) -> None:
+        """What a run left behind.
+
+        Args:
+            result: of the run.
+            out: copies of its files for trainers, with their rows, the largest first.
+            published: where it was published.
+        """
         if self.as_json:
             names = [str(path) for path in out or ()]
             files: dict[str, Any] = {"out": names[0]} if names else {}
             if len(names) > 1:
                 files["smaller"] = names[1:]
+            if published is not None:
+                files["published"] = published
             self.emit({"directory": str(result.directory), "stages": result.manifests} | files)
             return
         manifests = result.manifests
@@ -156,6 +166,8 @@ class Terminal:
             if "train" in manifests:
                 self.line(_training_sentence(manifests["train"], result.directory))
             self.line(f"Report:        {result.directory / 'report' / 'report.html'}")
+        if published is not None:
+            self.line(f"Published: {published}")
 
     def _rejected(self, what: str, reasons: Mapping[str, int], stage: Path) -> None:
         if reasons:
@@ -194,18 +206,25 @@ class Terminal:
         rows = [(s.name, s.state, s.rows, s.seconds, s.shards or None) for s in status.stages]
         self.table(f"Run {status.directory}", ("stage", "state", "rows", "seconds", "shards so far"), rows)
         self.line(f"In use by process {status.running}." if status.running else "No process is using it.")
-        damaged = [stage.name for stage in status.stages if stage.state == "damaged"]
         if status.running:
             self.next_command("status", status.directory)
-        elif damaged:
-            self.line("A damaged stage is used by nothing; it is computed again where that is asked for.")
-            again = [word for name in damaged for word in ("--redo", name)]
-            self.next_command("run", status.directory / "config.json", "--out", status.directory, *again)
+        elif status.damaged:
+            self._damaged(status)
         elif status.is_finished:
             self.next_command("explain", status.directory, "--not-picked")
         else:
             self.line("What is done is kept; what is missing is computed by the command that began it, or by this one.")
             self.next_command("run", status.directory / "config.json", "--out", status.directory)
+
+    def _damaged(self, status: RunStatus) -> None:
+        """What computes damaged stages again; those that no run computes are made by the page."""
+        from qads.run import ON_DEMAND
+
+        self.line("A damaged stage is used by nothing; it is computed again where that is asked for.")
+        if again := [word for name in status.damaged if name not in ON_DEMAND for word in ("--redo", name)]:
+            self.next_command("run", status.directory / "config.json", "--out", status.directory, *again)
+        else:
+            self.next_command("report", status.directory)
 
 
 def _least_widths(columns: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[int]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from qads.cli.options import AsJson, Columns, Device, OnBadRow, Redo, Settings, columns_from_flags
+from qads.cli.options import AsJson, Columns, Device, OnBadRow, Redo, columns_from_flags, set_option
 from qads.cli.running import make_terminal
+from qads.machine import is_first_process
 
 if TYPE_CHECKING:
     from qads.cli.terminal import Terminal
@@ -42,7 +42,7 @@ def train(
     column: Columns = None,
     on_bad_row: OnBadRow = "error",
     device: Device = None,
-    settings: Settings = None,
+    settings: Annotated[list[str] | None, set_option("train.learning_rate=1e-5")] = None,
     redo: Redo = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show tokens, steps and time; train nothing.")] = False,
     as_json: AsJson = False,
@@ -60,12 +60,12 @@ def train(
     )  # fmt: skip
     if set(redo or ()) - {"train"}:
         raise typer.BadParameter(f"--redo {', '.join(redo or ())}: the only stage here is train")
-    terminal = make_terminal(as_json or not _is_first_process())
+    terminal = make_terminal(as_json or not is_first_process())
     if dry_run:
         _show_estimate(config, terminal)
         return
     manifest, reused = _train(config, out, terminal, redo=bool(redo))
-    if not _is_first_process():
+    if not is_first_process():
         return
     if as_json:
         terminal.emit({"directory": str(out), "reused": reused, "train": manifest})
@@ -108,11 +108,6 @@ def _train(config: TrainConfig, out: Path, terminal: Terminal, *, redo: bool) ->
             display.progress(step.step, plan.n_steps)
 
         return train_files(config, out, redo=redo, started=started, on_step=on_step)
-
-
-def _is_first_process() -> bool:
-    """Of the processes that a launcher has started, one speaks and writes."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _show_estimate(config: TrainConfig, terminal: Terminal) -> None:

@@ -28,6 +28,7 @@ import pyarrow as pa
 from qads.cluster.crew import Lost, Worker, n_local
 from qads.cluster.execution import Execution
 from qads.cluster.session import Answer, Record, Work, log_records, packed, unpacked
+from qads.machine import n_cores
 
 __all__ = ["LocalWorker", "local_workers", "thread_variables"]
 
@@ -191,12 +192,7 @@ def _threads(execution: Execution, n_workers: int) -> int:
     if execution.cpus_per_worker != "auto":
         return execution.cpus_per_worker
     allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, (int(allowed) if allowed.isdecimal() else _n_cores()) // n_workers)
-
-
-def _n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, (int(allowed) if allowed.isdecimal() else n_cores()) // n_workers)
 
 
 def _devices(execution: Execution) -> list[str]:

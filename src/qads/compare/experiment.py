@@ -327,8 +327,10 @@ class Experiment:
         )
         if not getattr(selection, "takes_limits", True) and isinstance(budget, Tokens):
             budget = 1  # Such a selector is asked for rows until they come to the tokens.
+        in_use = quality is None or quality.scores or "targets" in getattr(selection, "needs", ())
         return RunConfig(
-            pool=self.pool, budget=budget, clean=self.clean, embedding=self.embedding, anchors=self.anchors,
+            pool=self.pool, budget=budget, clean=self.clean, embedding=self.embedding,
+            anchors=self.anchors if in_use else AnchorsConfig(),
             quality=quality, selection=selection, likelihoods=self.likelihoods, execution=self.execution,
             seed=self.seed, constraints=ConstraintsConfig(exclude=self.exclude),
         )  # fmt: skip

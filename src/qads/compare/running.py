@@ -108,8 +108,9 @@ def _check_possible(experiment: Experiment, root: Path) -> None:
     if experiment.evaluate is not None:
         experiment.evaluate.check_possible(may_run_programs=experiment.execution.allow_code_execution)
         experiment.evaluate.items()  # Refuses what could not be measured on them.
-    files = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0]).files
-    refuse_own_output(files, [], folders=[root])
+    chosen_from = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0])
+    measured_on = () if experiment.evaluate is None else experiment.evaluate.files
+    refuse_own_output((*chosen_from.files, *experiment.anchors.sources, *measured_on), [], folders=[root])
     if not has_pool(experiment, root):
         check_amounts(experiment, *pool_so_far(experiment, root), {})
 

@@ -20,6 +20,7 @@ from qads.pool import Pool
 from qads.run import Manifest, Observer, pool_file, read_json, read_stage_record, run_pipeline, share_stages
 from qads.run.context import read_pool
 from qads.run.limits import NamedFiles
+from qads.selection import RandomSelection, Selector
 
 __all__ = ["SHARED_STAGES", "SharedRun", "compute_shared", "open_shared", "rows_stage", "shared_folder"]
 
@@ -160,14 +161,17 @@ def _model_of(directory: Path) -> str | None:
 
 def _parts(experiment: Experiment, model: str) -> list[tuple[RunConfig, str]]:
     """Configurations of one run, and up to which stage each is computed."""
-    base = experiment.shared_config(model)
-    config = base
-    if not any(arm.needs_quality for arm in experiment.arms.values()):
-        config = dataclasses.replace(base, quality=None, likelihoods=base.answer_likelihoods)
+    has_quality = any(arm.needs_quality for arm in experiment.arms.values())
+
+    def planned(selection: Selector) -> RunConfig:
+        config = experiment.run_config(selection, 1, model)
+        if has_quality:
+            return config
+        return dataclasses.replace(config, quality=None, likelihoods=config.answer_likelihoods)
+
+    config = planned(RandomSelection())
     parts = [(config, "embed" if config.quality is None else "quality")]
     needs = {name: arm.selection for arm in experiment.arms.values() for name in getattr(arm.selection, "needs", ())}
     return parts + [
-        (dataclasses.replace(config, selection=selection), name)
-        for name, selection in needs.items()
-        if name in ("targets", "likelihoods")
+        (planned(selection), name) for name, selection in needs.items() if name in ("targets", "likelihoods")
     ]

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 from qads.choices import check_choices
 from qads.clean import Decontamination, Deduplication
 from qads.config.limits import Sources
 from qads.errors import ConfigError, InputError
 
-__all__ = ["CleanConfig"]
+__all__ = ["CleanConfig", "nothing_left"]
+
+
+def nothing_left(section: object) -> object:
+    """The section as it was given; null where it says of duplicates that none are looked for, and nothing else.
+
+    So `--dedup off` and `--set clean.duplicates=null` take out of a configuration what it asks for.
+    """
+    if isinstance(section, Mapping):
+        given = cast(Mapping[str, Any], section)
+        if given.get("duplicates", {}) is None and not any(given.values()):
+            return None
+    return section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +31,7 @@ class CleanConfig:
     """Duplicates, and problems of the evaluation."""
 
     duplicates: Deduplication | None = None
-    """What counts as a repeated row, and which one stays; null looks for none."""
+    """What counts as a repeated row, and which one stays; null looks for none (said alone, nothing is cleaned)."""
     against: Sources = ()
     """Evaluation sets: names of benchmarks (``gsm8k``), files, globs, folders, ``hf://owner/name``, or any of these
     under a name (``exam=FILE``). Their problems must be neither in the pool nor among the anchors."""

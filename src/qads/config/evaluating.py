@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from qads.datasets.benchmarks import evaluation_locations
 from qads.errors import InputError
 from qads.evaluate import Evaluation
 
@@ -23,6 +24,11 @@ class EvaluateConfig(Evaluation):
     """Seconds that a program may take."""
     program_memory_mb: int = 512
     """Memory that a program may take, in MiB."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Everything that is read."""
+        return (*evaluation_locations(self.sets), *(() if self.shots_from is None else (self.shots_from,)))
 
     def __post_init__(self) -> None:
         super().__post_init__()

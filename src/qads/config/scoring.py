@@ -76,6 +76,8 @@ class QualityConfig:
                 f"quality.labelling: in rounds the scorer is fitted again and again, which a scorer of kind "
                 f"{scorer.kind!r} is not made for. Take probe or retrieval, or leave labelling out."
             )
+        if isinstance(scorer, SavedScorer):
+            self._check_unscored()
         served = not isinstance(self.influence.engine, LocalEngine)
         if served and isinstance(scorer, ProbeScorer | LMScorer) and scorer.reads_model and scorer.model is None:
             raise ConfigError(
@@ -83,6 +85,18 @@ class QualityConfig:
                 f"({self.influence.engine.kind}) does not give. Name a model that can be opened here "
                 "(--set quality.scorer.model=smollm2-135m), or let it read without one "
                 "(--set quality.scorer.reads=[source,embedding,surface])."
+            )
+
+    def _check_unscored(self) -> None:
+        """Refuse what says how many rows and anchors are scored; the rest of `influence` is what is compared."""
+        given = {
+            "sample": self.sample != QualityConfig.sample,
+            "influence.stopping": self.influence.stopping != OneShotInfluence().stopping,
+        }
+        if clash := [f"quality.{name}" for name, is_given in given.items() if is_given]:
+            raise ConfigError(
+                f"{' and '.join(clash)}: quality.scorer was fitted before, so that nothing is scored for real. Leave "
+                "it out, or fit a scorer here (quality.scorer: {kind: probe})."
             )
 
     @property

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from qads.amounts import Amount, Tokens, parse_budget
 from qads.choices import check_choices
 from qads.cluster import Execution
-from qads.config.cleaning import CleanConfig
+from qads.config.cleaning import CleanConfig, nothing_left
 from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ConstraintsConfig, Sources
 from qads.config.reporting import ReportConfig
@@ -77,6 +77,11 @@ class AnchorsConfig:
             raise InputError(f"anchors.n is {self.n}; there must be one anchor at least.")
         if self.n is not None and self.sources:
             raise InputError("anchors.n chooses from the pool, which anchors.sources replaces; give one of them.")
+        if self.columns and not self.sources:
+            raise InputError(
+                "anchors.columns is of files of your own, and anchors.sources names none; anchors that are chosen from "
+                "the pool have its columns (pool.columns)."
+            )
 
     @property
     def n_chosen(self) -> int:
@@ -105,7 +110,7 @@ class RunConfig:
     """Candidates."""
     budget: Annotated[Amount | tuple[Amount, ...], BeforeValidator(parse_budget)]
     """What to select: a count of rows, a fraction of the pool (``10%``), or ``2M tokens``; a list for several."""
-    clean: CleanConfig | None = None
+    clean: Annotated[CleanConfig | None, BeforeValidator(nothing_left)] = None
     """What is taken out of the pool first: repeated rows, problems of the evaluation; null looks for nothing."""
     embedding: Annotated[Embedder, Field(discriminator="kind")] = field(default_factory=SentenceEmbedder)
     """What "near" means."""
@@ -118,9 +123,11 @@ class RunConfig:
     constraints: ConstraintsConfig = field(default_factory=ConstraintsConfig)
     """What the selection keeps to: quotas, rows that are out, in, or there already."""
     likelihoods: AnswerLikelihoods | None = None
-    """How likely a model finds the solutions, for selections that rank by it; by default the model that scores."""
+    """How likely a model finds the solutions, for selections that rank by it; by default the model that scores, and
+    where none does that which scores by default."""
     tokenizer: str | None = None
-    """Model whose tokens a token budget counts: alias, folder or hub id; by default the one that scores."""
+    """Model whose tokens a token budget counts: alias, folder or hub id; by default the one that scores, and where
+    none does (no quality, or a scorer that was fitted before) that which scores by default."""
     output: OutputConfig = field(default_factory=OutputConfig)
     """The file for the trainer."""
     train: FineTuning | None = None
@@ -148,6 +155,11 @@ class RunConfig:
             )
         if self.quality is not None and self.quality.style is not None:
             self._check_signs(self.quality.aggregate)
+        if self.quality is not None and self.anchors.sources and not self.uses_anchors:
+            raise ConfigError(
+                "anchors.sources: quality.scorer was fitted before, on anchors of its own, so that these would change "
+                "nothing. Leave them out, or fit a scorer for them (quality.scorer: {kind: probe})."
+            )
         self._check_selection()
         if self.train and self.evaluate and self.evaluate.model is None:
             self._check_template(self.train.template, self.evaluate.template)
@@ -161,7 +173,7 @@ class RunConfig:
     def files(self) -> tuple[str, ...]:
         """Everything that is read."""
         against = () if self.clean is None else evaluation_locations(self.clean.against)
-        measured = () if self.evaluate is None else evaluation_locations(self.evaluate.sets)
+        measured = () if self.evaluate is None else self.evaluate.files
         return (*self.pool.sources, *self.anchors.sources, *self.constraints.files, *against, *measured)
 
     @property

@@ -18,12 +18,20 @@ from qads.datasets.mapped import open_pool
 from qads.errors import CorruptError, RunError
 from qads.pool import Pool, RejectedRow
 from qads.quality import AnchorGroups
-from qads.run import STAGES, Manifest, RunDirectory, StagePlan, ensure_coverage, pool_file, stages_of_run
+from qads.run import (
+    ON_DEMAND,
+    STAGES,
+    Manifest,
+    RunDirectory,
+    StagePlan,
+    ensure_coverage,
+    pool_file,
+    stages_of_run,
+)
+from qads.run.context import floats
 from qads.selection import Coverage
 
-__all__ = ["FinishedRun", "RealQuality", "floats", "open_run"]
-
-_ON_DEMAND = ("coverage", "projection", "report")
+__all__ = ["FinishedRun", "RealQuality", "open_run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +133,7 @@ def open_run(root: Path, *, until: str | None = None) -> FinishedRun:
         CorruptError: a file is not what its manifest says.
     """
     config = _read_config(root)
-    names = [name for name in stages_of_run(root, config) if name not in _ON_DEMAND]
+    names = [name for name in stages_of_run(root, config) if name not in ON_DEMAND]
     if until is not None:
         names = [name for name in names if STAGES.index(name) <= STAGES.index(until)]
     stages = {name: RunDirectory(root).stage(StagePlan(name, {})) for name in names}
@@ -170,8 +178,3 @@ def _check_lineage(root: Path, manifests: Mapping[str, Manifest]) -> None:
                     f"{root}: the stage {name!r} was made from the stage {before!r} {fingerprint[:12]}, "
                     f"but the one there now is {found}. Compute it again: qads run … --redo {name}"
                 )
-
-
-def floats(values: Sequence[float | None]) -> Float[np.ndarray, " k"]:
-    """Numbers with what is null as NaN."""
-    return np.array([np.nan if value is None else value for value in values], np.float64)

@@ -15,9 +15,10 @@ from qads.quality import AnchorGroups
 from qads.report.cleaning import CleaningFacts, read_cleaning
 from qads.report.comparison import Comparison, compare_with_random
 from qads.report.curves import Curve, along_budgets, binned_means, running_mean
-from qads.report.evidence import FinishedRun, RealQuality, floats, open_run
+from qads.report.evidence import FinishedRun, RealQuality, open_run
 from qads.report.passages import Passage, beginning, line
 from qads.report.samples import SampleFacts, read_samples
+from qads.run.context import floats
 from qads.selection import Coverage
 from qads.settings import read_settings
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from qads.config import ReportConfig
 from qads.pool import Pool, Row, take_rows
-from qads.report.evidence import FinishedRun, floats
+from qads.report.evidence import FinishedRun
 from qads.report.formulas import formula
 from qads.report.numbers import digits_for
 from qads.report.passages import visible
@@ -21,6 +21,7 @@ from qads.report.payload import as_base64, packed, quantised
 from qads.report.segments import Segment, segments
 from qads.report.still import StillMap, still_map
 from qads.run import Plane, ensure_projection
+from qads.run.context import floats
 
 __all__ = [
     "SampleFacts",

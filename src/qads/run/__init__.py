@@ -11,7 +11,7 @@ from qads.run.observing import Observer, SilentObserver
 from qads.run.pipeline import OCCASIONAL, STAGES, RunResult, run_pipeline
 from qads.run.projection import Plane, ensure_projection, has_projection
 from qads.run.publishing import publish_run
-from qads.run.sealed import read_json, read_stage_record
+from qads.run.sealed import ON_DEMAND, read_json, read_stage_record
 from qads.run.selecting import count_tokens
 from qads.run.sharing import share_stages
 from qads.run.status import RunStatus, StageStatus, read_status, stages_of_run
@@ -20,6 +20,7 @@ from qads.run.validation import Validation, validate_scorer
 
 __all__ = [
     "OCCASIONAL",
+    "ON_DEMAND",
     "STAGES",
     "Evaluated",
     "Kind",

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from qads.config import QualityConfig, SavedScorer
 from qads.mixture.card import hub_license, plain, size_category
 from qads.mixture.licenses import licenses_of
 from qads.pool import Pool
+from qads.quality import load_scorer
 from qads.run.context import StageContext
 
 __all__ = ["selection_card"]
@@ -43,14 +45,11 @@ def selection_card(context: StageContext, chosen: Pool, files: Mapping[str, int]
 def _body(context: StageContext, chosen: Pool, files: Mapping[str, int], licenses: Mapping[str, str | None]) -> str:
     config, rows = context.config, context.pool.rows_by_source()
     counted = {name: len(each) for name, each in chosen.rows_by_source().items()}
-    quality = "without regard to quality"
-    if config.quality is not None:
-        quality = f"with the quality that {plain(str(config.quality.influence.model))} says they have as examples"
     lines = [
         "# Rows chosen by qads", "",
         f"{len(chosen):,} of {len(context.pool):,} rows, in the order in which they were picked, chosen by "
-        f"`{config.selection.kind}` {quality}; seed {config.seed}. Column `qads`: the reason of every row. "
-        "`manifest.json` has the settings of every stage before it by their fingerprints.", "",
+        f"`{config.selection.kind}` {_by_quality(config.quality)}; seed {config.seed}. Column `qads`: the reason "
+        "of every row. `manifest.json` has the settings of every stage before it by their fingerprints.", "",
         "| source | rows | chosen | of all chosen | licence |", "|---|---:|---:|---:|---|",
         *(
             _line(name, len(rows[name]), n, f"{n / len(chosen):.1%}", licenses[name] or "unknown")
@@ -65,6 +64,20 @@ def _body(context: StageContext, chosen: Pool, files: Mapping[str, int], license
         "them before you publish.", "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _by_quality(quality: QualityConfig | None) -> str:
+    """Who says what the rows are worth; of a scorer that was fitted before what it says itself."""
+    if quality is None:
+        return "without regard to quality"
+    if not isinstance(quality.scorer, SavedScorer):
+        return f"with the quality that {plain(quality.influence.model)} says they have as examples"
+    fitted = load_scorer(quality.scorer.folder)
+    model = plain(str(fitted.made_for.influence.get("model", "not named")))
+    return (
+        f"with the quality that a scorer ({fitted.kind}) predicts, which was fitted before on {fitted.n_labels:,} rows "
+        f"(the model that scored them: {model})"
+    )
 
 
 def _line(*cells: Any) -> str:

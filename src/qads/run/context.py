@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,8 @@ from qads.run.plan import method_identity
 from qads.run.reuse import ReusedRun
 
 __all__ = [
-    "Facts", "StageContext", "nullable", "read_pool", "write_array", "write_array_parts", "write_rows", "write_table",
+    "Facts", "StageContext", "floats", "nullable", "read_pool", "write_array", "write_array_parts", "write_rows",
+    "write_table",
 ]  # fmt: skip
 
 _GROUP_ROWS = 1 << 16
@@ -151,3 +152,8 @@ def write_array_parts(parts: Iterable[Float[np.ndarray, "m d"]], n_rows: int, pa
 def nullable(values: np.ndarray) -> pa.Array:
     """A column in which NaN is null."""
     return pa.array(values, mask=np.isnan(values))
+
+
+def floats(values: Sequence[float | None]) -> Float[np.ndarray, " k"]:
+    """Numbers with what is null as NaN."""
+    return np.array([np.nan if value is None else value for value in values], np.float64)

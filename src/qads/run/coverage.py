@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from qads.datasets import atomic_path
 from qads.errors import RunError
 from qads.pool import Progress, Selection
+from qads.run.context import floats
 from qads.run.directory import RunDirectory, StageDirectory, StagePlan, pool_file
 from qads.run.sealed import read_stage_record
 from qads.selection import Coverage, coverage
@@ -96,10 +97,10 @@ def read_selection(root: Path, n_rows: int) -> Selection:
     manifest = read_stage_record(root / "select" / "manifest.json") or {}
     return Selection(
         indices=table["row"].to_numpy(),
-        gains=_floats(table["gain"]),
-        distances=_floats(table["distance"]),
+        gains=floats(table["gain"].to_pylist()),
+        distances=floats(table["distance"].to_pylist()),
         nearest=np.array([steps.get(name, -1) for name in table["nearest"].to_pylist()], np.int64),
-        quality=_floats(table["quality"]),
+        quality=floats(table["quality"].to_pylist()),
         n_rows=n_rows,
         method=str(_settings(manifest).get("kind", "")),
     )
@@ -140,8 +141,3 @@ def _settings(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _column(values: Float[np.ndarray, " b"] | Int[np.ndarray, " b"] | None, n: int, kind: pa.DataType) -> pa.Array:
     return pa.nulls(n, kind) if values is None else pa.array(values, kind)
-
-
-def _floats(column: pa.ChunkedArray) -> Float[np.ndarray, " k"]:
-    """Numbers with what is null as NaN."""
-    return np.array([np.nan if value is None else value for value in column.to_pylist()], np.float64)

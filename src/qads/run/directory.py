@@ -23,7 +23,7 @@ from typing import Any
 from qads.datasets.storage import local_path
 from qads.errors import CorruptError, DriftError, RunError
 from qads.run.lock import DirectoryLock
-from qads.run.sealed import canonical, read_json, read_stage_record, write_json
+from qads.run.sealed import canonical, made_again, read_json, read_stage_record, write_json
 from qads.run.shards import DiskShards, file_sha256
 from qads.storage import flush, storing
 
@@ -119,7 +119,7 @@ class RunDirectory:
             RunError: the directory cannot be made or written to, or holds a link where a folder belongs.
         """
         made = not self.root.exists()
-        _refuse_links(self.root, ["report", "input"])
+        _refuse_links(self.root, ["report", "input", "validation"])
         with DirectoryLock(self.root).held() as check_held:
             try:
                 _remove_partial(self.root.glob(".config.json.*.partial"))
@@ -196,7 +196,7 @@ class StageDirectory:
             if found != facts["sha256"]:
                 raise CorruptError(
                     f"{path}: has SHA-256 {found}, but the manifest says {facts['sha256']}; the file was "
-                    f"changed or damaged after it was written. Compute it again: --redo {self.plan.name}"
+                    f"changed or damaged after it was written. {made_again(self.path)}"
                 )
 
     def is_whole(self) -> bool:
@@ -370,7 +370,7 @@ def _version(package: str) -> str:
 def _remove_partial(paths: Iterable[Path]) -> None:
     """Throw away what a killed run had begun to write."""
     for path in list(paths):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)  # It lay in one of the folders.

@@ -35,7 +35,15 @@ from qads.run.decontamination import OwnAnchors, read_evaluation
 from qads.run.directory import RunDirectory, StageDirectory
 from qads.run.limits import NamedFiles, check_limits
 from qads.run.measured import evaluated_model, evaluation_plan, named_model
-from qads.run.plan import local_sources, names_until, plan_stages, spool_stdin, stage_names, stdin_file
+from qads.run.plan import (
+    computed_names,
+    local_sources,
+    names_until,
+    plan_stages,
+    spool_stdin,
+    stage_names,
+    stdin_file,
+)
 from qads.run.reuse import read_reused
 from qads.run.training import training_seconds
 from qads.train import FineTuning
@@ -101,7 +109,8 @@ def estimate_run(
         TooLongError: texts exceed the context, and the run would stop for it.
         InputError: configuration or data cannot be used.
     """
-    run, names = RunDirectory(Path(directory)), names_until(stage_names(config), until)
+    run = RunDirectory(Path(directory))
+    names = stage_names(config) if until is None else names_until(computed_names(config), until)
     with tempfile.TemporaryDirectory() as scratch:
         stdin = spool_stdin(config, stdin_file(run.root), stdin_file(Path(scratch)), replace=True)
         sources = local_sources(config.pool.sources, stdin)

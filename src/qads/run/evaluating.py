@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from qads.cluster import Execution
 from qads.config import EvaluateConfig
+from qads.datasets import refuse_own_output
 from qads.evaluate import EvaluationResult, Summary
 from qads.models import refuse_inside_model
 from qads.pool import Progress
@@ -66,11 +67,12 @@ def evaluate_model(
         DriftError: the directory holds another evaluation.
         LockedError: another process is in it.
         RunError: it lies in the model's own folder, or is of something else.
-        InputError: no model is named, or something cannot be used.
+        InputError: no model is named, something cannot be used, or a file that is read lies where it is written.
     """
     model = named_model(method)
     method.check_possible(may_run_programs=execution.allow_code_execution)
     refuse_inside_model(model, out)
+    refuse_own_output(method.files, [], folders=[out / "evaluate"])
     run = RunDirectory(out)
     stage = run.stage(evaluation_plan(method, model, execution))
     with run.lock():

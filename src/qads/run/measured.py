@@ -25,13 +25,17 @@ def evaluates_trained(config: RunConfig) -> bool:
 
 
 def evaluated_model(config: RunConfig) -> str:
-    """The model that a run evaluates, or trains and then evaluates: what the sections name, else what scores."""
+    """The model that a run evaluates, or trains and then evaluates: what the sections name, else what scores.
+
+    Raises:
+        InputError: none is named, trained or scores; with a scorer that was fitted before none does.
+    """
     assert config.evaluate is not None
     if config.evaluate.model is not None:
         return config.evaluate.model
     if config.train is not None:
         return config.train.model
-    if config.quality is None:
+    if config.quality is None or not config.quality.scores:
         raise InputError("evaluate.model is null, and nothing is trained or scored here; name the model.")
     return config.quality.influence.model
 

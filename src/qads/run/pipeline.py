@@ -21,24 +21,24 @@ from qads.run.limits import check_limits
 from qads.run.observing import Observer, SilentObserver
 from qads.run.plan import (
     check_unmoved,
+    computed_names,
     local_sources,
     names_until,
     plan_stages,
     spool_stdin,
-    stage_names,
     stdin_file,
     stdin_stage,
     with_dependents,
 )
 from qads.run.reuse import read_reused
 from qads.run.scoring import check_saved_scorer
-from qads.run.sealed import read_json, write_json
+from qads.run.sealed import ON_DEMAND, read_json, write_json
 from qads.run.stages import STAGE_FUNCTIONS
 
 __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
 
-STAGES = (*STAGE_FUNCTIONS, "coverage", "projection", "report")
-"""Every stage there is, in order. The last three are made by whoever explains or shows the run."""
+STAGES = (*STAGE_FUNCTIONS, *ON_DEMAND)
+"""Every stage there is, in order."""
 
 OCCASIONAL = ("clean", "tokens", "targets", "likelihoods", "given", "train", "evaluate")
 """Stages that few runs have."""
@@ -119,7 +119,7 @@ def run_pipeline(
 
 def _wanted(config: RunConfig, until: str | None, redo: Sequence[str]) -> list[str]:
     """The stages to compute, in order."""
-    names = [name for name in stage_names(config) if name in STAGE_FUNCTIONS]
+    names = computed_names(config)
     for name in redo:
         names_until(names, name)
     return names_until(names, until)

@@ -27,11 +27,12 @@ from qads.quality import (
 from qads.run.directory import StagePlan
 from qads.run.limits import ROLES
 from qads.run.measured import evaluated_model, evaluates_trained, evaluation_plan
-from qads.run.sealed import read_json
+from qads.run.sealed import ON_DEMAND, read_json
 from qads.run.shards import file_sha256
 
 __all__ = [
     "check_unmoved",
+    "computed_names",
     "file_contents",
     "local_sources",
     "method_identity",
@@ -88,6 +89,11 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
 def stage_names(config: RunConfig) -> tuple[str, ...]:
     """The stages that this configuration has, in order."""
     return tuple(stage_reads(config))
+
+
+def computed_names(config: RunConfig) -> tuple[str, ...]:
+    """The stages that a run of this configuration computes, in order: all that `--until` and `--redo` can name."""
+    return tuple(name for name in stage_names(config) if name not in ON_DEMAND)
 
 
 def with_dependents(config: RunConfig, stages: Collection[str]) -> list[str]:

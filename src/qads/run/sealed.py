@@ -11,7 +11,10 @@ from typing import Any, cast
 from qads.datasets import atomic_path
 from qads.errors import CorruptError, RunError
 
-__all__ = ["canonical", "read_json", "read_stage_record", "write_json"]
+__all__ = ["ON_DEMAND", "canonical", "made_again", "read_json", "read_stage_record", "write_json"]
+
+ON_DEMAND = ("coverage", "projection", "report")
+"""Stages that no run computes: whoever explains or shows it makes them when they are first asked for."""
 
 _SEAL = "seal"
 """Key of the SHA-256 of all other values of the file."""
@@ -34,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         CorruptError: the file holds something else, or other values than were sealed.
         RunError: it cannot be read.
     """
-    redo = _redo(path) if path.name in ("plan.json", "manifest.json") else ""
+    redo = f" {made_again(path.parent)}" if path.name in ("plan.json", "manifest.json") else ""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -68,14 +71,23 @@ def read_stage_record(path: Path, stage: str | None = None) -> dict[str, Any] | 
         return None
     for name, kind in _OF_EVERY_STAGE.items():
         if not isinstance(found.get(name), kind):
-            raise CorruptError(f"{path}: has no {name!r} as every stage's has; it was changed or damaged.{_redo(path)}")
+            raise CorruptError(
+                f"{path}: has no {name!r} as every stage's has; it was changed or damaged. {made_again(path.parent)}"
+            )
     if stage is not None and found["stage"] != stage:
-        raise CorruptError(f"{path}: is that of the stage {found['stage']!r}; it was changed or damaged.{_redo(path)}")
+        raise CorruptError(
+            f"{path}: is that of the stage {found['stage']!r}; it was changed or damaged. {made_again(path.parent)}"
+        )
     return found
 
 
-def _redo(path: Path) -> str:
-    return f" Compute it again: --redo {path.parent.name}"
+def made_again(stage: Path) -> str:
+    """How what is in the folder of a stage comes to be computed again."""
+    if stage.name in ON_DEMAND:
+        return f"It is made again by: qads report {stage.parent}"
+    if stage.parent.name == "validation":
+        return f"Remove {stage}, and test the scorer again: qads validate-scorer {stage.parent.parent}"
+    return f"Compute it again: --redo {stage.name}"
 
 
 def _seal(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from qads.errors import CorruptError, RunError
 from qads.run.directory import RunDirectory, StageDirectory, StagePlan
 from qads.run.pipeline import OCCASIONAL, STAGES
-from qads.run.sealed import read_json, read_stage_record
+from qads.run.sealed import ON_DEMAND, read_json, read_stage_record
 
 __all__ = ["RunStatus", "StageStatus", "read_status", "stages_of_run"]
 
@@ -40,7 +40,12 @@ class RunStatus:
     @property
     def is_finished(self) -> bool:
         """Whether every stage is complete but those that are made when they are first asked for."""
-        return all(stage.state == "done" for stage in self.stages if stage.name not in ("coverage", "report"))
+        return all(stage.state == "done" for stage in self.stages if stage.name not in ON_DEMAND)
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Stages that are used by nothing until they are computed again."""
+        return tuple(stage.name for stage in self.stages if stage.state == "damaged")
 
 
 def read_status(directory: str | Path) -> RunStatus:

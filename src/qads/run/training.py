@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ from typing import Any
 from qads.config import TrainConfig
 from qads.datasets import refuse_own_output
 from qads.kernels.peak import matmul_peak
+from qads.machine import is_first_process, n_processes
 from qads.models import refuse_inside_model, resolve_device, resolve_dtype
 from qads.pool import Pool
 from qads.run.context import Facts, StageContext
@@ -80,7 +80,7 @@ def train_files(
     files, method, plan = _planned(config)
     refuse_own_output(files.locations, [], folders=[out / "train"])
     run = RunDirectory(out)
-    stage, is_first = run.stage(plan), os.environ.get("RANK", "0") == "0"
+    stage, is_first = run.stage(plan), is_first_process()
     with run.lock() if is_first else nullcontext():  # Of processes that a launcher has started, one writes.
         if is_first:
             refuse_other_kinds(out, "training")
@@ -119,7 +119,7 @@ def _make_ready(stage: StageDirectory, *, redo: bool) -> None:
 
 def _wait_for_others(config: TrainConfig) -> None:
     """Until all processes that a launcher has started are here; they start alone otherwise."""
-    if _n_processes() > 1:
+    if n_processes() > 1:
         from accelerate import PartialState
 
         PartialState(cpu=resolve_device(config.execution.device).type == "cpu").wait_for_everyone()
@@ -152,11 +152,6 @@ def training_seconds(flops: int | None, method: FineTuning, device: str) -> floa
     return flops / (TRAINING_UTILISATION * matmul_peak(where, getattr(torch, resolve_dtype(method.dtype, device))))
 
 
-def _n_processes() -> int:
-    """Processes that a launcher (accelerate, torchrun) has started to train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def _planned(config: TrainConfig) -> tuple[TrainingFiles, FineTuning, StagePlan]:
     files = find_training_files(config.sources)
     method = files.method(config.train)
@@ -164,5 +159,5 @@ def _planned(config: TrainConfig) -> tuple[TrainingFiles, FineTuning, StagePlan]
         "train": method.identity(config.execution), "columns": config.columns, "on_bad_row": config.on_bad_row,
     }  # fmt: skip
     inputs = {f"file {name}": content for name, content in files.identities.items()}
-    execution = {"device": str(resolve_device(config.execution.device)), "processes": _n_processes()}
+    execution = {"device": str(resolve_device(config.execution.device)), "processes": n_processes()}
     return files, method, StagePlan("train", settings, inputs, execution)

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from qads.errors import SandboxError
@@ -126,14 +127,17 @@ def inside_command(limits: Limits, packages: Sequence[str], warm: bool) -> list[
     return [*_LESS_DEAR, *view, "--", str(_python()), "-S", "-s", "-P", "-c", _BECOME_NOBODY, *isolated]
 
 
-def open_command(limits: Limits, packages: Sequence[str], warm: bool) -> tuple[list[str], dict[str, str]]:
-    """The command of a worker without walls, and its environment."""
-    folders = {str(path.parent) for path in package_paths(packages)}
-    code = str(Path(guest.__file__).parents[3])
-    return _keeper(limits, packages if warm else ()), {
-        **_ENVIRONMENT,
-        "PYTHONPATH": os.pathsep.join([code, *sorted(folders)]),
-    }
+def open_command(limits: Limits, packages: Sequence[str], warm: bool, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The command of a worker without walls, and its environment.
+
+    What it may import is the same as within walls, by links in a folder of ours.
+    """
+    for source, inside in _our_places(package_paths(packages)).items():
+        place = Path(f"{folder}{inside}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # Of another worker.
+            place.symlink_to(source)
+    return _keeper(limits, packages if warm else ()), _environment(str(folder))
 
 
 def _keeper(limits: Limits, packages: Sequence[str]) -> list[str]:
@@ -141,8 +145,8 @@ def _keeper(limits: Limits, packages: Sequence[str]) -> list[str]:
     return [str(_python()), "-S", "-s", "-P", "-B", "-m", _GUEST, settings]
 
 
-def _environment() -> dict[str, str]:
-    return {**_ENVIRONMENT, "PYTHONPATH": f"{_CODE}:{_PACKAGES}"}
+def _environment(folder: str = "") -> dict[str, str]:
+    return {**_ENVIRONMENT, "PYTHONPATH": f"{folder}{_CODE}:{folder}{_PACKAGES}"}
 
 
 def _system_walls() -> Walls:

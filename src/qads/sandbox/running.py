@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from qads.choices import check_choices
 from qads.errors import InputError
+from qads.machine import n_cores
 from qads.pool import Progress
 from qads.sandbox import isolation
 from qads.sandbox.crew import Crew
@@ -93,7 +93,7 @@ class Sandbox:
         Raises:
             SandboxError: a worker cannot be started (any more).
         """
-        n_workers = min(len(programs), workers if workers is not None else len(os.sched_getaffinity(0)))
+        n_workers = min(len(programs), workers if workers is not None else n_cores())
         if programs and n_workers < 1:
             raise InputError(f"Sandbox: workers is {workers}; it must be 1 at least.")
         limits = self._limits()

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from qads.sandbox import isolation
 from qads.sandbox.guest.frames import REPLY, Limits, Reply, pack_request, reply_size
@@ -32,7 +33,7 @@ class Worker:
     Args:
         limits: of each program.
         packages: that programs may import.
-        folder: to start in; without isolation programs see it.
+        folder: of the evaluation; without isolation programs start in a folder in it.
         warm: whether the packages are imported beforehand.
 
     Raises:
@@ -44,15 +45,17 @@ class Worker:
         command, environment = (
             (isolation.inside_command(limits, packages, warm), {})
             if limits.isolated
-            else isolation.open_command(limits, packages, warm)
+            else isolation.open_command(limits, packages, warm, Path(folder))
         )
+        start = Path(folder, "start")
+        start.mkdir(exist_ok=True)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
-            cwd=folder,
+            cwd=start,
             start_new_session=True,  # An interruption at the terminal is ours to pass on.
         )
         assert self._process.stdin and self._process.stdout

@@ -113,7 +113,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     *parents, last = path.split(".")
     if not equals or not all((*parents, last)):
-        raise ConfigError(f"--set {override}: expected PATH=VALUE, as in --set selection.alpha=0.5")
+        raise ConfigError(f"--set {override}: expected PATH=VALUE, the dotted path of a setting and what it is to be")
     section = raw
     for name in parents:
         if not isinstance(section.get(name), dict):

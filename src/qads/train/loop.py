@@ -259,9 +259,10 @@ class _Watch(TrainerCallback):
         """What was logged after the checkpoint that it goes on from is logged anew."""
         if state.is_world_process_zero:
             self._training.out.mkdir(parents=True, exist_ok=True)
-            lines = "".join(_line(step) for step in self._loop.losses)
-            with storing(self._training.out / "losses.jsonl"):
-                (self._training.out / "losses.jsonl").write_text(lines, encoding="utf-8")
+            losses = self._training.out / "losses.jsonl"
+            with storing(losses):
+                losses.unlink(missing_ok=True)  # It may be a link, which would be written through.
+                losses.write_text("".join(_line(step) for step in self._loop.losses), encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """A step has ended."""

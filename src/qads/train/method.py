@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic import Field
 from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.errors import InputError
+from qads.machine import is_first_process, n_processes
 from qads.models import (
     CausalLM,
     Dtype,
@@ -203,7 +203,7 @@ class FineTuning:
         saved = Checkpoints(
             out / "checkpoints", hashlib.sha256(identity.encode()).hexdigest(), self.checkpoints.limit
         )  # fmt: skip
-        writes = os.environ.get("RANK", "0") == "0"  # Of processes that a launcher has started.
+        writes = is_first_process()
         if not resume and writes:
             saved.remove()
         training = Training(
@@ -276,7 +276,7 @@ class FineTuning:
     def _open(self, execution: Execution) -> CausalLM:
         """The model in the precision that it is trained in; of several processes each puts it where it trains."""
         dtype: Dtype = "float32" if self.lora is None and self.master_weights else self.dtype
-        device = "cpu" if _n_processes() > 1 and self.quantize is None else execution.device
+        device = "cpu" if n_processes() > 1 and self.quantize is None else execution.device
         return open_causal_lm(
             self.model, device=device, dtype=dtype, revision=self.revision,
             trust_remote_code=execution.trust_remote_code, quantize=self.quantize,
@@ -299,8 +299,3 @@ class FineTuning:
                 f"execution.device is {device}; the trainer takes the first GPU that it sees. Choose by "
                 f"CUDA_VISIBLE_DEVICES={device.index} instead."
             )
-
-
-def _n_processes() -> int:
-    """Processes that a launcher (accelerate, torchrun) has started to train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))

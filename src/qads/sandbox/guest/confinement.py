@@ -7,6 +7,7 @@ import math
 import mmap
 import os
 import resource
+import sys
 
 from qads.sandbox.guest import syscalls
 from qads.sandbox.guest.frames import Limits
@@ -50,8 +51,9 @@ def mount_scratch(n_bytes: int) -> None:
 
 
 def die_with_parent() -> None:
-    """Be killed when the process that forked this one ends."""
-    _check(_libc.prctl(1, 9, 0, 0, 0), "PR_SET_PDEATHSIG")
+    """Be killed when the process that forked this one ends; on Linux, others do not know it."""
+    if sys.platform.startswith("linux"):
+        _check(_libc.prctl(1, 9, 0, 0, 0), "PR_SET_PDEATHSIG")
 
 
 def drop_capabilities() -> None:

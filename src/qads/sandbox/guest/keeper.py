@@ -76,8 +76,8 @@ def _read(file: int, n_bytes: int) -> bytes:
 def _watch(source: bytes, *, limits: Limits, base: int, number: int, replies: int) -> None:
     """The watcher of one program: start it, listen, give the verdict, and end."""
     try:
+        confinement.die_with_parent()
         if limits.isolated:
-            confinement.die_with_parent()
             confinement.enter_namespaces()
         pipes = [os.pipe() for _ in range(4)]
         first = os.fork()
@@ -97,13 +97,14 @@ def _be_first_process(source: bytes, limits: Limits, base: int, pipes: list[int]
     """The first process of the program's namespaces: it starts the program and waits, for orphans too."""
     output, errors, record, verdict = pipes
     os.setsid()  # Of the keeper's process group it could be a signaller.
+    confinement.die_with_parent()
     if limits.isolated:
-        confinement.die_with_parent()
         confinement.mount_scratch(limits.scratch)
         os.chdir("/tmp")
         confinement.drop_capabilities()
     pid = os.fork()
     if not pid:
+        confinement.die_with_parent()
         os.dup2(output, 1)
         os.dup2(errors, 2)
         confinement.close_all_but(record)
