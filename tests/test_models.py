@@ -22,6 +22,7 @@ from qads.models import (
     count_parameters,
     find_model,
     find_tokenizer,
+    gguf,
     open_causal_lm,
     open_encoder,
     open_tokenizer,
@@ -86,6 +87,22 @@ def test_a_tokenizer_opens_without_weights_and_is_that_of_the_model(tiny: Path, 
     assert find_tokenizer(str(folder)).identity != known
     (folder / "config.json").unlink()
     assert open_tokenizer(str(folder)).max_length == 99
+
+
+def test_a_converted_copy_may_have_folders_and_is_whole_with_all_their_files(tmp_path: Path):
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / "additional_chat_templates").mkdir()
+        (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ messages }}")
+
+    for _ in range(2):
+        gguf._made_once(tmp_path / "copy", make)
+    assert len(made) == 1
+    (tmp_path / "copy" / "additional_chat_templates" / "tool_use.jinja").write_text("{{ mess")
+    gguf._made_once(tmp_path / "copy", make)
+    assert len(made) == 2
 
 
 def test_the_tokenizer_of_a_gguf_model_opens_without_converting_its_weights(monkeypatch, tmp_path: Path):

@@ -90,7 +90,9 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {path.name: file_digest(path).hex() for path in sorted(folder.iterdir()) if path.name != _WHOLE}
+    """SHA-256 of all files but the one that states them; a tokenizer may have a folder for its chat templates."""
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: file_digest(path).hex() for name, path in found.items() if name != _WHOLE}
 
 
 def _convert_gguf(path: Path, folder: Path) -> None:
