@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
@@ -63,6 +64,8 @@ def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     try:
         if _is_whole(folder):
             return folder
+        for begun in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+            shutil.rmtree(begun, ignore_errors=True)  # Of a process that was killed; it is as large as the model.
         with storing(folder):
             temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
