@@ -126,7 +126,11 @@ def test_columns_of_the_pool_mean_the_same_in_files_that_name_rows(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("ids.jsonl", b'{"id": "r0"}\n{"id": "r1"\n{"id": "r2"}\n', r"ids\.jsonl:2: not valid JSON.* must be whole; mend"),
+        (
+            "ids.jsonl",
+            b'{"id": "r0"}\n{"id": "r1"\n{"id": "r2"}\n',
+            r"ids\.jsonl:2: not valid JSON.* must be whole; mend",
+        ),
         ("ids.jsonl", b'{"id": "r1"\n{"id": "r0"}\n', r"ids\.jsonl:1: not valid JSON.* must be whole; mend"),
         ("ids.jsonl", b'{"id": "r0"}\n{"name": "r1"}\n', r"ids\.jsonl:2: has no 'id'"),
         ("ids.jsonl", b'{"id": "r0"}\n{"id": null}\n', r"ids\.jsonl:2: has no 'id'"),
