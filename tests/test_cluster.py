@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from qads.cluster import ClusterGreedy
 from qads.cluster.actors import RayShards
 from qads.cluster.checkpoint import Checkpoint, UnusableCheckpointError, identity
 from qads.cluster.rows import StoredRows, file_of, opened
-from qads.errors import ClusterError, InputError
+from qads.errors import ClusterError, InputError, StorageError
 from qads.kernels import rounds
 from qads.kernels.bounds import Float32Product
 from qads.kernels.distance import GreedyPicks, greedy_scan
@@ -174,6 +176,29 @@ def test_picks_of_other_inputs_are_refused_by_their_name(changed: Any, named: st
         Checkpoint(tmp_path / "picks.npz", inputs(**changed), every=1).load(5)
 
 
+def test_what_a_killed_process_had_begun_to_write_goes_and_what_a_living_one_has_stays(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process in (ended.pid, os.getppid()):
+        (tmp_path / f".picks.npz.{process}.partial").write_bytes(b"half")
+    Checkpoint(tmp_path / "picks.npz", inputs(), every=10).keep(some_picks(50), 40)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".picks.npz.{os.getppid()}.partial", "picks.npz"]
+
+
+def test_an_error_goes_before_that_of_keeping_the_picks_it_leaves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Checkpoint(tmp_path / "gone" / "picks.npz", inputs(), every=10)
+    with pytest.raises(ZeroDivisionError), kept.at_the_end(lambda: (some_picks(5), 5)):
+        raise ZeroDivisionError
+    assert "the last picks are lost: " in caplog.text and "picks.npz: cannot be written" in caplog.text
+    with (
+        pytest.raises(StorageError, match=r"picks\.npz: cannot be written"),
+        kept.at_the_end(lambda: (some_picks(5), 5)),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
 def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "picks.npz").write_bytes(content)
@@ -314,6 +339,45 @@ def test_a_shard_that_hangs_ends_the_selection_and_the_picks_are_kept(
         method(ROWS, WEIGHT, **RULE, on_pick=once_at(300, lambda: signal_a_shard(signal.SIGSTOP)))
     assert 300 <= len(np.load(tmp_path / "picks.npz")["indices"]) < K
     assert_same(method(ROWS, WEIGHT, **RULE), expected)
+
+
+def assert_no_shard_is_left() -> None:
+    """Every processor of the cluster is free again, a while after."""
+    import ray
+
+    time.sleep(3)  # Until the cluster would have told of one that was started last.
+    for _ in range(40):
+        if ray.available_resources().get("CPU") == 7:
+            return
+        time.sleep(0.5)
+    raise AssertionError("a shard holds a processor still")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("many_rounds")
+def test_shards_end_and_the_first_error_is_told_where_the_picks_cannot_be_kept(
+    ray_address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+
+    def fail() -> None:
+        shutil.rmtree(tmp_path / "gone")
+        raise ZeroDivisionError
+
+    method = ClusterGreedy(shards=2, checkpoint=tmp_path / "gone" / "picks.npz")
+    with pytest.raises(ZeroDivisionError):
+        method(ROWS, WEIGHT, **RULE, on_pick=once_at(300, fail))
+    assert_no_shard_is_left()
+
+
+@pytest.mark.ray
+def test_shards_that_were_started_before_one_cannot_be_are_ended(ray_address: str) -> None:
+    out = [np.zeros(100, np.bool_)]  # Of one shard, where there are two.
+    with pytest.raises(ValueError, match="zip"):
+        RayShards(
+            [ROWS[:100], ROWS[100:200]], [WEIGHT[:100], WEIGHT[100:200]], cosine=False, cpus=1, restarts=0, k=5, out=out
+        )  # fmt: skip
+    assert_no_shard_is_left()
 
 
 DRIVER = """

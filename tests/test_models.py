@@ -22,6 +22,7 @@ from qads.models import (
     count_parameters,
     find_model,
     find_tokenizer,
+    gguf,
     open_causal_lm,
     open_encoder,
     open_tokenizer,
@@ -86,6 +87,42 @@ def test_a_tokenizer_opens_without_weights_and_is_that_of_the_model(tiny: Path, 
     assert find_tokenizer(str(folder)).identity != known
     (folder / "config.json").unlink()
     assert open_tokenizer(str(folder)).max_length == 99
+
+
+def test_a_converted_copy_may_have_folders_and_is_whole_with_all_their_files(tmp_path: Path):
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / "additional_chat_templates").mkdir()
+        (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ messages }}")
+
+    for _ in range(2):
+        gguf._made_once(tmp_path / "copy", make)
+    assert len(made) == 1
+    (tmp_path / "copy" / "additional_chat_templates" / "tool_use.jinja").write_text("{{ mess")
+    gguf._made_once(tmp_path / "copy", make)
+    assert len(made) == 2
+
+
+def test_what_a_killed_conversion_has_left_goes_with_the_next_and_nothing_else(tmp_path: Path):
+    for name in (".copy.k1ll3d", ".copy-tokenizer.k1ll3d"):
+        (tmp_path / name).mkdir()
+    gguf._made_once(tmp_path / "copy", lambda folder: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".copy-tokenizer.k1ll3d", "copy", "copy.lock"]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_adapters_that_rest_on_each_other_are_refused_by_name(n: int, tmp_path: Path):
+    folders = [tmp_path / f"adapter-{number}" for number in range(n)]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        base = folders[(number + 1) % n]
+        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+        save_file({"x": torch.zeros(1)}, folder / "adapter_model.safetensors")
+    for find in (find_model, find_tokenizer):
+        with pytest.raises(ModelError, match=rf"adapter-0: is an adapter of .*leads back to {folders[0]}\. Name the"):
+            find(str(folders[0]))
 
 
 def test_the_tokenizer_of_a_gguf_model_opens_without_converting_its_weights(monkeypatch, tmp_path: Path):

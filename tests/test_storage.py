@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
@@ -20,6 +22,7 @@ from qads.run import RunDirectory
 from qads.run.context import write_array, write_table
 from qads.run.sealed import write_json
 from qads.run.shards import DiskShards
+from qads.storage import storing
 from run.trials import small_disk_or_skip
 
 NOBODY = 65534
@@ -126,4 +129,15 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path):
 def test_errors_of_what_is_read_meanwhile_are_not_taken_for_those_of_writing(tmp_path: Path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "file"):
         (tmp_path / "nowhere" / "source").read_text()
+    with pytest.raises(FileNotFoundError, match=r"source\.parquet"), atomic_path(tmp_path / "file"):
+        pq.ParquetFile(tmp_path / "nowhere" / "source.parquet")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_what_is_written_are_told_by_whichever_library_they_come(tmp_path: Path):
+    def fail() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))  # As write and fsync raise it: no file is named.
+
+    for write in (lambda: pq.write_table(pa.table({"a": [1]}), tmp_path / "no" / "file"), fail):
+        with pytest.raises(StorageError, match="file: cannot be written: "), storing(tmp_path / "no" / "file"):
+            write()

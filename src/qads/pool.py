@@ -88,7 +88,9 @@ class RejectedRow:
     reason: str
     """Why it cannot serve."""
     content: str
-    """The row as it was read."""
+    """The row as it was read, or the beginning of a long one."""
+    length: int | None = None
+    """Characters of the whole row; None where `content` has all of them."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ _REFUSED = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EIO,
     errno.ESTALE,
 }  # fmt: skip
+_OF_BYTES = {errno.EIO, errno.ESTALE}
+"""Of these, what the system tells of a file that is open already."""
+_OF_ARROW = re.compile(r"local file '(.+)'\. Detail")
+"""How Arrow tells of which file it is."""
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 """How safetensors tells the system's error."""
 _OF_NUMPY = re.compile(r"\d+ requested and \d+ written")
@@ -45,9 +49,7 @@ def storing(path: Path, *also: Path) -> Generator[None]:
         number = _number(error)
         if number in FULL:
             raise _refused(path, number, f"{_free(path)} Make room there, or give another place") from error
-        named = getattr(error, "filename", None)
-        is_here = named is None or _is_of(path, Path(os.fsdecode(named)), also)
-        if number in _REFUSED and isinstance(error, OSError) and is_here:
+        if number in _REFUSED and isinstance(error, OSError) and _is_of(path, error, also):
             raise _refused(path, number, _hint(path, number)) from error
         raise
 
@@ -61,8 +63,16 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def _is_of(path: Path, file: Path, also: tuple[Path, ...]) -> bool:
-    """Whether an error about a file is about the one that is written, and not about one that is read meanwhile."""
+def _is_of(path: Path, error: OSError, also: tuple[Path, ...]) -> bool:
+    """Whether an error is about the file that is written, and not about one that is read meanwhile.
+
+    Arrow names a file in its message alone. No file is named where bytes are written or flushed; nor where they are
+    read, so that a source on a disk that fails meanwhile is not told from it.
+    """
+    named = error.filename or _OF_ARROW.search(str(error))
+    if named is None:
+        return error.errno in _OF_BYTES
+    file = Path(named[1] if isinstance(named, re.Match) else os.fsdecode(named))
     begun = file.parent == path.parent and file.name.startswith(f".{path.name}.")
     return begun or file in {path, *also, *path.parents}
 

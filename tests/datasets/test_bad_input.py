@@ -186,6 +186,14 @@ def test_bad_rows_can_be_set_aside_and_are_listed(tmp_path: Path) -> None:
     assert r"\ud800" in pool.rejected[4].content
 
 
+def test_of_a_long_row_that_is_set_aside_the_beginning_is_kept_and_its_length(tmp_path: Path) -> None:
+    path, long = tmp_path / "x.jsonl", "x" * 10**6
+    path.write_bytes(GOOD + b'{"problem": "", "solution": "%s"}\n{"broken": "%s\n' % (long.encode(), long.encode()))
+    for row in load_pool(path, on_bad_row="skip").rejected:
+        assert len(row.content) == 1000 and row.content.endswith("xx")
+        assert row.length is not None and 10**6 < row.length < 10**6 + 50
+
+
 def test_a_csv_row_with_wrong_cells_can_be_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("question,solution\na,b\nc\nd,e\n")

@@ -242,6 +242,13 @@ def test_numbers_are_texts_where_a_text_is_needed(tmp_path: Path) -> None:
     assert (row.id, row.problem, row.solution) == ("7", "1.5", "18")
 
 
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_an_id_or_source_that_is_not_there_is_that_of_the_file(missing: float | None, tmp_path: Path) -> None:
+    rows = [{"problem": f"{n}?", "solution": "s", "id": missing, "source": missing} for n in range(2)]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [(row.id, row.source) for row in load_pool(tmp_path / "x.jsonl")] == [("x-0", "x"), ("x-1", "x")]
+
+
 def test_big_integers_and_odd_numbers_survive_in_meta(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     numbers = f'"big": {2**100}, "nan": NaN, "inf": [-Infinity, 1e999, 1e-7]'

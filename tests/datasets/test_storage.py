@@ -82,6 +82,23 @@ def test_folders_and_globs_expand_in_order_and_take_names_as_files_do(storage, t
     assert [f.location for f in expand_sources(["s3://pool/**/*.csv"])] == ["s3://pool/a/deep/more.csv"]
 
 
+_TREE = ("a.csv", "train.csv", "a/train.csv", "a/pretrain.csv", "a/b/train.csv", "train-1/a.csv", "c/d/e/train-2.csv")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*.csv", "**/train.csv", "**/train*.csv", "a/**/train.csv", "**/*.csv", "**.csv", "a/**.csv", "?/*", "**/[ab]/*"],
+)
+def test_a_pattern_names_in_storage_what_it_names_on_a_disk(storage, tmp_path, pattern):
+    for name in _TREE:
+        put(tmp_path, f"s3://pool/in/{name}", b"problem,solution\n")
+        (tmp_path / "disk" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "disk" / name).touch()
+    here = [file.location for file in expand_sources([f"{tmp_path}/disk/{pattern}"])]
+    there = [file.location for file in expand_sources([f"s3://pool/in/{pattern}"])]
+    assert there == [place.replace(f"{tmp_path}/disk", "s3://pool/in") for place in here]
+
+
 def test_the_identity_of_an_object_changes_with_its_content_alone(storage, tmp_path):
     place = put(tmp_path, "s3://pool/a.jsonl", lines(3))
     before = source_identity(place)

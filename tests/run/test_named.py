@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qads import load_pool
+from qads.config import PoolConfig
 from qads.errors import InputError, PoolError
 from qads.pool import Pool
 from qads.run.named import NamedRows, read_named
@@ -95,3 +96,67 @@ def test_ids_that_are_json_are_text(pool: Pool, tmp_path: Path):
     numbered = load_pool(write_rows(tmp_path / "n.jsonl", [row | {"id": str(n)} for n, row in enumerate(rows(3))]))
     (tmp_path / "ids.jsonl").write_text("".join(json.dumps({"id": n}) + "\n" for n in (2, 0)))
     assert named(numbered, tmp_path / "ids.jsonl").rows.tolist() == [2, 0]
+
+
+def mapped(folder: Path, **changes: Any) -> PoolConfig:
+    """A pool of columns that no format knows, and how it is read."""
+    shown = [{"uid": row["id"], "q": row["problem"], "a": row["solution"]} for row in rows(12)]
+    columns = {"id": "uid", "problem": "q", "solution": "a"}
+    return PoolConfig(sources=(str(write_rows(folder / "mapped.jsonl", shown)),), columns=columns, **changes)
+
+
+def test_columns_of_the_pool_mean_the_same_in_files_that_name_rows(tmp_path: Path):
+    reading = mapped(tmp_path)
+    pool = load_pool(reading.sources, columns=reading.columns)
+    stranger = {"uid": "r1", "q": "Quite another problem?", "a": "x"}
+    files = {
+        "same": [{"uid": "r3", "q": rows(12)[3]["problem"], "a": "Another way."}, stranger],
+        "without solutions": [{"uid": "r3", "q": rows(12)[3]["problem"]}, stranger],
+        "of a known shape": [rows(12)[3], rows(12)[1] | {"problem": "Quite another problem?"}],
+    }
+    for name, made in files.items():
+        file = str(write_rows(tmp_path / f"{name}.jsonl", made))
+        found = read_named(pool, [file], setting="given", reading=reading)
+        assert (found.rows.tolist(), found.n_others) == ([3], 1), name
+    for column in ("uid", "id"):  # The latter in what a selection has written.
+        ids = str(write_rows(tmp_path / "ids.jsonl", [{column: "r7"}, {column: "r2"}]))
+        assert read_named(pool, [ids], setting="given", reading=reading).rows.tolist() == [7, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "ids.jsonl",
+            b'{"id": "r0"}\n{"id": "r1"\n{"id": "r2"}\n',
+            r"ids\.jsonl:2: not valid JSON.* must be whole; mend",
+        ),
+        ("ids.jsonl", b'{"id": "r1"\n{"id": "r0"}\n', r"ids\.jsonl:1: not valid JSON.* must be whole; mend"),
+        ("ids.jsonl", b'{"id": "r0"}\n{"name": "r1"}\n', r"ids\.jsonl:2: has no 'id'"),
+        ("ids.jsonl", b'{"id": "r0"}\n{"id": null}\n', r"ids\.jsonl:2: has no 'id'"),
+        ("ids.jsonl", b'{"id": "r0"}\n{"id": NaN}\n', r"ids\.jsonl:2: has no 'id'"),
+        ("ids.csv", b"id,why\nr0,a\nr1\nr2,b\n", r"ids\.csv:3: 1 cells where the header names 2"),
+        ("ids.txt", b"r0\n\xff\xfe\n", r"ids\.txt:2: invalid UTF-8 at byte 0 of the line"),
+        ("ids.txt.gz", b"r0\n", r"ids\.txt\.gz: the compressed file is damaged or cut short"),
+    ],
+)
+def test_a_list_of_ids_is_read_whole_or_refused_by_its_line(
+    pool: Pool, tmp_path: Path, name: str, content: bytes, message: str
+):
+    (tmp_path / name).write_bytes(content)
+    for on_bad_row in ("error", "skip"):
+        reading = PoolConfig(sources=("any.jsonl",), on_bad_row=on_bad_row)
+        with pytest.raises(PoolError, match=message):
+            read_named(pool, [str(tmp_path / name)], setting="constraints.exclude", reading=reading)
+
+
+def test_samples_that_cannot_serve_stop_it_or_are_told_as_the_pool_has_it(
+    pool: Pool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    file = write_rows(tmp_path / "trained.jsonl", [rows(12)[3]])
+    file.write_text(file.read_text() + "{broken\n")
+    with pytest.raises(PoolError, match=r"trained\.jsonl:2: not valid JSON"):
+        named(pool, file)
+    reading = PoolConfig(sources=("any.jsonl",), on_bad_row="skip")
+    assert read_named(pool, [str(file)], setting="given", reading=reading).rows.tolist() == [3]
+    assert "1 of its rows cannot serve, so that they name no row of the pool; the first: " in caplog.text

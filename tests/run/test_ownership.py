@@ -215,6 +215,8 @@ def test_going_on_from_shards_of_another_batch_size_is_told(tmp_path: Path, capl
         ("data", "to-data/new.jsonl"),
         ("to-data/*.jsonl", "data/new.jsonl"),
         ("data/*.jsonl", "to-data/new.jsonl"),
+        ("data/**/*.jsonl", "data/new.jsonl"),
+        ("to-data/**/*.jsonl", "data/deep/er/new.jsonl"),
         ("links", "data/pool.jsonl"),
         ("*.jsonl", "data/pool.jsonl"),
     ],

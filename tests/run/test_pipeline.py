@@ -286,6 +286,37 @@ def test_until_stops_after_a_stage(config: RunConfig, tmp_path: Path):
     assert run(config, tmp_path / "run", until="anchors").reused == ["pool", "embed"]
 
 
+def test_a_start_that_computes_nothing_does_not_rename_what_made_the_later_stages(
+    config: RunConfig, mine: Path, model: Path, caplog: pytest.LogCaptureFixture
+):
+    pool, written = Path(config.pool.sources[0]), (mine / "config.json").read_bytes()
+    changed = load_config(settings(model, pool), ["selection.alpha=2", "budget=7"])
+    assert run(changed, mine, until="quality").computed == []
+    assert (mine / "config.json").read_bytes() == written
+    assert "config.json stays as it is" in caplog.text and "selection.alpha: was 1.0, now 2.0" in caplog.text
+    faster = load_config(settings(model, pool), ["execution.max_tokens_per_batch=512"])
+    run(faster, mine, until="quality")
+    assert json.loads((mine / "config.json").read_text())["execution"]["max_tokens_per_batch"] == 512
+    (mine / "config.json").unlink()
+    with pytest.raises(DriftError, match="stage 'select'"):
+        run(changed, mine, until="quality")
+
+
+def test_nothing_is_computed_beside_a_later_stage_of_other_settings(model: Path, tmp_path: Path, pool_file: Path):
+    target = write_rows(tmp_path / "target.jsonl", rows(3, seed=9, prefix="t"))
+    whole = settings(model, pool_file, anchors={"sources": str(target)})
+    run(load_config(whole), tmp_path / "run", until="influence")
+    before = files(tmp_path / "run")
+    changed = load_config(whole, ["embedding.max_length=32", "quality.influence.max_length=512"])
+    with pytest.raises(
+        DriftError, match=r"stage 'influence'(.|\n)*max_length: was null, now 512(.|\n)*--redo influence"
+    ):
+        run(changed, tmp_path / "run", redo=["embed"], until="embed")
+    assert files(tmp_path / "run") == before
+    assert run(changed, tmp_path / "run", redo=["embed", "influence"], until="embed").computed == ["embed"]
+    assert not (tmp_path / "run" / "influence").exists()
+
+
 @pytest.mark.parametrize("options", [{"until": "train"}, {"redo": ["embed", "train"]}, {"until": "../x"}])
 def test_an_unknown_stage_is_refused_and_nothing_is_touched(config: RunConfig, tmp_path: Path, options: dict[str, Any]):
     with pytest.raises(ConfigError, match=r"unknown stage '.*'; this run has pool, embed, anchors"):

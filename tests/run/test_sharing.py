@@ -9,6 +9,7 @@ import pytest
 from qads.config import load_config
 from qads.errors import DriftError
 from qads.run import share_stages
+from qads.run.directory import BEGUN
 from run.tiny import make_model, rows, run, settings, write_rows
 
 SHARED = ("pool", "embed", "anchors")
@@ -48,6 +49,14 @@ def test_only_finished_stages_are_shared_and_none_is_replaced(config, tmp_path: 
     assert share_stages(tmp_path / "a", tmp_path / "b", SHARED) == ["pool"]
     assert share_stages(tmp_path / "a", tmp_path / "b", SHARED) == []
     assert not [path for path in (tmp_path / "b").iterdir() if path.name.endswith(".partial")]
+
+
+def test_what_a_killed_sharing_has_begun_goes_with_the_next_start(config, tmp_path: Path):
+    (tmp_path / "b" / f".pool{BEGUN}").mkdir(parents=True)
+    (tmp_path / "b" / f".pool{BEGUN}" / "pool.parquet").write_bytes(b"half")
+    (tmp_path / "b" / f".embed{BEGUN}").symlink_to(tmp_path)
+    assert run(config, tmp_path / "b", until="pool").computed == ["pool"]
+    assert not list((tmp_path / "b").glob(".*.partial")) and (tmp_path / "pool.jsonl").exists()
 
 
 def test_stages_of_another_pool_are_found_out(config, model: Path, tmp_path: Path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 import qads
+from cluster.hungry import make_hungry_model
 from qads.cluster import Execution
 from qads.errors import InputError, ModelError, RunError, TooLongError
 from qads.models import Lora, open_causal_lm, open_tokenizer, training_tokens
 from qads.train import Checkpointing, FineTuning
+from qads.train.result import _whole
 from train.conftest import CPU
 
 peft = pytest.importorskip("peft", reason="the extra 'train' is not installed")
@@ -160,6 +165,45 @@ def test_an_adapter_opens_merged_and_alone_as_the_same_model(brief: dict[str, An
     assert open_tokenizer(str(tmp_path / "adapter")).max_length == adapted.max_length
     assert found.flops is not None
     assert found.flops * 3 == 2 * (FineTuning(**brief).plan(pool, execution=CPU).flops or 0)
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=4)], ids=["full", "adapter"])
+def test_a_tokenizer_with_several_chat_templates_keeps_them_all(
+    brief: dict[str, Any], pool: qads.Pool, lora: Lora | None, tmp_path: Path
+):
+    shutil.copytree(brief["model"], tmp_path / "chatty")
+    tokenizer = AutoTokenizer.from_pretrained(brief["model"])
+    tokenizer.chat_template = {
+        name: f"{{% for m in messages %}}{name}: {{{{ m['content'] }}}} {{% endfor %}}"
+        for name in ("default", "tool_use")
+    }
+    tokenizer.save_pretrained(tmp_path / "chatty")
+    settings = brief | {"model": str(tmp_path / "chatty"), "lora": lora, "epochs": 1}
+    found = FineTuning(**settings)(pool, tmp_path / "out", execution=CPU)
+    for folder in {found.folder, *(tmp_path / "out").glob("adapter")}:
+        assert open_tokenizer(str(folder)).tokenizer.chat_template == tokenizer.chat_template
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=4)], ids=["full", "adapter"])
+def test_a_model_with_code_of_its_own_is_left_with_it_and_opens(
+    brief: dict[str, Any], pool: qads.Pool, lora: Lora | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])  # The code is imported from there.
+    shutil.copytree(make_hungry_model(tmp_path / "own", most=10**6), tmp_path / "known")
+    AutoTokenizer.from_pretrained(brief["model"]).save_pretrained(tmp_path / "known")
+    settings = brief | {"model": str(tmp_path / "known"), "lora": lora, "epochs": 1}
+    found = FineTuning(**settings)(pool, tmp_path / "out", execution=replace(CPU, trust_remote_code=True))
+    opened = open_causal_lm(str(found.folder), device="cpu", trust_remote_code=True)
+    assert type(opened.model).__name__ == "HungryForCausalLM"
+
+
+def test_no_code_of_a_model_is_kept_that_may_not_run(tmp_path: Path):
+    with _whole(tmp_path / "model", code=False) as folder:
+        (folder / "notes").mkdir()
+        for name in ("config.json", "own.py", "README.md", "notes/README.md"):
+            (folder / name).write_text("")
+    assert [path.name for path in (tmp_path / "model").rglob("*")] == ["config.json"]
 
 
 def test_an_adapter_whose_model_has_changed_is_refused(brief: dict[str, Any], pool: qads.Pool, tmp_path: Path):

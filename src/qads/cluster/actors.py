@@ -95,13 +95,17 @@ class RayShards:
             runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(cpus)}},
         )(ShardActor)
         closed = [np.zeros(len(weight), np.bool_) for weight in weights] if out is None else out
-        for x, weight, shut in zip(rows, weights, closed, strict=True):
-            sent = x if isinstance(x, StoredRows) else self._ray.put(x)
-            arguments = (sent, self._ray.put(weight), self._ray.put(shut))
-            self._held.append(arguments)
-            work = float(len(weight)) * x.shape[1] * k
-            self._actors.append(actor.remote(*arguments, first_row=first_row, cosine=cosine, n_threads=cpus, work=work))
-            first_row += len(weight)
+        try:
+            for x, weight, shut in zip(rows, weights, closed, strict=True):
+                sent = x if isinstance(x, StoredRows) else self._ray.put(x)
+                arguments = (sent, self._ray.put(weight), self._ray.put(shut))
+                self._held.append(arguments)
+                how = {"cosine": cosine, "n_threads": cpus, "work": float(len(weight)) * x.shape[1] * k}
+                self._actors.append(actor.remote(*arguments, first_row=first_row, **how))
+                first_row += len(weight)
+        except BaseException:
+            self.close()  # Nobody else knows of those that were started, and they hold processors and rows.
+            raise
 
     def __len__(self) -> int:
         return len(self._actors)

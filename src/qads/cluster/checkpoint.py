@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from qads.errors import InputError
+from qads.errors import InputError, StorageError
 from qads.kernels.distance import Given, GreedyPicks, Rows
 from qads.kernels.limits import Limits
-from qads.storage import storing
+from qads.storage import flush, storing
 
 __all__ = ["Checkpoint", "UnusableCheckpointError", "identity"]
+
+_log = logging.getLogger(__name__)
 
 _VERSION = 1
 _BLOCK = 2**24  # Bytes that are hashed at a time.
@@ -78,20 +83,58 @@ class Checkpoint:
         if not due or n_picked == 0:
             return
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+        self._clear()
         try:
-            temporary.unlink(missing_ok=True)  # Of a killed process; or a link, which would be written through.
-            with storing(self._path, temporary), temporary.open("xb") as file:
-                np.savez(
-                    file, of=np.array(json.dumps(self._of)), indices=picks.indices[:n_picked],
-                    gains=picks.gains[:n_picked], distances=picks.distances[:n_picked],
-                    nearest=picks.nearest[:n_picked],
-                )  # fmt: skip
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
+            with storing(self._path, temporary):
+                with temporary.open("xb") as file:
+                    np.savez(
+                        file, of=np.array(json.dumps(self._of)), indices=picks.indices[:n_picked],
+                        gains=picks.gains[:n_picked], distances=picks.distances[:n_picked],
+                        nearest=picks.nearest[:n_picked],
+                    )  # fmt: skip
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(self._path)
+                flush(self._path.parent)
         finally:
             temporary.unlink(missing_ok=True)
         self._n_kept = n_picked
+
+    @contextmanager
+    def at_the_end(self, picked: Callable[[], tuple[GreedyPicks, int]]) -> Generator[None]:
+        """Write what is picked when the block ends, however it does; an error of the block goes before one of writing.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        try:
+            yield
+        except BaseException:
+            try:
+                self.keep(*picked(), now=True)
+            except StorageError as error:
+                _log.warning("the last picks are lost: %s", error)
+            raise
+        self.keep(*picked(), now=True)
+
+    def _clear(self) -> None:
+        """Remove what was begun and is not written any more: by killed processes, or a link in the place of our own."""
+        begun = re.compile(rf"\.{re.escape(self._path.name)}\.([0-9]+)\.partial")
+        with suppress(OSError):  # Writing tells what is wrong with the folder.
+            for path in list(self._path.parent.iterdir()):
+                if (found := begun.fullmatch(path.name)) and (int(found[1]) == os.getpid() or _is_gone(int(found[1]))):
+                    path.unlink()
+
+
+def _is_gone(process: int) -> bool:
+    """Whether there is no such process on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def identity(

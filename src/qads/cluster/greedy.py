@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -126,14 +127,14 @@ class ClusterGreedy:
             search = ShardedGreedy(
                 shards, cosine=cosine, distance_share=distance_share, product=product, threads=threads
             )  # fmt: skip
+            kept = checkpoint.at_the_end(lambda: (search.picks, search.n_picked)) if checkpoint else nullcontext()
             try:
-                return search.run(
-                    start, k=k, given=given, done=done, on_pick=on_pick,
-                    on_round=(lambda: checkpoint.keep(search.picks, search.n_picked)) if checkpoint else None,
-                )  # fmt: skip
+                with kept:
+                    return search.run(
+                        start, k=k, given=given, done=done, on_pick=on_pick,
+                        on_round=(lambda: checkpoint.keep(search.picks, search.n_picked)) if checkpoint else None,
+                    )  # fmt: skip
             finally:
-                if checkpoint:
-                    checkpoint.keep(search.picks, search.n_picked, now=True)
                 shards.close()
                 _log.info("selection from %d shards: %s", len(shards), search.traffic)
 

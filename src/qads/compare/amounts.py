@@ -49,7 +49,7 @@ def pool_so_far(experiment: Experiment, out: Path) -> tuple[Pool, Int[np.ndarray
         return run.pool, run.excluded
     settings = experiment.pool
     pool = load_pool(settings.sources, columns=settings.columns, kind=settings.kind, on_bad_row=settings.on_bad_row)
-    return pool, NamedFiles.read(pool, config.constraints).out
+    return pool, NamedFiles.read(pool, config.constraints, reading=settings).out
 
 
 def counted_models(experiment: Experiment) -> tuple[str, ...]:

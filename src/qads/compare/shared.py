@@ -61,7 +61,10 @@ class SharedRun:
             PoolError: a file is missing or cannot be read.
         """
         whole = self.root / "pool" / "pool.parquet"
-        return NamedFiles.read(self.pool, self.config.constraints, uncleaned=lambda: read_pool(whole)).out
+        found = NamedFiles.read(
+            self.pool, self.config.constraints, reading=self.config.pool, uncleaned=lambda: read_pool(whole)
+        )  # fmt: skip
+        return found.out
 
     def need(self, name: str) -> Any:
         """What a selector takes by this keyword."""

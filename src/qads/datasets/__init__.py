@@ -40,6 +40,9 @@ __all__ = [
     "write_pool",
 ]
 
+_KEPT = 1000
+"""Characters that are kept of a row that is set aside; reports show fewer, and where it is stands beside them."""
+
 
 def load_pool(
     sources: str | Path | Sequence[str | Path],
@@ -183,8 +186,7 @@ class _Reader:
                 record.fields, self.columns, default=default, require_solution=self.require_solution
             ):
                 if isinstance(row, Reject):
-                    content = to_json(record.fields)
-                    self.rejected.append(RejectedRow(where=record.where, reason=row.reason, content=content))
+                    self._set_aside(record.where, row.reason, to_json(record.fields))
                     continue
                 encoded = (row if self.kind is None else replace(row, kind=self.kind)).encode()
                 "".join(filter(None, encoded)).encode()  # Arrow cannot hold a lone surrogate: find it where it is.
@@ -199,4 +201,9 @@ class _Reader:
     def _bad(self, where: str, reason: str, content: str) -> None:
         if not self.skip_bad:
             raise PoolError(f"{where}: {reason.rstrip('.')}. To set such rows aside and go on: --on-bad-row skip")
-        self.rejected.append(RejectedRow(where=where, reason=reason, content=content))
+        self._set_aside(where, reason, content)
+
+    def _set_aside(self, where: str, reason: str, content: str) -> None:
+        """Keep why, and the beginning: rows that cannot serve may be many, and many megabytes each."""
+        length = len(content) if len(content) > _KEPT else None
+        self.rejected.append(RejectedRow(where=where, reason=reason, content=content[:_KEPT], length=length))

@@ -50,13 +50,18 @@ class Format:
     read: Callable[[Fields], Sequence[Draft | Reject]]
 
 
+def is_nothing(value: object) -> bool:
+    """Whether a record has no value there: None, or NaN, which is how pandas writes a missing text."""
+    return value is None or value != value
+
+
 def text_of(value: object, name: str) -> str:
     """What a record has for a text, with the ends of lines that Python knows.
 
     Raises:
         UnknownShapeError: it is no text and no number.
     """
-    if value is None or value != value:  # NaN is how pandas writes a missing text.
+    if is_nothing(value):
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UnknownShapeError(f"the {name} must be text, found {type(value).__name__}")

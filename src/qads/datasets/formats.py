@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from qads.answers import extract_answer
-from qads.datasets.drafts import Draft, Fields, Format, Reject, UnknownShapeError, parsed, text_of
+from qads.datasets.drafts import Draft, Fields, Format, Reject, UnknownShapeError, is_nothing, parsed, text_of
 from qads.datasets.shapes import FORMATS, QUESTIONS
 from qads.datasets.solutions import detect_kind, is_bare, strip_calculator
 from qads.pool import KINDS, Row, Turn, to_json
@@ -145,10 +145,11 @@ def _finish(draft: Draft, fields: Fields, columns: Mapping[str, str], default: R
     kind = given.get("kind")
     # What was used is gone from meta; a column that was not understood (kind: "eval") stays there.
     used = {*draft.used, *(own[name] for name in given if name != "kind" or kind in KINDS), "context", "meta"}
-    identifier = str(given["id"]) if given.get("id") is not None else default.id
+    identifier, source = (given.get(name) for name in ("id", "source"))
+    identifier = default.id if is_nothing(identifier) else str(identifier)
     return Row(
         id=identifier if part is None else f"{identifier}#{part}",
-        source=str(given["source"]) if given.get("source") is not None else default.source,
+        source=default.source if is_nothing(source) else str(source),
         problem=problem,
         solution=cleaned,
         answer=(answer := _answer(answer)),
@@ -159,7 +160,7 @@ def _finish(draft: Draft, fields: Fields, columns: Mapping[str, str], default: R
 
 
 def _answer(value: object) -> str | None:
-    if value is None or value != value:
+    if is_nothing(value):
         return None
     return to_json(value) if isinstance(value, list | dict) else str(value)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from qads.datasets.files import expand_sources
-from qads.datasets.storage import check_location, is_object, is_remote
+from qads.datasets.storage import check_location, is_object, is_remote, path_pattern
 from qads.errors import InputError
 
 __all__ = ["refuse_own_output"]
@@ -57,11 +56,7 @@ def _would_match(source: str, output: Path) -> bool:
         return Path(os.path.realpath(output)).is_relative_to(os.path.realpath(place))
     if place.exists() or not glob.has_magic(source):
         return False
-    names = ((resolve(output), resolve(place)) for resolve in (os.path.abspath, os.path.realpath))
-    return any(
-        ("**" in source or name.count(os.sep) == pattern.count(os.sep)) and fnmatch.fnmatchcase(name, pattern)
-        for name, pattern in names
-    )
+    return any(path_pattern(resolve(place)).match(resolve(output)) for resolve in (os.path.abspath, os.path.realpath))
 
 
 def _is_same(location: str, output: Path) -> bool:

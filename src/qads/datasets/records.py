@@ -12,8 +12,8 @@ import lzma
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from typing import Any
@@ -25,7 +25,7 @@ from qads.datasets.files import HUB, SourceFile, file_path, format_of, is_compre
 from qads.datasets.storage import ObjectStore, is_object, raise_storage_error
 from qads.errors import PoolError
 
-__all__ = ["BrokenRecord", "Record", "read_records"]
+__all__ = ["BrokenRecord", "Record", "read_lines", "read_records"]
 
 _BATCH_ROWS = 1024
 _BOM = b"\xef\xbb\xbf"
@@ -69,14 +69,31 @@ def read_records(source: SourceFile) -> Iterator[Record | BrokenRecord]:
     if kind in ("parquet", "arrow"):
         yield from _read_columnar(source.location, kind)
         return
+    with _opened(source.location) as stream:
+        yield from _TEXT_READERS[kind](stream, source.location)
+
+
+def read_lines(location: str) -> list[str]:
+    """The lines of a text, which is decompressed if its ending says so.
+
+    Raises:
+        PoolError: it cannot be read, is damaged or is not UTF-8.
+    """
+    with _opened(location) as stream:
+        return [*_decoded_lines(stream, location)]
+
+
+@contextmanager
+def _opened(location: str) -> Generator[io.BufferedIOBase]:
+    """The bytes of a file or object, decompressed; what the system or the archive has against it names it."""
     try:
-        with open_bytes(source.location) as stream:
-            yield from _TEXT_READERS[kind](stream, source.location)
+        with open_bytes(location) as stream:
+            yield stream
     except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise unreadable(source.location, error) from error
+            raise unreadable(location, error) from error
         raise PoolError(
-            f"{source.location}: the compressed file is damaged or cut short ({error}). "
+            f"{location}: the compressed file is damaged or cut short ({error}). "
             "Get the file again, or decompress what is left of it and read that."
         ) from error
 

@@ -12,7 +12,6 @@ import io
 import os
 import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -30,6 +29,7 @@ __all__ = [
     "is_object",
     "is_remote",
     "local_path",
+    "path_pattern",
     "raise_storage_error",
 ]
 
@@ -78,6 +78,20 @@ def local_path(path: Path, what: str) -> Path:
             "(qads mix -o)."
         )
     return path
+
+
+def path_pattern(pattern: str) -> re.Pattern[str]:
+    """What the whole path of a file matches that a glob names, as on a disk.
+
+    ``**`` goes through folders, none at all included, where it stands between slashes; elsewhere it is ``*``.
+
+    >>> bool(path_pattern("data/**/*.jsonl").match("data/a.jsonl"))
+    True
+    """
+    from fsspec.utils import glob_translate
+
+    parts = (part if part == "**" else re.sub(r"\*+", "*", part) for part in pattern.split("/"))
+    return re.compile(glob_translate("/".join(parts)))
 
 
 def check_location(location: str) -> None:
@@ -148,7 +162,8 @@ class ObjectStore:
                 raise PoolError(f"{self.location}: a web server lists no files; name each.")
             return [self.location]
         if magic := _MAGIC.search(self.path):
-            found = [path for path in self._below(self.path[: magic.start()].rpartition("/")[0]) if self._fits(path)]
+            pattern = path_pattern(self.path)
+            found = [path for path in self._below(self.path[: magic.start()].rpartition("/")[0]) if pattern.match(path)]
             if not found:
                 raise PoolError(f"{self.location}: the pattern matches no object.")
             return [self.url(path) for path in found]
@@ -161,12 +176,6 @@ class ObjectStore:
         if not (known := [path for path in found if path.lower().endswith(endings)]):
             raise PoolError(f"{self.location}: the folder holds no file of a known format.")
         return [self.url(path) for path in known]
-
-    def _fits(self, path: str) -> bool:
-        """As a shell does: ``**`` goes through folders, ``*`` does not."""
-        if "**" not in self.path and path.count("/") != self.path.count("/"):
-            return False
-        return fnmatchcase(path, self.path.replace("**/", "*"))
 
     def _below(self, folder: str) -> list[str]:
         """Paths of all objects below a folder, sorted."""

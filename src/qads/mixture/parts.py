@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -110,8 +110,7 @@ def _read_files(
     files = expand_sources(list(sources))
     inputs = tuple(InputFile(file.name, source_identity(file.location)) for file in files)
     rejected = tuple(
-        RejectedRow(where=_named(row.where, files), reason=_named(row.reason, files), content=row.content)
-        for row in pool.rejected
+        replace(row, where=_named(row.where, files), reason=_named(row.reason, files)) for row in pool.rejected
     )
     return Pool(pool.table, rejected=rejected), inputs
 

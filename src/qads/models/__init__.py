@@ -23,13 +23,22 @@ from qads.models.opening import (
 from qads.models.prompting import prompt_ids
 from qads.models.quiet import quiet_loading
 from qads.models.seeding import seeded
-from qads.models.sources import ADAPTER_BASE, ALIASES, ModelSource, find_model, find_tokenizer, refuse_inside_model
+from qads.models.sources import (
+    ADAPTER_BASE,
+    ADAPTER_CONFIG,
+    ALIASES,
+    ModelSource,
+    find_model,
+    find_tokenizer,
+    refuse_inside_model,
+)
 from qads.models.tokens import TrainingText, header_ids, token_ids, token_target, training_text, training_tokens
 from qads.models.weights import count_parameters
 
 __all__ = [
     "ADAPTER",
     "ADAPTER_BASE",
+    "ADAPTER_CONFIG",
     "ALIASES",
     "KEPT",
     "CausalLM",

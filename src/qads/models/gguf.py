@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
@@ -63,6 +64,8 @@ def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     try:
         if _is_whole(folder):
             return folder
+        for begun in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+            shutil.rmtree(begun, ignore_errors=True)  # Of a process that was killed; it is as large as the model.
         with storing(folder):
             temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
@@ -90,7 +93,9 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {path.name: file_digest(path).hex() for path in sorted(folder.iterdir()) if path.name != _WHOLE}
+    """SHA-256 of all files but the one that states them; a tokenizer may have a folder for its chat templates."""
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: file_digest(path).hex() for name, path in found.items() if name != _WHOLE}
 
 
 def _convert_gguf(path: Path, folder: Path) -> None:

@@ -143,6 +143,11 @@ class AdapterBase:
     identity: str | None
     """Which weights they were; None where the adapter does not say."""
 
+    @property
+    def place(self) -> Path:
+        """Where the model is, if it is a folder."""
+        return Path(os.path.expanduser(self.model))
+
     def find(self) -> ModelSource:
         """Where the model is.
 
@@ -165,8 +170,23 @@ def adapter_base(folder: Path) -> AdapterBase | None:
     """What the adapter in a folder was learnt on; None where the folder holds a model of its own.
 
     Raises:
-        ModelError: the folder does not say it.
+        ModelError: the folder does not say it, or names one that is learnt on itself in the end.
     """
+    base = following = _stated_base(folder)
+    met = {folder.resolve()}
+    while following is not None and following.model not in ALIASES and (place := following.place).is_dir():
+        if place.resolve() in met:
+            raise ModelError(
+                f"{folder}: is an adapter of {following.model}, which leads back to {place}. Name the model that it "
+                f"was learnt on in {following.adapter / ADAPTER_CONFIG}, and in {ADAPTER_BASE} where that is beside it."
+            )
+        met.add(place.resolve())
+        following = _stated_base(place)
+    return base
+
+
+def _stated_base(folder: Path) -> AdapterBase | None:
+    """What an adapter says it was learnt on, looked at no further."""
     if not (folder / ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
         return None
     try:

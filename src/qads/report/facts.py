@@ -286,7 +286,9 @@ def _aside(run: FinishedRun) -> AsideFacts:
         n_anchors_rejected=run.manifests["anchors"]["anchors_rejected"] if run.is_scored else 0,
         reasons=tuple((line(reason), count) for reason, count in reasons[:_FIRST_ASIDE]),
         n_reasons=len(reasons),
-        rejected=tuple((line(r.where), line(r.reason), beginning(r.content)) for r in run.rejected(_FIRST_ASIDE)),
+        rejected=tuple(
+            (line(r.where), line(r.reason), beginning(r.content, length=r.length)) for r in run.rejected(_FIRST_ASIDE)
+        ),
         n_affected=len(affected),
         affected=tuple((line(name), line(why)) for name, why in list(affected.items())[:_FIRST_ASIDE]),
         n_truncated=run.manifests["embed"]["truncated"],

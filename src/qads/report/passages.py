@@ -33,9 +33,9 @@ class Passage:
         return f"{self.text}… (of {self.length:,} characters)" if self.is_cut else self.text
 
 
-def beginning(text: str) -> Passage:
-    """What is shown of a problem or solution."""
-    return Passage(text[:_TEXT], len(text))
+def beginning(text: str, *, length: int | None = None) -> Passage:
+    """What is shown of a problem or solution; `length` is that of the whole where the text is not."""
+    return Passage(text[:_TEXT], len(text) if length is None else length)
 
 
 def line(text: str) -> Passage:

@@ -104,7 +104,7 @@ class StageContext:
     def named(self) -> NamedFiles:
         """The rows that the files of `constraints` name."""
         uncleaned = (lambda: self.uncleaned) if "clean" in self.stages else None
-        return NamedFiles.read(self.pool, self.config.constraints, uncleaned=uncleaned)
+        return NamedFiles.read(self.pool, self.config.constraints, reading=self.config.pool, uncleaned=uncleaned)
 
     def array(self, stage: str, name: str) -> np.ndarray | None:
         """An array that a stage left, memory-mapped; None where this run has no such stage."""

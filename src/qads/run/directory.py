@@ -28,7 +28,7 @@ from qads.run.shards import DiskShards, file_sha256
 from qads.storage import flush, storing
 
 __all__ = [
-    "KEEPS_CHECKPOINTS", "TOLD", "Manifest", "RunDirectory", "StageDirectory", "StagePlan", "labelled_file",
+    "BEGUN", "KEEPS_CHECKPOINTS", "TOLD", "Manifest", "RunDirectory", "StageDirectory", "StagePlan", "labelled_file",
     "pool_file",
 ]  # fmt: skip
 
@@ -47,6 +47,8 @@ TOLD = ".progress"
 """File that says how far the process that is, or was, in the directory is with what it does."""
 _PAGE_BEGUN = f".*.{'[0-9a-f]' * 12}.partial"
 """As `atomic_path` names what it has begun; other programs' files lie beside pages, too."""
+BEGUN = ".shared.partial"
+"""How the name of a stage ends, after a dot, while it is taken over from another run."""
 _BOOKKEEPING = {".lock", ".owner", TOLD, f"{TOLD}.new", "config.json", "experiment.json", "input"}
 """What is in a run directory before a stage has left anything."""
 Manifest = dict[str, Any]
@@ -126,6 +128,7 @@ class RunDirectory:
                 _remove_partial(self.root.glob(".experiment.json.*.partial"))
                 _remove_partial((self.root / "report").glob(_PAGE_BEGUN))
                 _remove_partial((self.root / "input").glob(".stdin.*.partial"))
+                _remove_partial(self.root.glob(f".*{BEGUN}"))
                 yield check_held
                 (self.root / TOLD).unlink(missing_ok=True)
             except BaseException:

@@ -188,7 +188,7 @@ def _stage_rows(config: RunConfig, pool: Pool, anchors: Pool | None, uncleaned: 
     if not config.counts_tokens:  # How many rows a number of tokens comes to, only the selection shows.
         chosen = [name for name in ("select", "mixture", "train", "report") if name in rows]
         rows |= dict.fromkeys(chosen, max(resolve_rows(config, len(pool))))
-    named = NamedFiles.read(pool, config.constraints, uncleaned=uncleaned)
+    named = NamedFiles.read(pool, config.constraints, reading=config.pool, uncleaned=uncleaned)
     check_limits(pool, config, named)
     if "given" in rows:
         rows["given"] = len(named.given.rows) + named.given.n_others

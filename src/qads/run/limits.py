@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from qads.config import ANY_OTHER, ConstraintsConfig, QuotaConfig, RunConfig
+from qads.config import ANY_OTHER, ConstraintsConfig, PoolConfig, QuotaConfig, RunConfig
 from qads.errors import InputError
 from qads.pool import Pool, to_json
 from qads.run.budgets import resolve_rows
@@ -39,14 +39,32 @@ class NamedFiles:
         return np.unique(np.concatenate([self.exclude.rows, self.given.rows]))
 
     @classmethod
-    def read(cls, pool: Pool, config: ConstraintsConfig, *, uncleaned: Callable[[], Pool] | None = None) -> NamedFiles:
-        """Find the rows; `uncleaned` gives the candidates before cleaning, where they were cleaned.
+    def read(
+        cls,
+        pool: Pool,
+        config: ConstraintsConfig,
+        *,
+        reading: PoolConfig | None = None,
+        uncleaned: Callable[[], Pool] | None = None,
+    ) -> NamedFiles:
+        """Find the rows.
+
+        Args:
+            pool: the candidates.
+            config: which files name rows.
+            reading: how the files of the pool are read, and so these; not needed where no file names rows.
+            uncleaned: gives the candidates before cleaning, where they were cleaned.
 
         Raises:
             InputError: an id is not in the pool, a sample to include is not in it, or a row is to be in and out.
+            PoolError: a file is missing or cannot be read, or a row of a list has no id.
         """
-        files = {f"constraints.{role}": getattr(config, role) for role in ROLES}
-        found = cls(*(read_named(pool, named, setting=role, uncleaned=uncleaned) for role, named in files.items()))
+
+        def read(role: str) -> NamedRows:
+            files = getattr(config, role)
+            return read_named(pool, files, setting=f"constraints.{role}", reading=reading, uncleaned=uncleaned)
+
+        found = cls(*map(read, ROLES))
         if found.include.others is not None:
             raise InputError(
                 f"constraints.include: {len(found.include.others)} samples are not in the pool, the first "

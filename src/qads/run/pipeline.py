@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from qads.cluster import connected
 from qads.config import RunConfig
 from qads.datasets import refuse_own_output
-from qads.errors import CorruptError, DriftError, RunError
+from qads.errors import CorruptError, DriftError, InputError, RunError
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
@@ -36,6 +37,8 @@ from qads.run.sealed import ON_DEMAND, read_json, write_json
 from qads.run.stages import STAGE_FUNCTIONS
 
 __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
+
+logger = logging.getLogger(__name__)
 
 STAGES = (*STAGE_FUNCTIONS, *ON_DEMAND)
 """Every stage there is, in order."""
@@ -96,8 +99,8 @@ def run_pipeline(
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
         context.reused = read_reused(reuse, run.root, config)
-        _make_way(run, stages, wanted, with_dependents(config, redo))
-        write_json(run.root / "config.json", dataclasses.asdict(config))
+        if _make_way(run, context, wanted, with_dependents(config, redo)):
+            write_json(run.root / "config.json", dataclasses.asdict(config))
         if any(stages[name].manifest() is None for name in wanted):
             stack.enter_context(connected(config.execution))
         manifests: dict[str, Manifest] = {}
@@ -125,16 +128,44 @@ def _wanted(config: RunConfig, until: str | None, redo: Sequence[str]) -> list[s
     return names_until(names, until)
 
 
-def _make_way(
-    run: RunDirectory, stages: Mapping[str, StageDirectory], wanted: Sequence[str], again: Sequence[str]
-) -> None:
-    """Throw away what is computed again, once it is clear that every other stage can be used."""
+def _make_way(run: RunDirectory, context: StageContext, wanted: Sequence[str], again: Sequence[str]) -> bool:
+    """Throw away what is computed again, once it is clear that every other stage can be used.
+
+    Returns:
+        Whether `config.json` is to say what this start was asked for.
+    """
+    stages = context.stages
     for name in wanted:
         stages[name].check_owner()
         if name not in again:
             stages[name].check_drift()
+    described = _describes_later(run, context, wanted, again)
     for name in reversed(again):
         stages.get(name, run.stage(StagePlan(name, {}))).remove()
+    return described
+
+
+def _describes_later(run: RunDirectory, context: StageContext, wanted: Sequence[str], again: Sequence[str]) -> bool:
+    """Whether the finished stages after those that are wanted, and stay, were made with this configuration.
+
+    Raises:
+        DriftError: one was not, and something is computed, of which it would not be made.
+        CorruptError, InputError: so too where that cannot be told.
+    """
+    names = [name for name in stage_names(context.config) if name in STAGE_FUNCTIONS and name not in again]
+    later = [name for name in names if name not in wanted and (run.root / name / "manifest.json").exists()]
+    try:
+        plans = plan_stages(context.config, context.sources, context.anchor_sources, until=later[-1]) if later else {}
+        for name in later:
+            run.stage(plans[name]).check_drift()
+    except (RunError, InputError) as error:
+        config_file = run.root / "config.json"
+        computes = any(name in again or context.stages[name].manifest() is None for name in wanted)
+        if computes or not config_file.exists():
+            raise
+        logger.warning("%s stays as it is, since nothing is computed: %s", config_file, error)
+        return False
+    return True
 
 
 def _check_config_file(path: Path) -> None:

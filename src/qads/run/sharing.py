@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from qads.run.directory import RunDirectory, StagePlan
+from qads.run.directory import BEGUN, RunDirectory, StagePlan
+from qads.storage import flush
 
 __all__ = ["share_stages"]
 
@@ -36,10 +37,12 @@ def share_stages(source: Path, target: Path, names: Sequence[str]) -> list[str]:
             stage = RunDirectory(source).stage(StagePlan(name, {}))
             if stage.manifest() is None or (target / name).exists():
                 continue
-            unfinished = target / f".{name}.partial"
-            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished = target / f".{name}{BEGUN}"
             shutil.copytree(stage.path, unfinished, copy_function=_link_or_copy)
+            for path in (*unfinished.rglob("*"), unfinished):
+                flush(path)
             unfinished.replace(target / name)
+            flush(target)
             shared.append(name)
     return shared
 

@@ -56,17 +56,15 @@ class KeptGreedy:
             x, weight, start=start, cosine=cosine, distance_share=distance_share, given=given, limits=limits
         )  # fmt: skip
         kept = Checkpoint(self.checkpoint, of, every=_EVERY, method=self.method)
-        last: list[tuple[GreedyPicks, int]] = []
+        last = GreedyPicks.empty(0), 0
 
         def on_burst(picks: GreedyPicks, n_picked: int) -> None:
-            last[:] = [(picks, n_picked)]
+            nonlocal last
+            last = picks, n_picked
             kept.keep(picks, n_picked)
 
-        try:
+        with kept.at_the_end(lambda: last):
             return greedy_lazy(
                 x, weight, start=start, k=k, cosine=cosine, distance_share=distance_share, given=given, limits=limits,
                 on_pick=on_pick, done=kept.load(k), on_burst=on_burst,
             )  # fmt: skip
-        finally:
-            for picks, n_picked in last:
-                kept.keep(picks, n_picked, now=True)

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from qads.errors import StorageError
 from qads.models import (
     ADAPTER,
     ADAPTER_BASE,
+    ADAPTER_CONFIG,
     KEPT,
     open_causal_lm,
     quiet_loading,
@@ -40,7 +41,7 @@ def write_result(loop: Loop, training: Training, execution: Execution) -> Path:
     Of several processes all must call it, and the first one writes.
     """
     out, method = training.out, training.method
-    writes: bool = loop.accelerator.is_main_process
+    writes, trusts_code = bool(loop.accelerator.is_main_process), execution.trust_remote_code
     model = loop.accelerator.unwrap_model(loop.model)
     state = loop.accelerator.get_state_dict(loop.model_wrapped) if loop.is_sharded else None
     if not writes:
@@ -49,18 +50,18 @@ def write_result(loop: Loop, training: Training, execution: Execution) -> Path:
     lines = (to_json(dataclasses.asdict(row)) + "\n" for row in training.plan.texts.affected)
     _write(out / "left_out.jsonl", "".join(lines))
     if method.lora is None:
-        with _whole(out / "model") as folder:
+        with _whole(out / "model", code=trusts_code) as folder:
             model.save_pretrained(folder, state_dict=state)
             training.lm.tokenizer.save_pretrained(folder)
         loop.accelerator.wait_for_everyone()
         return out / "model"
-    with _whole(out / "adapter") as folder:
+    with _whole(out / "adapter", code=trusts_code) as folder:
         _write_adapter(model, state, training, folder)
     loop.accelerator.wait_for_everyone()
     if method.merge:
         loop.model = loop.model_wrapped = None
         gc.collect()
-        with _whole(out / "model") as folder:
+        with _whole(out / "model", code=trusts_code) as folder:
             _write_merged(training, out / "adapter", folder, execution)
         return out / "model"
     return out / "adapter"
@@ -73,8 +74,8 @@ def _write_adapter(model: Any, state: Any, training: Training, folder: Path) -> 
     training.lm.tokenizer.save_pretrained(folder)
     # A folder is known by its place, since a relative path means another one elsewhere.
     name = os.path.abspath(method.model) if Path(method.model).exists() else method.model
-    for path in folder.iterdir():
-        path.write_bytes(stable_bytes(path, name))
+    config = folder / ADAPTER_CONFIG
+    config.write_bytes(stable_bytes(config, name))
     base = {"model": name, "revision": method.revision, "identity": source.identity}
     _write(folder / ADAPTER_BASE, json.dumps(base, indent=2) + "\n")
 
@@ -99,10 +100,11 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _whole(folder: Path) -> Generator[Path]:
+def _whole(folder: Path, *, code: bool) -> Generator[Path]:
     """A folder that gets its name when the block ends without an error, in place of what was there.
 
-    Only files that make a model or a tokenizer stay: no cards, no pickled settings.
+    Only files that make a model or a tokenizer stay: no cards, no pickled settings; and where `code` that comes with
+    a model may be run, that code, without which the model could not be opened.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -113,12 +115,23 @@ def _whole(folder: Path) -> Generator[Path]:
     except StorageError:
         shutil.rmtree(partial, ignore_errors=True)  # It takes room, and is of no use.
         raise
-    for path in partial.iterdir():
-        if path.suffix not in KEPT:
-            path.unlink()
+    _drop_the_rest(partial, (*KEPT, ".py") if code else KEPT)
     with storing(folder, partial):
         for path in (*partial.rglob("*"), partial):
             flush(path)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         flush(folder.parent)
+
+
+def _drop_the_rest(folder: Path, kept: tuple[str, ...]) -> None:
+    """Remove files with other endings than are kept, then folders that hold nothing.
+
+    A tokenizer with several chat templates keeps all but one in a folder of their own.
+    """
+    for path in sorted(folder.rglob("*"), reverse=True):  # What is in a folder comes before it.
+        if path.is_dir():
+            with suppress(OSError):  # Something is in it.
+                path.rmdir()
+        elif path.suffix not in kept:
+            path.unlink()
