@@ -152,7 +152,7 @@ def _describes_later(run: RunDirectory, context: StageContext, wanted: Sequence[
         DriftError: one was not, and something is computed, of which it would not be made.
         CorruptError, InputError: so too where that cannot be told.
     """
-    names = [name for name in stage_names(context.config) if name in STAGE_FUNCTIONS and name not in again]
+    names = [name for name in computed_names(context.config) if name not in again]
     later = [name for name in names if name not in wanted and (run.root / name / "manifest.json").exists()]
     try:
         plans = plan_stages(context.config, context.sources, context.anchor_sources, until=later[-1]) if later else {}
