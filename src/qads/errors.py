@@ -51,7 +51,16 @@ class InputError(QadsError, ValueError):
 
 
 class PoolError(InputError):
-    """A file or a row of a pool cannot be used."""
+    """A file or a row of a pool cannot be used.
+
+    Args:
+        found: where, and what was wrong.
+        advice: what to do about it, where that depends on who reads the file.
+    """
+
+    def __init__(self, found: str, *, advice: str = "") -> None:
+        super().__init__(f"{found} {advice}".rstrip())
+        self.found, self.advice = found, advice
 
 
 class ConfigError(InputError):

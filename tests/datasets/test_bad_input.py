@@ -151,6 +151,28 @@ def test_a_row_of_no_known_shape_is_an_error_with_the_nearest_one(
 
 
 @pytest.mark.parametrize(
+    "fields", [{"Antwort": "7", "Frage": "3 + 4?"}, {"text": "a"}, {"chosen": "a", "rejected": "b"}]
+)
+def test_a_format_that_the_columns_are_not_like_is_not_named(fields: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(PoolError, match="no recognised columns among") as raised:
+        load_pool(path)
+    assert "nearest" not in str(raised.value) and "--column problem=NAME" in str(raised.value)
+    path.write_text(json.dumps({"problems": "3 + 4?", "solution": "7"}))
+    with pytest.raises(PoolError, match="the nearest format is problem/solution"):
+        load_pool(path)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv"])
+def test_utf_16_is_called_by_its_name(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"rows.{ending}"
+    path.write_text('{"problem": "1?", "solution": "1"}\n', encoding="utf-16")
+    with pytest.raises(PoolError, match="it begins as UTF-16 does; save the file as UTF-8"):
+        load_pool(path)
+
+
+@pytest.mark.parametrize(
     "fields",
     [{"x" * 100_000: "a"}, {f"column {n}": "a" for n in range(5_000)}, {f"{'[' * 9_000}{n}": 1 for n in range(99)}],
 )
@@ -158,7 +180,7 @@ def test_long_and_many_names_do_not_make_a_long_message(fields: dict[str, str], 
     (tmp_path / "x.jsonl").write_text(json.dumps(fields) + "\n")
     with pytest.raises(PoolError, match="no recognised columns among") as caught:
         load_pool(tmp_path / "x.jsonl")
-    assert len(str(caught.value)) < 3000 and "the nearest format is" in str(caught.value)
+    assert len(str(caught.value)) < 3000 and "nearest" not in str(caught.value)
 
 
 def test_bad_rows_can_be_set_aside_and_are_listed(tmp_path: Path) -> None:

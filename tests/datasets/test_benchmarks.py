@@ -46,6 +46,15 @@ def test_two_files_under_one_name_are_refused_and_one_file_twice_is_one(tmp_path
     assert len(load_evaluation([f"a={tmp_path}/*.jsonl"])) == 2
 
 
+@pytest.mark.parametrize("line", ['{"Frage": "1 + 1?", "Antwort": "2"}', '{"problem": '])
+def test_what_cannot_be_read_is_told_with_what_can_be_done_about_it(line: str, tmp_path: Path):
+    path = tmp_path / "odd.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(PoolError, match=r"odd\.jsonl:1: .* An evaluation set is read whole") as raised:
+        load_evaluation([str(path)])
+    assert "--column" not in str(raised.value) and "--on-bad-row" not in str(raised.value)
+
+
 def test_ids_that_two_sets_share_have_the_name_of_the_set_before_them(tmp_path: Path):
     one, other = write(tmp_path / "one.jsonl", "1+1?", id="7"), write(tmp_path / "other.jsonl", "2+2?", id="7")
     assert load_evaluation([f"a={one}", f"b={other}"]).strings("id") == ["a/7", "b/7"]

@@ -69,3 +69,13 @@ def test_nothing_in_standard_input_is_an_error_that_leaves_nothing(
     with pytest.raises(PoolError, match="nothing is piped into it"):
         run(load_config(settings(model, Path("-"))), tmp_path / "run")
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_wrong_with_standard_input_is_told_of_standard_input(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = load_config(settings(model, Path("-")))
+    for ask in (estimate_run, run):
+        monkeypatch.setattr(sys, "stdin", Piped(b"problem,solution\n1?,1\n"))
+        with pytest.raises(PoolError, match=r"^standard input, which is read as JSON Lines:1: not valid JSON"):
+            ask(config, tmp_path / "run")

@@ -175,7 +175,8 @@ def check_out(location: str, config: RunConfig) -> None:
     endings = (".parquet",) if shape == "parquet" else (".jsonl", ".ndjson", ".json")
     out = Path(location)
     if out.suffix not in endings:
-        raise typer.BadParameter(f"--out {location}: a {shape} file must end in {' or '.join(endings)}")
+        known = "in .parquet" if shape == "parquet" else f"in {' or '.join(endings)}, or in .parquet for Parquet"
+        raise typer.BadParameter(f"--out {location}: a file of the format {shape} must end {known}")
     if "://" in location:
         check_publishable(location)
         return

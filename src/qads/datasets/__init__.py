@@ -40,6 +40,7 @@ __all__ = [
     "write_pool",
 ]
 
+_SKIP = "To set such rows aside and go on: --on-bad-row skip; in Python: on_bad_row='skip'."
 _KEPT = 1000
 """Characters that are kept of a row that is set aside; reports show fewer, and where it is stands beside them."""
 
@@ -192,16 +193,16 @@ class _Reader:
                 "".join(filter(None, encoded)).encode()  # Arrow cannot hold a lone surrogate: find it where it is.
                 yield encoded
         except UnknownShapeError as error:
-            self._bad(record.where, str(error), to_json(record.fields))
+            self._bad(record.where, str(error), to_json(record.fields), error.advice)
         except UnicodeEncodeError:
             self._bad(record.where, "holds a lone surrogate, which is not a character", ascii(record.fields))
         except RecursionError:
             self._bad(record.where, "nested too deep", "(nested too deep to be shown)")
 
-    def _bad(self, where: str, reason: str, content: str) -> None:
+    def _bad(self, where: str, reason: str, content: str, advice: str = "") -> None:
         if not self.skip_bad:
-            raise PoolError(f"{where}: {reason.rstrip('.')}. To set such rows aside and go on: --on-bad-row skip")
-        self._set_aside(where, reason, content)
+            raise PoolError(f"{where}: {reason.rstrip('.')}.", advice=f"{advice} {_SKIP}".lstrip())
+        self._set_aside(where, f"{reason}. {advice}".rstrip(". "), content)
 
     def _set_aside(self, where: str, reason: str, content: str) -> None:
         """Keep why, and the beginning: rows that cannot serve may be many, and many megabytes each."""

@@ -56,6 +56,10 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 """The nine benchmarks of the QaDS paper, MATH-500, ASDiv and MAWPS, by the name to call them by."""
 
+_MEND = (
+    "An evaluation set is read whole, by the names of its columns: call them problem, answer and solution, and mend a "
+    "row that cannot be read, or take it out."
+)
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<location>.+)", re.DOTALL)
 
 
@@ -187,7 +191,10 @@ def _resolve(word: str) -> _Set:
 
 
 def _load(file: _File, progress: Progress | None) -> Pool:
-    pool = load_pool(file.location, require_solution=False, progress=progress)
+    try:
+        pool = load_pool(file.location, require_solution=False, progress=progress)
+    except PoolError as error:
+        raise PoolError(error.found, advice=_MEND) from error
     own = pool.table["source"]
     if file.set_name is None:
         (alone,) = expand_sources([file.location])

@@ -38,7 +38,11 @@ class Reject:
 
 
 class UnknownShapeError(Exception):
-    """A record fits no format; the message says which is nearest."""
+    """A record fits no format; the message says why, and which is nearest if one is."""
+
+    def __init__(self, reason: str, *, advice: str = "") -> None:
+        super().__init__(reason)
+        self.advice = advice
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,8 @@ def _recognised(fields: Fields, require_solution: bool) -> Sequence[Draft | Reje
     shape = _format_with(tuple(fields), require_solution)
     if shape is None:
         names = shown_names(fields)
-        raise UnknownShapeError(f"no recognised columns among {names}; {_nearest_format(tuple(fields))}")
+        near = _nearest_format(tuple(fields))
+        raise UnknownShapeError(f"no recognised columns among {names}{near and f'; {near}'}", advice=_MAP)
     return shape.read(fields)
 
 
@@ -110,12 +111,19 @@ def shown_names(fields: Fields) -> str:
     return f"{shown}" + (f" and {len(fields) - _MANY_NAMES} more" if len(fields) > _MANY_NAMES else "")
 
 
+_MAP = (
+    "Map your columns: --column problem=NAME --column solution=NAME (those of anchors: --set "
+    "anchors.columns.problem=NAME; in Python: columns=)."
+)
+_NEAR = 0.7
+"""How alike the names of columns are to those of a format that is worth naming; 1 is the same."""
 _LONG_NAME, _MANY_NAMES = 60, 30
 """Characters of a name, and names, beyond which a message does not go."""
 
 
 @lru_cache(maxsize=1024)  # Where one row is of no known shape, most are, and of the same one.
 def _nearest_format(columns: tuple[str, ...]) -> str:
+    """What to say of the format that the columns are most like; nothing where they are like none."""
     names = [name for name in columns if len(name) <= _LONG_NAME][:_MANY_NAMES]
 
     def closeness(candidate: Format) -> float:
@@ -123,12 +131,10 @@ def _nearest_format(columns: tuple[str, ...]) -> str:
                    for need in candidate.needs) / len(candidate.needs)  # fmt: skip
 
     best = max(FORMATS, key=closeness)
+    if closeness(best) < _NEAR:
+        return ""
     missing = [name for name in best.needs if name not in columns]
-    return (
-        f"the nearest format is {best.name} ({', '.join(best.needs)}), which lacks {', '.join(missing)}. "
-        "Map your columns: --column problem=NAME --column solution=NAME "
-        "(those of anchors: --set anchors.columns.problem=NAME)"
-    )
+    return f"the nearest format is {best.name} ({', '.join(best.needs)}), which lacks {', '.join(missing)}"
 
 
 def _finish(draft: Draft, fields: Fields, columns: Mapping[str, str], default: Row, *, part: int | None) -> Row:

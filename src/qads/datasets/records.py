@@ -121,12 +121,17 @@ def _read_jsonl(stream: io.BufferedIOBase, location: str) -> Iterator[Record | B
         yield _decode_json_line(line, where)
 
 
+def _other_encoding(text: bytes) -> str:
+    """What a text that is not UTF-8 seems to be, by its first bytes."""
+    return " (it begins as UTF-16 does; save the file as UTF-8)" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+
+
 def _decode_json_line(line: bytes, where: str) -> Record | BrokenRecord:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         shown = line.decode("utf-8", errors="replace").rstrip("\r\n")
-        return BrokenRecord(where, f"invalid UTF-8 at byte {error.start} of the line", shown)
+        return BrokenRecord(where, f"invalid UTF-8 at byte {error.start} of the line{_other_encoding(line)}", shown)
     try:
         value = _JSON.decode(text)
     except (ValueError, RecursionError) as error:
@@ -162,7 +167,8 @@ def _read_json(stream: io.BufferedIOBase, location: str) -> Iterator[Record | Br
     try:
         text = stream.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PoolError(f"{location}: invalid UTF-8 at byte {error.start}. Save the file as UTF-8.") from error
+        other = _other_encoding(error.object)
+        raise PoolError(f"{location}: invalid UTF-8 at byte {error.start}{other}. Save the file as UTF-8.") from error
     position = _skip_blanks(text, 0)
     if position == len(text):
         raise PoolError(f"{location}: the file is empty.")
@@ -266,7 +272,7 @@ def _decoded_lines(stream: io.BufferedIOBase, location: str) -> Iterator[str]:
         try:
             yield line.removeprefix(_BOM if number == 1 else b"").decode()
         except UnicodeDecodeError as error:
-            what = f"invalid UTF-8 at byte {error.start} of the line"
+            what = f"invalid UTF-8 at byte {error.start} of the line{_other_encoding(line)}"
             raise PoolError(f"{location}:{number}: {what}. Save the file as UTF-8.") from error
 
 

@@ -37,14 +37,12 @@ from qads.run.limits import NamedFiles, check_limits
 from qads.run.measured import evaluated_model, evaluation_plan, named_model
 from qads.run.plan import (
     computed_names,
-    local_sources,
     names_until,
     plan_stages,
-    spool_stdin,
     stage_names,
-    stdin_file,
 )
 from qads.run.reuse import read_reused
+from qads.run.stdin import local_sources, spool_stdin, stdin_file, told_as_stdin
 from qads.run.training import training_seconds
 from qads.train import FineTuning
 
@@ -111,7 +109,7 @@ def estimate_run(
     """
     run = RunDirectory(Path(directory))
     names = stage_names(config) if until is None else names_until(computed_names(config), until)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, told_as_stdin(run.root), told_as_stdin(Path(scratch)):
         stdin = spool_stdin(config, stdin_file(run.root), stdin_file(Path(scratch)), replace=True)
         sources = local_sources(config.pool.sources, stdin)
         anchor_sources = local_sources(config.anchors.sources, stdin)

@@ -23,18 +23,15 @@ from qads.run.observing import Observer, SilentObserver
 from qads.run.plan import (
     check_unmoved,
     computed_names,
-    local_sources,
     names_until,
     plan_stages,
-    spool_stdin,
-    stdin_file,
-    stdin_stage,
     with_dependents,
 )
 from qads.run.reuse import read_reused
 from qads.run.scoring import check_saved_scorer
 from qads.run.sealed import ON_DEMAND, read_json, write_json
 from qads.run.stages import STAGE_FUNCTIONS
+from qads.run.stdin import local_sources, spool_stdin, stdin_file, stdin_stage, told_as_stdin
 
 __all__ = ["OCCASIONAL", "STAGES", "Observer", "RunResult", "SilentObserver", "run_pipeline"]
 
@@ -94,7 +91,7 @@ def run_pipeline(
     refuse_own_output(config.files, own, folders)
     if config.evaluate is not None and "evaluate" in wanted:
         config.evaluate.check_possible(may_run_programs=config.execution.allow_code_execution)
-    with run.lock() as check_held, contextlib.ExitStack() as stack:
+    with run.lock() as check_held, contextlib.ExitStack() as stack, told_as_stdin(run.root):
         refuse_other_kinds(run.root, "run")
         _check_config_file(run.root / "config.json")
         stages, context = _prepare(config, run, redo, wanted[-1], observer)

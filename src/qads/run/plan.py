@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import sys
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from qads.config import ConstraintsConfig, QualityConfig, RunConfig, SavedScorer, Tokens
-from qads.datasets import atomic_path, expand_sources, source_identity
+from qads.datasets import expand_sources, source_identity
 from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
-from qads.errors import ConfigError, CorruptError, DriftError, InputError, PoolError
+from qads.errors import ConfigError, CorruptError, DriftError, InputError
 from qads.models import find_tokenizer, resolve_device
 from qads.quality import (
     AnswerLikelihoods,
@@ -34,15 +31,11 @@ __all__ = [
     "check_unmoved",
     "computed_names",
     "file_contents",
-    "local_sources",
     "method_identity",
     "names_until",
     "plan_stages",
-    "spool_stdin",
     "stage_names",
     "stage_reads",
-    "stdin_file",
-    "stdin_stage",
     "with_dependents",
 ]
 
@@ -103,62 +96,6 @@ def with_dependents(config: RunConfig, stages: Collection[str]) -> list[str]:
         if name in stages or not set(reads).isdisjoint(found):
             found.append(name)
     return found
-
-
-def stdin_file(root: Path) -> Path:
-    """Where a run keeps what came through standard input, so that a second start can read it again."""
-    return root / "input" / "stdin.jsonl"
-
-
-def local_sources(sources: tuple[str, ...], stdin: Path) -> tuple[str, ...]:
-    """The sources with standard input replaced by the file that holds it."""
-    return tuple(str(stdin) if source == "-" else source for source in sources)
-
-
-def spool_stdin(config: RunConfig, kept: Path, target: Path, *, replace: bool = False) -> Path:
-    """Keep standard input, if the configuration reads it, in a file.
-
-    Args:
-        config: what is going to run.
-        kept: the file that an earlier start may have left; serves where nothing is piped in now.
-        target: the file to write.
-        replace: let what is piped in now take the place of what was kept.
-
-    Returns:
-        The file that holds it.
-
-    Raises:
-        PoolError: nothing is piped in, and nothing was kept.
-        DriftError: something else than what was kept.
-    """
-    if stdin_stage(config) is None:
-        return kept
-    fresh = target.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    if sys.stdin is not None and not sys.stdin.isatty():
-        with atomic_path(fresh) as temporary, temporary.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-    if not fresh.exists() or fresh.stat().st_size == 0:
-        fresh.unlink(missing_ok=True)
-        if not kept.exists():
-            raise PoolError("'-' reads standard input, but nothing is piped into it.")
-        return kept
-    if kept.exists() and not replace and file_sha256(kept) != file_sha256(fresh):
-        fresh.unlink()
-        raise DriftError(
-            f"{kept}: the run was made from this, and other rows come through standard input now. To go on "
-            "with what was kept, pipe nothing in; to start anew: "
-            f"--redo {stdin_stage(config)}, or another directory."
-        )
-    fresh.replace(target)
-    return target
-
-
-def stdin_stage(config: RunConfig) -> str | None:
-    """The stage that reads standard input."""
-    if "-" in config.pool.sources:
-        return "pool"
-    return "anchors" if "-" in config.anchors.sources else None
 
 
 def plan_stages(

@@ -161,7 +161,8 @@ def _prepare_section(cls: type, section: dict[str, Any], path: tuple[str, ...] =
 
 def _prepare_value(hint: object, value: object, path: tuple[str, ...]) -> None:
     if isinstance(value, bool) and hint is not bool:
-        raise ConfigError(f"{'.'.join(path)}: {str(value).lower()} is not a value for it.")
+        left_out = " To leave it out: null." if type(None) in get_args(hint) else ""
+        raise ConfigError(f"{'.'.join(path)}: {str(value).lower()} is not a value for it.{left_out}")
     if not isinstance(value, dict):
         return
     inner = cast(dict[str, Any], value)
