@@ -117,7 +117,8 @@ class ContaminationReport:
     @cached_property
     def counts(self) -> dict[tuple[str, str, MatchKind], int]:
         """Rows for every source, evaluation set and kind; a row counts once in each set, under its strongest kind."""
-        found = Counter((match.source, match.evaluation_source, match.kind) for match in self.strongest)
+        found: Counter[tuple[str, str, MatchKind]] = Counter()
+        found.update((match.source, match.evaluation_source, match.kind) for match in self.strongest)
         return dict(sorted(found.items()))
 
     @cached_property

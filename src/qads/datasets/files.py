@@ -100,9 +100,9 @@ def expand_sources(sources: list[str]) -> list[SourceFile]:
         _check_name(location)
     wholes = [_whole(location) for location in unique]
     different = list(dict.fromkeys(wholes))
-    sources = dict(zip(different, _names(different), strict=True))
+    called = dict(zip(different, _names(different), strict=True))
     return [
-        SourceFile(location=location, name=name, source=sources[whole])
+        SourceFile(location=location, name=name, source=called[whole])
         for location, name, whole in zip(unique, _names(unique), wholes, strict=True)
     ]
 
