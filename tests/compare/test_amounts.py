@@ -97,3 +97,13 @@ def test_a_start_that_is_refused_leaves_no_folder(files: Files, tmp_path: Path) 
     with pytest.raises(InputError):
         run_experiment(experiment, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_training_under_an_adapter_is_estimated_at_two_passes_not_three(files: Files, tmp_path: Path) -> None:
+    train = files.settings()["train"]
+    whole, adapter = (
+        estimate_experiment(files.experiment(train=train | more), tmp_path / "out").cells
+        for more in ({}, {"lora": {"rank": 4}})
+    )
+    for full, light in zip(whole, adapter, strict=True):
+        assert full.flops and light.flops and light.flops / full.flops == pytest.approx(2 / 3)
