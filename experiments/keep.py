@@ -30,6 +30,7 @@ from qads.datasets import atomic_path
 from qads.evaluate.results import as_table
 from qads.run import RunDirectory
 from qads.run.context import write_table
+from qads.run.sealed import read_json, write_json
 from qads.run.shards import file_sha256
 
 
@@ -41,7 +42,9 @@ def finished_stages(root: Path) -> list[Path]:
 
 def packed_bytes(path: Path, out: Path) -> bytes:
     """A file as it is kept."""
-    if path.name != "items.parquet":
+    if path.name == "manifest.json":
+        content = placeless(path, out)
+    elif path.name != "items.parquet":
         content = path.read_bytes()
     else:
         rows = pq.read_table(path)
@@ -51,6 +54,18 @@ def packed_bytes(path: Path, out: Path) -> bytes:
     if str(out.resolve()).encode() in content:
         sys.exit(f"{path}: names a folder of this machine.")
     return content
+
+
+def placeless(path: Path, out: Path) -> bytes:
+    """A manifest that names weights, which are gone, as they lay to the experiment; sealed anew if that changes it."""
+    manifest = read_json(path) or {}
+    model = Path(str(manifest.get("model", "")))
+    if not model.is_relative_to(out.resolve()):
+        return path.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        sealed = Path(folder, path.name)
+        write_json(sealed, manifest | {"model": model.relative_to(out.resolve()).as_posix()}, sealed=True)
+        return sealed.read_bytes()
 
 
 def pack(out: Path, file: Path) -> None:
