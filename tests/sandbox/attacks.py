@@ -151,7 +151,8 @@ _ENDED = {
     "memory at once": Attack("x = bytearray(10**12)", "memory"),
     # On a slow machine a second of processor time is over before the memory is.
     "memory in small pieces": Attack("x = []\nwhile True:\n    x.append([0] * 1000)", "memory|timeout"),
-    "loop": Attack("while True: pass", "timeout", message="more than 1 seconds of CPU"),
+    # On a busy machine the clock comes before the second of CPU.
+    "loop": Attack("while True: pass", "timeout", message="more than"),
     "sleep": Attack("import time; time.sleep(10**6)", "timeout", message="ran for more than 3 seconds"),
     "output without end": Attack("while True: print('x')", "output"),
     "errors without end": Attack("import sys\nwhile True: sys.stderr.write('x' * 1000)", "output"),
