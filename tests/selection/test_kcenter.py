@@ -433,3 +433,11 @@ def test_negative_quality_is_refused_only_where_it_would_be_used_as_it_is() -> N
 def test_a_power_of_quality_beyond_float64_is_refused() -> None:
     with pytest.raises(InputError, match=r"KCenterGreedy: quality of row 1 to the power 40 is inf; it must"):
         KCenterGreedy(scale="none", alpha=40.0)([[0.0], [1.0]], [1.0, 1e40], budget=2)
+
+
+def test_a_negative_quality_is_told_by_its_row_whatever_is_excluded() -> None:
+    x, quality = cloud(0, n=6), np.array([-9.0, 1.0, 2.0, -1.0, 3.0, 4.0])
+    with pytest.raises(InputError, match="quality of row 3 is -1;"):
+        KCenterGreedy(scale="none")(x, quality, budget=2, constraints=Constraints(exclude=[0, 1]))
+    chosen = KCenterGreedy(scale="none")(x, quality, budget=2, constraints=Constraints(exclude=[0, 3]))
+    assert not {0, 3} & {*chosen.indices.tolist()}

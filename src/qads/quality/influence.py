@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -32,7 +31,7 @@ from qads.choices import check_choice
 from qads.errors import AlignmentError, InputError
 from qads.kernels.cost import Cost
 from qads.kernels.partial import comparable_quality, group_codes, mean_over_scored
-from qads.pool import to_json
+from qads.pool import first_repeated, to_json
 from qads.quality.origin import Origin
 
 __all__ = ["AGGREGATES", "Aggregate", "Influence", "Round", "aggregate_terms"]
@@ -94,8 +93,7 @@ class Influence:
         check_choice(self.aggregate, AGGREGATES, name="aggregate", method="Influence")
         n, m = len(self.candidate_ids), len(self.anchor_ids)
         for ids, role in ((self.candidate_ids, "candidate"), (self.anchor_ids, "anchor")):
-            if len(set(ids)) < len(ids):
-                twice = next(each for each, n_times in Counter(ids).items() if n_times > 1)
+            if (twice := first_repeated(pa.chunked_array([pa.array(ids, pa.string())]))) is not None:
                 raise InputError(f"Influence: the {role} {twice!r} is there more than once; ids must differ.")
         shapes = (self.one_shot.shape, self.pending.shape, self.zero_shot.shape, (len(self.anchor_groups),))
         if shapes != ((n, m), (n, m), (m,), (m,)):

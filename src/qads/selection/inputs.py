@@ -175,7 +175,9 @@ def scaled_quality(
     """
     if without is not None and len(without):
         scaled, rows = np.zeros(len(quality)), np.delete(np.arange(len(quality)), without)
-        scaled[rows] = scaled_quality(quality[rows], scale, method=method) if len(rows) else 0.0
+        if scale == "none":
+            _refuse_negative(quality, rows, method=method)
+        scaled[rows] = scaled_quality(quality[rows], scale, method=method)
         return scaled
     if scale == "rank":
         _, value, count = np.unique(quality, return_inverse=True, return_counts=True)
@@ -184,13 +186,17 @@ def scaled_quality(
     if scale == "minmax":
         low, high = quality.min(), quality.max()
         return np.ones(len(quality)) if low == high else (quality - low) / (high - low)
-    if quality.min() < 0:
-        row = int(np.argmin(quality))
+    _refuse_negative(quality, np.arange(len(quality)), method=method)
+    return quality
+
+
+def _refuse_negative(quality: Float[np.ndarray, " n"], rows: Int[np.ndarray, " r"], *, method: str) -> None:
+    row = int(rows[np.argmin(quality[rows])])
+    if quality[row] < 0:
         raise InputError(
             f"{method}: quality of row {row} is {quality[row]:g}; with scale='none' it must not be negative. "
             "Use scale='rank' or 'minmax'."
         )
-    return quality
 
 
 def check_seed(seed: int, *, method: str) -> None:
