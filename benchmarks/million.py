@@ -121,6 +121,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
     if options.results:
+        options.results.mkdir(parents=True, exist_ok=True)
         name = f"million_{datetime.date.today().isoformat()}"
         (options.results / f"{name}.md").write_text(text)
         plot(runs, options.results / f"{name}.svg")

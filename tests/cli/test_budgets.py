@@ -113,11 +113,18 @@ def test_tokens_are_those_of_the_tokenizer_that_is_named(
     assert again.err.count("done before") == 5
 
 
-def test_a_token_budget_that_not_even_the_first_row_fits_is_refused(
-    qads: Call, pool: Path, plain: list[str], model: Path, tmp_path: Path
+@pytest.mark.parametrize("of_excluded", [False, True])
+def test_a_token_budget_that_no_row_fits_is_refused_before_anything_is_embedded(
+    of_excluded: bool, qads: Call, pool: Path, plain: list[str], model: Path, tmp_path: Path
 ):
-    found = qads(
-        "select", pool, "-b", "2 tokens", "-o", tmp_path / "out.jsonl", *plain, "--set", f"tokenizer={model}"
-    )  # fmt: skip
+    tokens = counted(pool, model)
+    budget, more = 2, []
+    if of_excluded:
+        budget = int(tokens.min())
+        (tmp_path / "out.txt").write_text("".join(f"r{row}\n" for row in np.flatnonzero(tokens == budget)))
+        more = ["--exclude", str(tmp_path / "out.txt")]
+    out, shortest = tmp_path / "out.jsonl", int(tokens[tokens > budget].min())
+    found = qads("select", pool, "-b", f"{budget} tokens", "-o", out, *plain, "--set", f"tokenizer={model}", *more)
     assert found.code == 2
-    assert not (tmp_path / "out.jsonl").exists()
+    assert f"budget: {budget:,} tokens, but the shortest row that may be selected has {shortest:,}" in found.err
+    assert not out.exists() and not (tmp_path / "out.jsonl.qads" / "embed").exists()

@@ -43,7 +43,8 @@ def largest_budget(
         excluded: rows that are not selected.
 
     Raises:
-        InputError: a row fits one of several token budgets and not the smallest.
+        InputError: a row fits one of several token budgets and not the smallest, or none that may be selected fits
+            any.
     """
     if tokens is None:
         return max(resolve_rows(config, n_rows))
@@ -55,6 +56,12 @@ def largest_budget(
         raise InputError(
             f"budget: row {row} of the pool has {tokens[row]} tokens, more than the smallest budget, {asked[0]}, so "
             "that one would be no beginning of the others. Leave it out (constraints.exclude), or make a run for each."
+        )
+    allowed = np.delete(tokens, excluded)
+    if len(allowed) and allowed.min() > asked[-1]:
+        raise InputError(
+            f"budget: {asked[-1]:,} tokens, but the shortest row that may be selected has {allowed.min():,}. Raise it, "
+            "or give a number of rows."
         )
     return TokenBudget(max_tokens=asked[-1], tokens=tokens)
 

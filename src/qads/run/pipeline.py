@@ -14,6 +14,7 @@ from qads.cluster import connected
 from qads.config import RunConfig
 from qads.datasets import refuse_own_output
 from qads.errors import CorruptError, DriftError, InputError, RunError
+from qads.run.budgets import largest_budget
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
@@ -113,6 +114,8 @@ def run_pipeline(
                 raise
             if name == ("pool" if config.clean is None else "clean"):
                 _check_early(context, wanted)
+            if name == "tokens" and "select" in wanted and context.stages["select"].manifest() is None:
+                largest_budget(config, len(context.pool), context.array("tokens", "tokens.npy"), context.named.out)
         check_held()
     return RunResult(run.root, manifests)
 

@@ -51,6 +51,8 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
     if config.clean is not None:
         reads["clean"] = ("pool",)
     rows = "pool" if config.clean is None else "clean"
+    if config.counts_tokens:
+        reads["tokens"] = (rows,)  # Before hours of other stages: it may find that no row fits the budget.
     reads["embed"] = (rows,)
     if config.uses_anchors:
         reads["anchors"] = (rows,) if config.anchors.sources else (rows, "embed")
@@ -59,8 +61,6 @@ def stage_reads(config: RunConfig) -> dict[str, tuple[str, ...]]:
         reads |= {"influence": ("anchors", "embed") if in_rounds else ("anchors",), "scorer": ("embed", "influence")}
     if config.quality is not None:
         reads["quality"] = ("embed", "influence", "scorer") if config.scores else ("embed",)
-    if config.counts_tokens:
-        reads["tokens"] = (rows,)
     if "targets" in config.needs:
         reads["targets"] = ("anchors",)
     if "likelihoods" in config.needs:

@@ -163,12 +163,12 @@ def _cost_facts(cost: Cost) -> Facts:
 STAGE_FUNCTIONS: dict[str, Callable[[StageContext, StageDirectory], Facts]] = {
     "pool": run_pool,
     "clean": run_clean,
+    "tokens": run_tokens,
     "embed": run_embed,
     "anchors": run_anchors,
     "influence": run_influence,
     "scorer": run_scorer,
     "quality": run_quality,
-    "tokens": run_tokens,
     "targets": run_targets,
     "likelihoods": run_likelihoods,
     "given": run_given,
