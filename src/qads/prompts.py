@@ -16,6 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, assert_never
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool
+
 from qads.errors import ModelError
 from qads.pool import Kind, Row, Turn
 from qads.problems import earlier_exchanges
@@ -29,7 +34,9 @@ __all__ = [
     "Renderer",
     "Target",
     "Template",
+    "named_instructions",
     "sample_text",
+    "with_suffixes",
 ]
 
 QUALITY_QUESTION = "\n\nQuality: "
@@ -37,6 +44,36 @@ QUALITY_QUESTION = "\n\nQuality: "
 
 INSTRUCTIONS: Mapping[Kind, str] = {"cot": "", "pot": " Let's write a program."}
 """What is put after a problem to ask for reasoning in words, or for a program (MAmmoTH, Yue et al. 2023)."""
+
+
+def named_instructions(value: object) -> object:
+    """What a setting `suffix` means: ``instructions`` are those of `INSTRUCTIONS`, anything else is itself."""
+    return dict(INSTRUCTIONS) if value == "instructions" else value
+
+
+def with_suffixes(table: pa.Table, suffixes: Mapping[Kind, str]) -> tuple[pa.Table, Bool[np.ndarray, " n"]]:
+    """Put the suffix of its kind after every problem that does not end with it.
+
+    Args:
+        table: the rows of a pool.
+        suffixes: kind -> text.
+
+    Returns:
+        The table, and which of its rows were lengthened.
+    """
+    lengthened = np.zeros(table.num_rows, bool)
+    for kind, text in suffixes.items():
+        problems = table["problem"]
+        ends = pc.call_function("ends_with", [problems], pc.MatchSubstringOptions(text))
+        mine = pc.call_function("and_not", [pc.call_function("equal", [table["kind"], pa.scalar(kind)]), ends])
+        longer = pc.call_function(
+            "binary_join_element_wise", [problems, pa.scalar(text, pa.large_string()), pa.scalar("", pa.large_string())]
+        )
+        column = pc.call_function("if_else", [mine, longer, problems])
+        table = table.set_column(table.schema.get_field_index("problem"), "problem", column)
+        lengthened |= mine.to_numpy(zero_copy_only=False)
+    return table, lengthened
+
 
 RenderChat = Callable[[Sequence[Turn]], str]
 """Renders a conversation with the model's own chat template."""

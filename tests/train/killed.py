@@ -24,7 +24,8 @@ def main() -> None:
         if step.step == at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    method = FineTuning(**settings | {"checkpoints": qads.Checkpointing(**settings["checkpoints"])})
+    lora = settings["lora"] and qads.Lora(**settings["lora"])
+    method = FineTuning(**settings | {"checkpoints": qads.Checkpointing(**settings["checkpoints"]), "lora": lora})
     pool = qads.Pool.from_rows(qads.Row(**row) for row in rows(14))
     method(pool, out, execution=Execution(device="cpu", max_tokens_per_batch=200), on_step=watch)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM, MambaConfig, MambaForCausalLM
+from transformers import BambaConfig, BambaForCausalLM, LlamaForCausalLM, MambaConfig, MambaForCausalLM
 
 import qads
 from qads.errors import ModelError
@@ -87,6 +87,21 @@ def test_rows_in_one_pass_do_not_see_each_other_or_are_refused(model: str):
     check_packing(open_causal_lm(model, device="cpu", dtype="float32"), texts(model))
     with pytest.raises(ModelError, match="lets rows that share a pass see each other"):
         check_packing(opened_model(model, Blind.from_pretrained(model).eval()), texts(model))
+
+
+def test_a_model_of_attention_and_states_is_refused_however_much_attention_alone_would_move(model: str):
+    torch.manual_seed(0)
+    config = BambaConfig(
+        vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=4, mamba_n_heads=8, mamba_d_head=16, mamba_d_state=16, mamba_n_groups=1,
+        attn_layer_indices=[0, 1, 3], pad_token_id=0,
+    )  # fmt: skip
+    hybrid = BambaForCausalLM(config).eval()
+    with torch.no_grad():
+        for weights in (each for each in hybrid.parameters() if each.dim() >= 2):
+            weights.mul_(8)
+    with pytest.raises(ModelError, match="Set packing: false"):
+        check_packing(opened_model(model, hybrid), texts(model))
 
 
 def test_a_model_that_carries_a_state_along_is_refused(model: str):

@@ -57,6 +57,22 @@ def test_the_first_loss_is_the_mean_over_the_answer_tokens_of_the_step(
     assert undisturbed.losses[0].loss == pytest.approx(total / n, abs=1e-5)
 
 
+def test_what_asks_for_a_program_stands_after_the_problems_of_programs_alone(brief: dict[str, Any], model: str):
+    ask = " Let's write a program."
+    rows = [
+        qads.Row(id=kind + end, source="s", problem="2 + 2?" + end, solution="4", kind=kind)
+        for kind in ("cot", "pot")
+        for end in ("", ask)
+    ]
+    tokenizer = open_tokenizer(model).tokenizer
+    found = FineTuning(**brief, suffix={"pot": ask}).plan(qads.Pool.from_rows(rows), execution=CPU)
+    texts = [tokenizer.decode(text.ids[: text.answer_start]) for text in found.texts.texts]
+    assert [ask in text for text in texts] == [False, True, True, True]
+    assert texts[2] == texts[3] == texts[1]
+    plain, asked = (FineTuning(**brief, suffix=suffix).identity(CPU) for suffix in ({}, {"pot": ask}))
+    assert "suffix" not in plain and asked == plain | {"suffix": {"pot": ask}}
+
+
 def test_tokens_are_those_that_a_token_budget_counts(brief: dict[str, Any], pool: qads.Pool, undisturbed: qads.Trained):
     opened = open_tokenizer(brief["model"])
     counted = training_tokens(opened.tokenizer, qads.ExemplarTemplate().renderer(opened.render_chat), pool)
@@ -229,22 +245,21 @@ def killed(out: Path, settings: dict[str, Any], at: int) -> None:
     assert ended.returncode == -signal.SIGKILL, ended.stderr[-2000:]
 
 
-@pytest.mark.parametrize("lora", [None, Lora(rank=4, dropout=0.1)], ids=["full", "adapter with dropout"])
+@pytest.mark.parametrize(
+    ("lora", "dtype"),
+    [(None, "float32"), (None, "bfloat16"), ({"rank": 4, "dropout": 0.1}, "float32")],
+    ids=["full", "full in bfloat16", "adapter with dropout"],
+)
 def test_killed_and_started_again_it_ends_as_undisturbed(
-    brief: dict[str, Any], pool: qads.Pool, tmp_path: Path, lora: Lora | None
+    brief: dict[str, Any], pool: qads.Pool, tmp_path: Path, lora: dict[str, Any] | None, dtype: str
 ):
-    settings = brief | {"checkpoints": {"steps": 1, "minutes": None}}
-    changed = {} if lora is None else {"lora": {"rank": 4, "dropout": 0.1}}
-    whole = FineTuning(**brief, lora=lora)(pool, tmp_path / "whole", execution=CPU)
+    method = FineTuning(**brief | {"dtype": dtype, "lora": lora and Lora(**lora)})
+    whole = method(pool, tmp_path / "whole", execution=CPU)
     out = tmp_path / "out"
-    if lora is None:
-        killed(out, settings | changed, 4)  # The checkpoint of step 4 is not kept any more, that of step 3 is.
-    else:
-        half = FineTuning(**brief, lora=lora, checkpoints=Checkpointing(steps=1))
-        with pytest.raises(KeyboardInterrupt):
-            half(pool, out, execution=CPU, on_step=interrupt_at(4))
+    # The checkpoint of step 4 is not kept any more, that of step 3 is.
+    killed(out, brief | {"dtype": dtype, "lora": lora, "checkpoints": {"steps": 1, "minutes": None}}, 4)
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["step-00000002", "step-00000003"]
-    again = FineTuning(**brief, lora=lora)(pool, out, execution=CPU)
+    again = method(pool, out, execution=CPU)
     np.testing.assert_allclose(losses(again), losses(whole), atol=1e-6, rtol=0)
     assert [entry["step"] for entry in read_lines(out / "losses.jsonl")] == list(range(1, 6))
     before, after = (load_file(each.folder / "model.safetensors") for each in (whole, again))

@@ -14,6 +14,7 @@ from typing import Literal
 from qads.answers.latex import without_latex
 from qads.answers.numbers import Number, read_number, same_number
 from qads.answers.options import LETTERS, is_letter, named_option
+from qads.answers.sentences import only_number, without_emphasis
 from qads.answers.symbolic import Algebra, same_expression
 
 __all__ = ["Comparison", "same_answer"]
@@ -112,6 +113,8 @@ def _same_value(found: str, reference: str, algebra: Algebra | None) -> Comparis
     if _key(plain) == _key(wanted):
         return Comparison(True, "text")
     one, other = _number(plain), _number(wanted)
+    if one is None and other is not None and (said := only_number(plain)):
+        one = read_number(said)
     if one is not None and other is not None:
         return Comparison(True, "number") if same_number(one, other) else _DIFFERENT
     if (parts := _same_parts(plain, wanted)) is not None and parts:
@@ -126,7 +129,7 @@ def _same_value(found: str, reference: str, algebra: Algebra | None) -> Comparis
 
 def _plain(answer: str) -> str:
     """An answer without LaTeX, with plain signs, no sentence's end, one space between words."""
-    text = without_latex(answer.strip().strip("$").strip())
+    text = without_latex(without_emphasis(answer.strip(" *`").strip("$").strip()))
     if bracketed := _ANGLES.fullmatch(text.strip(" .")):
         text = bracketed[1]
     text = _MERIDIEM.sub(r"\1m", text.replace("−", "-").replace("–", "-").casefold())

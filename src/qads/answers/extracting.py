@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qads.answers.numbers import last_number
+from qads.answers.comparing import same_answer
+from qads.answers.numbers import last_number, read_number
 from qads.answers.options import named_option
+from qads.answers.sentences import without_emphasis
 
 __all__ = ["FoundAnswer", "extract_answer", "find_answer"]
 
@@ -19,11 +21,16 @@ _MARKED = re.compile(r"^####(?!#)(?P<answer>.*)", re.MULTILINE)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|(?P<token>[^\s{}$\\]+))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _STATED = re.compile(
-    r"\b(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b(?:\s*:)?|:|=)\s*(?P<answer>[^\n]+)", re.IGNORECASE
+    r"\b(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b(?:\s*:)?|:|=)"
+    r"(?!\s*(?:obtained|found|calculated|computed|determined|derived|given)\b)"
+    r"(?:\s+(?:therefore|thus|hence|then|simply|just|indeed|about|approximately|roughly|exactly|equal\sto)\b)*"
+    r"\s*(?P<answer>[^\n]+)",
+    re.IGNORECASE,
 )
-_NEXT_SENTENCE = re.compile(r"\.\s+(?=[A-Z])")
+_GOES_ON = re.compile(r"\.\s+(?=[A-Z])|(?<=\s)(?:because|since)\b|,\s?(?:which|where)\b")
+"""Where a stated answer ends and its reasons or the next sentence begin."""
 _CHOSEN = re.compile(
-    r"\b(?:ans(?:wer)?|options?|choices?)\b(?:\s+(?:is|option|choice|no|to|the|should|be|must|will|therefore|correct|letter)\b){0,8}"
+    r"\b(?:ans(?:wer)?|option|choice)\b(?:\s+(?:is|option|choice|no|to|the|should|be|must|will|therefore|correct|letter)\b){0,8}"
     r"[\s.:=\-–>,]*[(\[]?(?P<letter>[A-Ja-j])(?:[)\].,;:]|(?=\s*(?:\n|\Z)))",
     re.IGNORECASE,
 )
@@ -56,7 +63,8 @@ def find_answer(solution: str, *, options: Sequence[str] = ()) -> FoundAnswer:
     >>> find_answer("She has 3 + 4 = 7 apples").text, find_answer("Option (C) is right.", options=("1", "2", "3")).text
     ('7', 'C')
     """
-    stated = extract_answer(solution)
+    solution = without_emphasis(solution)
+    stated, place = _stated(solution)
     if not options:
         if stated is not None:
             return FoundAnswer(stated, "stated")
@@ -69,7 +77,9 @@ def find_answer(solution: str, *, options: Sequence[str] = ()) -> FoundAnswer:
         found for found in chosen or _ALONE.finditer(solution) if named_option(found["letter"], options) is not None
     ]
     if chosen:
-        return FoundAnswer(max(chosen, key=re.Match[str].start)["letter"].upper(), "stated")
+        last = max(chosen, key=re.Match[str].start)
+        if stated is None or place < last.start("letter") or not _is_value(stated, options):
+            return FoundAnswer(last["letter"].upper(), "stated")
     if stated is not None:
         return FoundAnswer(stated, "stated")
     result = _last(_RESULT, solution)
@@ -91,15 +101,26 @@ def extract_answer(solution: str) -> str | None:
     >>> extract_answer("2+2=4\n#### 4"), extract_answer(r"so \boxed{\frac{1}{2}}."), extract_answer("no idea")
     ('4', '\\frac{1}{2}', None)
     """
+    return _stated(without_emphasis(solution))[0]
+
+
+def _stated(solution: str) -> tuple[str | None, int]:
+    """The answer that a solution without emphasis states, and where; None where it states none."""
     if (marked := _last(_MARKED, solution)) and marked["answer"].strip():
         rest = solution[marked.end() :].strip()
         if not rest or _STATED.match(rest):
-            return marked["answer"].strip()
+            return marked["answer"].strip(), marked.start()
     if boxed := _last(_BOXED, solution):
-        return boxed["token"] or _up_to_closing_brace(solution, boxed.end())
+        return boxed["token"] or _up_to_closing_brace(solution, boxed.end()), boxed.start()
     if stated := _last(_STATED, solution):
-        return _NEXT_SENTENCE.split(stated["answer"], maxsplit=1)[0].strip().removesuffix(".").strip("$ ") or None
-    return None
+        answer = _GOES_ON.split(stated["answer"], maxsplit=1)[0].strip().rstrip(",;").removesuffix(".").strip("$ ")
+        return answer or None, stated.start("answer")
+    return None, 0
+
+
+def _is_value(stated: str, options: Sequence[str]) -> bool:
+    """Whether what was stated is a number, or the text of an option, and not the beginning of an explanation."""
+    return read_number(stated) is not None or any(same_answer(stated, option, algebra=None) for option in options)
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

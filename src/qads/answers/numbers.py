@@ -15,6 +15,7 @@ _MOST_DIGITS = 60
 _MOST_TENS = 300
 _RELATIVE = Fraction(1, 10_000)
 _ABSOLUTE = Fraction(1, 10**9)
+_ROUNDED = Fraction(1, 100)
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)"
 _NUMBER = re.compile(
@@ -26,12 +27,21 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _UNIT = re.compile(
-    r"(?P<space>\s*)(?P<words>(?:°\s?)?(?:[a-z]+\.?(?:[\s/-]+[a-z]+\.?|\s?\^\(?[23]\)?|[²³]|\(s\))*)?)\s*",
+    r"(?P<space>\s*)(?P<words>(?:°\s?)?(?:[a-z]+\.?(?:[\s/-]+[a-z]+\.?|\s?\^\(?[23]\)?|[²³]|[23](?!\w)|\(s\))*)?)\s*",
     re.IGNORECASE,
 )
 _NO_UNIT = frozenset("pi i e sqrt log ln sin cos tan sec csc cot exp or and to mod choose over x y z n k t".split())
+_NO_FIRST_UNIT = frozenset("squared cubed factorial halves below".split())
+"""Words that are units, or part of one, only after another: 5 m squared, and not 5 squared."""
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+"""Word -> power of ten."""
 _SHORT_UNITS = frozenset("m g h l s a j w v n c f k d".split())
+_POWERS = str.maketrans({"²": "^2", "³": "^3"})
+_POWER = re.compile(r"(?:\s?\^\(?|(?<=[a-z]))([23])\)?")
+_SQUARE = re.compile(r"\b(?:square|sq)\b\.?\s+(?P<word>[a-z]+)|\b(?P<after>[a-z]+)\s+squared\b")
+_CUBIC = re.compile(r"\b(?:cubic|cu)\b\.?\s+(?P<word>[a-z]+)|\b(?P<after>[a-z]+)\s+cubed\b")
 _LAST = re.compile(rf"(?<![\w.])[-−]?[$€£]?{_DIGITS}(?:\.\d+)?(?:\s*/\s*\d+)?%?|(?<![\w.])[-−]?\.\d+%?")
+_PLURAL = re.compile(r"s+(?=\^|\Z)")
 _MINUS = str.maketrans("−–", "--")
 
 
@@ -43,7 +53,8 @@ class Number:
     is_decimal: bool
     """Written with more than zeros after a decimal point, or with a power of ten: perhaps rounded."""
     decimals: int
-    """Figures after the point."""
+    """Figures after the point, written without a power of ten or a word for one; negative where such a power leaves
+    the last figures open (1.2 million: -5)."""
     is_percent: bool
     unit: str
     """What follows it, in lower case; empty where nothing does."""
@@ -63,16 +74,17 @@ def read_number(text: str) -> Number | None:
     found = _NUMBER.fullmatch(plain)
     if found is None or (found["sign"] and found["second"]) or not any(map(found.__getitem__, _PARTS)):
         return None
-    value = _value(found)
-    unit = _unit(found["unit"])
+    value, unit = _value(found), _unit(found["unit"])
     if value is None or unit is None:
         return None
+    scale, unit = _scaled(unit)
     negative = "-" in (found["sign"], found["second"])
     shown = (found["decimals"] or "").rstrip("0")
+    power = int((found["power"] or "0").translate(_MINUS)) + scale
     return Number(
-        -value if negative else value,
+        (-value if negative else value) * 10**scale,
         is_decimal=bool(shown) or found["power"] is not None,
-        decimals=len(found["decimals"] or ""),
+        decimals=len(found["decimals"] or "") - power,
         is_percent=found["percent"] is not None,
         unit=unit,
     )
@@ -112,18 +124,36 @@ def _unit(text: str) -> str | None:
     attached = len(words[0]) == 1 and words[0] != "°"
     if attached and not (found["space"] and words[0] in _SHORT_UNITS):
         return None
-    return " ".join(words) if attached or _NO_UNIT.isdisjoint(words) else None
+    if words[0] in _NO_FIRST_UNIT or not (attached or _NO_UNIT.isdisjoint(words)):
+        return None
+    return _raised(found["words"].lower())
+
+
+def _raised(words: str) -> str:
+    """Words of a unit, its powers in one form: `square cm`, `cm squared`, `cm²`, `cm2` and `cm^(2)` are `cm^2`."""
+    plain = words.translate(_POWERS)
+    for pattern, power in ((_SQUARE, 2), (_CUBIC, 3)):
+        plain = pattern.sub(rf"\g<word>\g<after>^{power}", plain)
+    return " ".join(re.findall(r"[a-z]+(?:\^[23])?|°", _POWER.sub(r"^\1", plain)))
+
+
+def _scaled(unit: str) -> tuple[int, str]:
+    """The power of ten that a unit begins with, as "million dollars" does, and the unit without it."""
+    first, _, rest = unit.partition(" ")
+    power = _SCALES.get(first)
+    return (0, unit) if power is None else (power, rest)
 
 
 def same_number(found: Number, reference: Number) -> bool:
     """Whether a number is the one that was asked for.
 
     Whole numbers and fractions must be equal. Where one of the two is a decimal, that is perhaps rounded: they may
-    differ by 10⁻⁴ of the larger, or one may be the other rounded to two decimals or more. A percent sign on one side
-    only may be left out or carried out (12% is 12, and is 0.12). Where both have a unit, it is the same word.
+    differ by 10⁻⁴ of the larger, but by no more than 0.01 or half a unit of the last figure shown, whichever is more;
+    or one may be the other rounded to two decimals or more. A percent sign on one side only may be left out or carried
+    out (12% is 12, and is 0.12). Where both have a unit, it is the same.
 
     >>> def same(a, b): return same_number(read_number(a), read_number(b))
-    >>> same("1/3", "0.33"), same("0.34", "0.33"), same("10000", "10001"), same("50%", "0.5"), same("5 cm", "5 km")
+    >>> same("1/3", "0.33"), same("0.34", "0.33"), same("10000.9", "10000"), same("50%", "0.5"), same("5 cm", "5 cm^2")
     (True, False, False, True, False)
     """
     if found.unit and reference.unit and not _same_unit(found.unit, reference.unit):
@@ -141,20 +171,27 @@ def _near(found: Number, reference: Number, factor: Fraction) -> bool:
     if not (found.is_decimal or reference.is_decimal):
         return False
     apart = abs(value - wanted)
-    if apart <= max(_RELATIVE * max(abs(value), abs(wanted)), _ABSOLUTE):
+    shown = min(number.decimals for number in (found, reference) if number.is_decimal)
+    most = max(_ROUNDED, _last_figure(shown) / 2)
+    if apart <= max(min(_RELATIVE * max(abs(value), abs(wanted)), most), _ABSOLUTE):
         return True
     return _is_rounded(found, apart / factor) or _is_rounded(reference, apart)
 
 
 def _is_rounded(number: Number, apart: Fraction) -> bool:
     """Whether a number can be one that is so far from it, rounded: to two decimals and two figures at least."""
-    unit = Fraction(1, 10**number.decimals)
+    unit = _last_figure(number.decimals)
     return number.decimals >= 2 and abs(number.value) >= 10 * unit and 2 * apart <= unit
+
+
+def _last_figure(decimals: int) -> Fraction:
+    """What one unit of the last of so many figures after the point is."""
+    return Fraction(10) ** -decimals
 
 
 def _same_unit(one: str, other: str) -> bool:
     """The same words; a plural is a singular, and a longer phrase may begin with the shorter."""
-    a, b = ([word.rstrip("s") for word in unit.split()] for unit in (one, other))
+    a, b = ([_PLURAL.sub("", word) for word in unit.split()] for unit in (one, other))
     n = min(len(a), len(b))
     return a[:n] == b[:n]
 

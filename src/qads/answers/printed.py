@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from qads.answers.comparing import same_answer
 from qads.answers.extracting import extract_answer, find_answer
-from qads.answers.numbers import read_number
 from qads.answers.options import named_option
+from qads.answers.sentences import begins_as_prose, denies, only_number
 
 __all__ = ["printed_answer"]
 
@@ -24,17 +24,10 @@ _SOLVED = re.compile(
     r"\[?\{(?:'[^'{}]*'|\"[^\"{}]*\"|(?!(?:I|E|pi):)[A-Za-z]\w*(?:\([\w, ]{1,20}\))?):(?P<value>[^{}:]+)\}\]?"
 )
 """One unknown with one value, as sympy's `solve` gives it; numbers as keys are roots and how often they occur."""
-_WORD = r"[^\W\d_]+"
-_BEGINS = re.compile(rf"(?:{_WORD}['’\w-]*[,:]?\s|#|\\boxed|\*)")
 _LABEL = re.compile(r"(?<=[^\W\d_)\]'\"]):\s|\b(?:is|are|was|were|equals?)\b:?\s")
 _EQUATION = re.compile(r"[^\W\d_]\w[\w' ]*=(?P<value>[^=<>]+)")
-_FIGURES = re.compile(r"\S*\d\S*")
-_WORD_BEFORE = re.compile(rf"(?:\A|\s)(?P<word>{_WORD})[,:;]?\s+\Z")
-_WORD_AFTER = re.compile(rf"\s+(?P<word>{_WORD})")
-_NOT_IT = re.compile(r"\b(?:no|not|cannot|never|error|failed|invalid|than|least|most)\b|n['’]t\b", re.IGNORECASE)
-"""Where a line has one of these, a number in it is perhaps no answer."""
+_FIGURE = re.compile(r"\d")
 _QUOTES = " \t'\"`"
-_ENDS = ".,;:!?"
 
 
 def printed_answer(line: str, *, options: Sequence[str] = ()) -> str | None:
@@ -63,7 +56,7 @@ def _is_option(text: str, options: Sequence[str]) -> bool:
 
 def _said(line: str, options: Sequence[str]) -> str | None:
     """What a sentence says the answer is; None where it is no sentence, or says several things."""
-    if len(line) > _LONGEST or not _BEGINS.match(line):
+    if len(line) > _LONGEST or not begins_as_prose(line):
         return None
     stated = extract_answer(line)
     if options:
@@ -71,7 +64,7 @@ def _said(line: str, options: Sequence[str]) -> str | None:
         stated = found.text if found.where in ("stated", "last result") else None
     if stated is None:
         stated = _after_label(line)
-    number = None if stated is None or _NOT_IT.search(line) else _only_number(stated)
+    number = None if stated is None or denies(line) else only_number(stated)
     return number or stated
 
 
@@ -80,27 +73,6 @@ def _after_label(line: str) -> str | None:
     if equation := _EQUATION.fullmatch(line):
         return equation["value"].strip()
     _, *parts = _LABEL.split(line)
-    if any(map(_FIGURES.search, parts[:-1])):
+    if any(map(_FIGURE.search, parts[:-1])):
         return None
     return (parts[-1].strip().removesuffix(".") if parts else "") or line
-
-
-def _only_number(text: str) -> str | None:
-    """The number of a text that begins with a word and has one number, which is no part of an expression."""
-    found = list(_FIGURES.finditer(text))
-    if len(found) != 1 or not _BEGINS.match(text):
-        return None
-    before, after = _WORD_BEFORE.search(text[: found[0].start()]), text[found[0].end() :]
-    number = found[0][0].rstrip(_ENDS)
-    if before is None or not _is_plain("1", before["word"]):
-        return None
-    if after.strip() and number == found[0][0]:
-        word = _WORD_AFTER.match(after)
-        if word is None or not _is_plain(number, word["word"]):
-            return None
-    return number if read_number(number) is not None else None
-
-
-def _is_plain(number: str, word: str) -> bool:
-    """Whether a word beside a number leaves it what it is, as "apples" does and "pi" or "and" do not."""
-    return read_number(f"{number} {word}") is not None

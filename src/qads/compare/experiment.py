@@ -27,6 +27,7 @@ from qads.config import (
     QualityConfig,
     RunConfig,
 )
+from qads.config.evaluating import check_suffixes
 from qads.config.limits import Sources
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError
@@ -291,6 +292,8 @@ class Experiment:
                 "evaluate.template is not train.template: models would be evaluated on texts that look otherwise than "
                 "those they were trained on. Say the same in both."
             )
+        if self.evaluate is not None:
+            check_suffixes(self.train, self.evaluate)
 
     @property
     def runs_programs(self) -> bool:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qads.datasets.benchmarks import evaluation_locations
-from qads.errors import InputError
+from qads.errors import ConfigError, InputError
 from qads.evaluate import Evaluation
+from qads.pool import Kind
+from qads.train import FineTuning
 
-__all__ = ["EvaluateConfig"]
+__all__ = ["EvaluateConfig", "check_suffixes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +40,20 @@ class EvaluateConfig(Evaluation):
             )
         if self.program_memory_mb < 1:
             raise InputError(f"evaluate.program_memory_mb is {self.program_memory_mb}; it must be 1 at least.")
+
+
+def check_suffixes(trained: FineTuning, evaluation: Evaluation) -> None:
+    """A model that is asked for a kind of solution in some words is trained on problems that ask for it so.
+
+    Raises:
+        ConfigError: the two differ for a kind that the evaluation asks for.
+    """
+    kinds: dict[str, tuple[Kind, ...]] = {"cot": ("cot",), "pot": ("pot",), "pot-cot": ("pot", "cot")}
+    for kind in kinds[evaluation.method] if evaluation.generate else ():
+        asked, seen = evaluation.suffix.get(kind, ""), trained.suffix.get(kind, "")
+        if asked != seen:
+            raise ConfigError(
+                f"evaluate.suffix puts {asked!r} after problems to ask for solutions of the kind {kind}, but "
+                f"train.suffix puts {seen!r} after those that are trained on. Make them the same: train.suffix: "
+                "instructions puts there what an evaluation does by default, where a problem does not end with it."
+            )

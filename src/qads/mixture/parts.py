@@ -19,7 +19,8 @@ from qads.datasets import expand_sources, load_pool, source_identity
 from qads.errors import CorruptError, InputError, RunError
 from qads.mixture.licenses import licenses_of
 from qads.mixture.recipe import Part, Recipe
-from qads.pool import Kind, Pool, Progress, RejectedRow, to_json
+from qads.pool import Pool, Progress, RejectedRow, to_json
+from qads.prompts import with_suffixes
 
 __all__ = ["InputFile", "LoadedPart", "load_part"]
 
@@ -83,7 +84,7 @@ def load_part(name: str, settings: Part, recipe: Recipe, progress: Progress | No
         found = _read_selected_file(settings, progress)
     files = settings.pool or ((settings.selection,) if settings.selection else ())
     licenses = licenses_of(found.pool, settings.license, files)
-    table, suffixed = _with_suffix(found.pool.table, recipe.suffix)
+    table, suffixed = with_suffixes(found.pool.table, recipe.suffix)
     if not recipe.keep_meta and recipe.format != "alpaca":  # Its `input` is in `meta`.
         table = table.set_column(table.schema.get_field_index("meta"), "meta", pa.nulls(len(table), pa.large_string()))
     return LoadedPart(
@@ -208,19 +209,3 @@ def _manifest(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CorruptError(f"{path}: found a {type(found).__name__} where a mapping was expected.")
     return cast(dict[str, Any], found)
-
-
-def _with_suffix(table: pa.Table, suffix: Mapping[Kind, str]) -> tuple[pa.Table, Bool[np.ndarray, " n"]]:
-    """Put the suffix of its kind after every problem that does not end with it; which rows were lengthened."""
-    lengthened = np.zeros(table.num_rows, bool)
-    for kind, text in suffix.items():
-        problems = table["problem"]
-        ends = pc.call_function("ends_with", [problems], pc.MatchSubstringOptions(text))
-        mine = pc.call_function("and_not", [pc.call_function("equal", [table["kind"], pa.scalar(kind)]), ends])
-        longer = pc.call_function(
-            "binary_join_element_wise", [problems, pa.scalar(text, pa.large_string()), pa.scalar("", pa.large_string())]
-        )
-        column = pc.call_function("if_else", [mine, longer, problems])
-        table = table.set_column(table.schema.get_field_index("problem"), "problem", column)
-        lengthened |= mine.to_numpy(zero_copy_only=False)
-    return table, lengthened

@@ -15,7 +15,7 @@ from qads.choices import check_choices
 from qads.datasets.handoff import HandoffFormat
 from qads.errors import ConfigError, InputError
 from qads.pool import Kind
-from qads.prompts import INSTRUCTIONS, ExemplarTemplate, Template
+from qads.prompts import ExemplarTemplate, Template, named_instructions
 from qads.settings import read_settings
 
 __all__ = ["Part", "Recipe", "Share", "Take", "load_recipe"]
@@ -68,11 +68,6 @@ def _parse_rows_or_tokens(value: object) -> object:
     if isinstance(amount, float):
         raise ConfigError(f"{value!r} is a fraction; a number of rows (1000) or tokens (2M tokens) is needed.")
     return amount
-
-
-def _instructions(value: object) -> object:
-    """The word for the texts that an evaluation puts after its problems."""
-    return dict(INSTRUCTIONS) if value == "instructions" else value
 
 
 RowsOrTokens = Annotated[int | Tokens | None, BeforeValidator(_parse_rows_or_tokens)]
@@ -178,7 +173,7 @@ class Recipe:
     """Name -> part -> another ``take``: a family of mixtures in one folder, each a configuration of the dataset."""
     same_text: Literal["error", "drop", "keep"] = "error"
     """What a row does that an earlier part has taken already, word for word."""
-    suffix: Annotated[dict[Kind, str], BeforeValidator(_instructions)] = field(default_factory=dict[Kind, str])
+    suffix: Annotated[dict[Kind, str], BeforeValidator(named_instructions)] = field(default_factory=dict[Kind, str])
     """Kind -> text put after its problems; ``instructions`` for those by which models are asked in an evaluation."""
     format: HandoffFormat = "messages"
     """Shape of a row."""

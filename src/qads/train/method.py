@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from qads.choices import check_choices
 from qads.cluster import Execution
@@ -38,8 +38,8 @@ from qads.models import (
     resolve_dtype,
     seeded,
 )
-from qads.pool import Pool, Progress, to_json
-from qads.prompts import ExemplarTemplate, Template
+from qads.pool import Kind, Pool, Progress, to_json
+from qads.prompts import ExemplarTemplate, Template, named_instructions, with_suffixes
 from qads.train.accounts import OnStep, Trained, TrainingPlan
 from qads.train.checkpoints import Checkpoints
 from qads.train.schedule import make_schedule
@@ -98,6 +98,9 @@ class FineTuning:
     weight is lost, which at small learning rates is most of them. The weights are saved as they were kept."""
     template: Annotated[Template, Field(discriminator="kind")] = field(default_factory=ExemplarTemplate)
     """How a row becomes text; take that of scoring and evaluation."""
+    suffix: Annotated[dict[Kind, str], BeforeValidator(named_instructions)] = field(default_factory=dict[Kind, str])
+    """Kind -> text put after its problems, unless they end with it; ``instructions`` for those by which an evaluation
+    asks for a program."""
     lora: Lora | None = None
     """Adapter that is trained instead of all weights."""
     merge: bool = True
@@ -258,12 +261,14 @@ class FineTuning:
             "dtype": resolve_dtype(self.dtype, execution.device),
         }
         del found["checkpoints"], found["revision"], found["batch_size" if self.batch_tokens else "batch_tokens"]
+        if not self.suffix:
+            del found["suffix"]
         return json.loads(to_json(found))
 
     def _plan(self, opened: CausalLM | Tokenizer, rows: Pool) -> TrainingPlan:
         max_length = min(self.max_length or opened.max_length, opened.max_length)
         texts = fit_rows(
-            opened.tokenizer, self.template.renderer(opened.render_chat), rows, max_length=max_length,
+            opened.tokenizer, self.template.renderer(opened.render_chat), self._asked(rows), max_length=max_length,
             too_long=self.too_long,
         )  # fmt: skip
         epochs = None if self.steps is not None or self.tokens is not None else self.n_epochs
@@ -272,6 +277,10 @@ class FineTuning:
             steps=self.steps, tokens=self.tokens,
         )  # fmt: skip
         return TrainingPlan(texts, schedule, opened.shape, trains_adapter=self.lora is not None)
+
+    def _asked(self, rows: Pool) -> Pool:
+        """The rows, with what asks for their kind of solution after their problems."""
+        return Pool(with_suffixes(rows.table, self.suffix)[0], rejected=rows.rejected) if self.suffix else rows
 
     def _open(self, execution: Execution) -> CausalLM:
         """The model in the precision that it is trained in; of several processes each puts it where it trains."""

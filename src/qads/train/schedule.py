@@ -7,8 +7,8 @@
 so the order depends on nothing but the number of rows and the seed, and a longer training begins as a shorter one does.
 With `batch_tokens` trainings on as many tokens have as many steps, whatever the lengths of their rows, unless a row is
 longer than a step.
-How the rows of a step are spread over passes and processes changes rounding only: a step's loss is the mean over all
-its answer tokens, whatever pass they ran in.
+How the rows of a step are spread over passes and processes changes rounding only, but for an adapter's dropout, which
+draws anew in every pass: a step's loss is the mean over all its answer tokens, whatever pass they ran in.
 """
 
 from __future__ import annotations
