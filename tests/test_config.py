@@ -357,6 +357,7 @@ def test_a_yaml_file_is_read(tmp_path: Path):
     path.write_text("# one run\npool: {sources: [a, b]}\nbudget: 10%\nselection: {alpha: 0.5}\nquality: null\n")
     config = load_config(path, ["seed=4"])
     assert (config.budget, config.selection, config.quality, config.seed) == (0.1, KCenterGreedy(alpha=0.5), None, 4)
+    assert load_config(str(path), ["seed=4"]) == config
 
 
 def test_sections_that_share_an_alias_stay_apart(tmp_path: Path):

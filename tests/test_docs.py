@@ -128,7 +128,7 @@ def test_every_command_that_is_shown_exists_with_its_options():
 def test_every_example_configuration_is_read():
     import yaml
 
-    for path in (ROOT / "examples").glob("*.yaml"):
+    for path in (*(ROOT / "examples").glob("*.yaml"), ROOT / "experiments" / "scores_full.yaml"):
         keys = yaml.safe_load(path.read_text())
         if "arms" in keys:
             assert qads.load_experiment(path).budgets

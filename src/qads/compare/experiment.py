@@ -351,7 +351,7 @@ class Experiment:
         return tuple(dict.fromkeys(pair for pair in found if pair[0] != pair[1]))
 
 
-def load_experiment(source: Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
+def load_experiment(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment.
 
     Args:

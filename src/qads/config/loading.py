@@ -12,7 +12,7 @@ from qads.settings import read_settings
 __all__ = ["load_config"]
 
 
-def load_config(source: Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """Read a configuration.
 
     Args:

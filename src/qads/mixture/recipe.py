@@ -272,4 +272,4 @@ def load_recipe(source: Path | str | Mapping[str, Any], overrides: Sequence[str]
     Raises:
         ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
     """
-    return read_settings(Recipe, Path(source) if isinstance(source, str) else source, overrides)
+    return read_settings(Recipe, source, overrides)

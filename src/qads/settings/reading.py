@@ -24,7 +24,7 @@ _MOST_MISTAKES = 20
 """How many are told at once."""
 
 
-def read_settings(root: type[Root], source: Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Root:
+def read_settings(root: type[Root], source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Root:
     """Read settings, strictly.
 
     Args:
@@ -35,6 +35,7 @@ def read_settings(root: type[Root], source: Path | Mapping[str, Any], overrides:
     Raises:
         ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
     """
+    source = Path(source) if isinstance(source, str) else source
     where = f"{source}: " if isinstance(source, Path) else ""
     given = _read_yaml(source, root) if isinstance(source, Path) else source
     check_extent(given, _values_in, where)
