@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from cluster.jobs import Programs, Squares
 from qads import Row, embed
 from qads.cluster import Execution, Grid, MemoryShards, map_shards, workers
 from qads.cluster.session import packed, unpacked
-from qads.errors import ClusterError, InputError, SandboxError, TooLongError
+from qads.errors import ClusterError, InputError, SandboxError, StorageError, TooLongError
 from qads.sandbox import Sandbox
 from run.tiny import rows
 
@@ -290,6 +291,14 @@ def _until(is_so: object) -> None:
 def test_impossible_settings_are_refused_by_name_and_value(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         Execution(**settings)  # pyright: ignore
+
+
+def test_where_no_temporary_file_can_be_made_it_is_said_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StorageError, match=r"needs a folder for temporary files: No such file .* Set TMPDIR to"):
+        squared(Squares(tmp_path), TWO)
 
 
 @pytest.mark.ray

@@ -94,7 +94,7 @@ COMMANDS = [
 ]
 WORDS = st.sampled_from(
     ["nowhere.jsonl", "nowhere.yaml", "-", "--", "--budget", "10%", "-1", "0", "nan", "--out", "out.jsonl", "-o", "--json", "--set", "a=b", "seed=[", "--column",
-     "problem=q", "=", "--show", "--row", "--against", "gsm", "--on-bad-row", "skip", "--anchors", "--dry-run", "--no-quality", "--model", "\u202e", "\x1b[31m", "", "é", "--help"]
+     "problem=q", "=", "--show", "--row", "--against", "gsm", "--on-bad-row", "skip", "--anchors", "--dry-run", "--no-quality", "--model", "--workers", "--ray", "head", "10.0.0.1", "[::1]:", "h:99999", "ray://", "\u202e", "\x1b[31m", "", "é", "--help"]
 )  # fmt: skip
 
 

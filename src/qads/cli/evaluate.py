@@ -89,7 +89,7 @@ def evaluate(
     of_execution = [each.removeprefix(_EXECUTION) for each in settings or () if each.startswith(_EXECUTION)]
     config = read_settings(EvaluateConfig, raw, [each for each in settings or () if not each.startswith(_EXECUTION)])
     terminal = Terminal(as_json=as_json)
-    where = {"kind": "ray" if ray else "local", "address": ray, "workers": workers, "device": device}
+    where = {"kind": "local" if ray is None else "ray", "address": ray, "workers": workers, "device": device}
     where = {name: value for name, value in where.items() if value is not None}
     execution = read_settings(Execution, where | {"allow_code_execution": allow_code}, of_execution)
     if dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -259,7 +260,7 @@ def config_from_flags(
 
 def execution_from_flags(workers: int | None, ray: str | None) -> list[str]:
     """The settings that `--workers` and `--ray` stand for."""
-    on_ray = [] if ray is None else ["execution.kind=ray", f"execution.address={ray}"]
+    on_ray = [] if ray is None else ["execution.kind=ray", f"execution.address={json.dumps(ray)}"]
     return on_ray if workers is None else [*on_ray, f"execution.workers={workers}"]
 
 

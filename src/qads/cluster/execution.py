@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,7 +13,10 @@ from pydantic import BeforeValidator
 from qads.choices import check_choices
 from qads.errors import InputError
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "server"]
+
+_SERVER = re.compile(r"(?:ray://)?(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\s/:@\[\]]+)):([0-9]{1,5})")
+"""Host, in brackets where it is an IPv6 address, and port."""
 
 
 def _whole(name: str, what: str) -> BeforeValidator:
@@ -29,6 +33,27 @@ def _check_whole(value: object, name: str, what: str) -> object:
     if value < 1:
         raise InputError(f"{where} is {value}; it must be 1 at least.")
     return value
+
+
+def server(address: str, where: str) -> tuple[str, int] | None:
+    """Host and port in the address of a Ray cluster; None for ``auto`` and ``local``, which hold none.
+
+    Args:
+        address: of a Ray cluster.
+        where: what says so, for the error.
+
+    Raises:
+        InputError: that is no address.
+    """
+    if address in ("auto", "local"):
+        return None
+    found = _SERVER.fullmatch(address)
+    if found is None or not 0 < int(found[3]) < 2**16:
+        raise InputError(
+            f"{where} is {address!r}; it must be auto (the cluster that runs here), local (one that is started here), "
+            "or host:port with a port of 1 to 65535, such as 10.0.0.1:6379, [fd00::1]:6379 or ray://10.0.0.1:10001."
+        )
+    return found[1] or found[2], int(found[3])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +76,8 @@ class Execution:
     gpus_per_worker: float = 0.0
     """On Ray: GPUs of a worker; 0 computes on CPUs. A share, such as 0.5, puts several workers on one GPU."""
     address: str | None = None
-    """Of the Ray cluster, as Ray has it (``auto`` for one that runs here); null starts one on this machine."""
+    """Of the Ray cluster: host:port or ray://host:port; ``auto`` for one that runs here; ``local``, as null, starts one
+    on this machine. Where the environment variable RAY_ADDRESS is set, it takes the place of ``auto`` and of null."""
     shard_timeout: float | None = None
     """Seconds after which a worker that says nothing is ended and its shard goes elsewhere; null waits for ever. It has
     to be more than the longest shard takes, and more than a worker takes to begin (on a busy cluster) and to open the
@@ -105,6 +131,8 @@ class Execution:
                         "cluster. Set execution.kind to ray, or leave it out."
                     )
             return
+        if self.address is not None:
+            server(self.address, "execution.address")
         there = "cuda" if self.gpus_per_worker else "cpu"
         if self.device not in ("auto", there):
             raise InputError(
@@ -119,11 +147,18 @@ class Execution:
         if self.kind == "ray":
             crowd = "as many workers as it holds" if self.workers == "auto" else f"{self.workers} workers"
             gpus = f", {self.gpus_per_worker:g} GPUs each" if self.gpus_per_worker else ""
-            where = f"the Ray cluster at {self.address}" if self.address else "a Ray cluster that is started here"
-            return f"Shards are computed by {crowd} on {where}{gpus}."
+            return f"Shards are computed by {crowd} on {self._cluster}{gpus}."
         if self.workers == "auto":
             return "Shards are computed in this process, or by a worker for each GPU where there are several."
         return f"Shards are computed by {self.workers} processes." if self.workers > 1 else "One process computes."
+
+    @property
+    def _cluster(self) -> str:
+        if self.address is None:
+            return "the Ray cluster that RAY_ADDRESS names, or else one that is started here"
+        if self.address == "auto":
+            return "the Ray cluster that RAY_ADDRESS names, or else the one that runs here"
+        return "a Ray cluster that is started here" if self.address == "local" else f"the Ray cluster at {self.address}"
 
     def pass_size(self, device: str) -> int | None:
         """Tokens in one forward pass on a device of such a type (``cpu``, ``cuda``); None: to be found by trying."""

@@ -21,13 +21,14 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
 from qads.cluster.crew import Lost, Worker, n_local
 from qads.cluster.execution import Execution
 from qads.cluster.session import Answer, Record, Work, log_records, packed, unpacked
+from qads.errors import StorageError
 from qads.machine import n_cores
 
 __all__ = ["LocalWorker", "local_workers", "thread_variables"]
@@ -96,10 +97,10 @@ class LocalWorker:
         self, number: int, work: bytes, execution: Execution, bell: SimpleQueue[None], *, n_threads: int
     ) -> None:
         self.number, self.device, self.is_ended = number, execution.device, False
+        self._output = _no_name()
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._connection = Connection(os.dup(self._socket.fileno()))
-            self._output = tempfile.TemporaryFile()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "qads.cluster.worker", str(theirs.fileno()), str(number)],
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, pass_fds=[theirs.fileno()],
@@ -166,6 +167,22 @@ class LocalWorker:
         self._output.seek(max(0, self._output.tell() - _LAST_WORDS))
         words = self._output.read().decode(errors="replace").strip()
         return f"its process {ended}" + (f"; its last words:\n{words}\n" if words else "")
+
+
+def _no_name() -> IO[bytes]:
+    """A file without a name, which ends when it is closed.
+
+    Raises:
+        StorageError: no folder for temporary files can be used.
+    """
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise StorageError(
+            error.errno,
+            f"a worker's output needs a folder for temporary files: {error.strerror}. Set TMPDIR to one that may be "
+            "written to, then start the same command again: what is finished is kept.",
+        ) from error
 
 
 def _receive_all(connection: Connection, inbox: deque[bytes | None], bell: SimpleQueue[None]) -> None:
