@@ -232,10 +232,10 @@ def _embed_pool(
     def texts(rows: range) -> list[str]:
         return [sample_text(row, embedder.text) for row in pool.slice(rows)]
 
+    grid = Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)
     with workers(lambda: embedder, execution) as crew:
-        grid = Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)
-        n_shards = map_shards(crew, texts, grid, store=store, size=pool.n_bytes, progress=progress)
-    return _join(store, n_shards, pool)
+        map_shards(crew, texts, grid, store=store, size=pool.n_bytes, progress=progress)
+    return _join(store, grid, pool)
 
 
 def _to_table(vectors: list[torch.Tensor], *, n_tokens: int, n_truncated: int) -> pa.Table:
@@ -246,17 +246,17 @@ def _to_table(vectors: list[torch.Tensor], *, n_tokens: int, n_truncated: int) -
     return pa.table({"vector": column}).replace_schema_metadata(counts)
 
 
-def _join(store: ShardStore, n_shards: int, pool: Pool) -> Embeddings:
+def _join(store: ShardStore, grid: Grid, pool: Pool) -> Embeddings:
     vectors = np.empty((0, 0), np.float32)
     n_tokens = n_truncated = row = 0
-    for index in range(n_shards):
-        table = cast(pa.Table, store.get(index))
+    for table in grid.finished(store):
         column = table["vector"].combine_chunks()
         part = column.flatten().to_numpy().reshape(len(column), -1)
-        if index == 0:
+        if row == 0:
             vectors = store.array((len(pool), part.shape[1]))
         vectors[row : row + len(part)] = part
         row += len(part)
         n_tokens += int(table.schema.metadata[b"n_tokens"])
         n_truncated += int(table.schema.metadata[b"n_truncated"])
+    assert row == len(pool), f"{row} vectors for {len(pool)} rows"
     return Embeddings(vectors, pool.fingerprint, n_tokens, n_truncated)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
 
 import qads
+from cluster.hungry import make_hungry_model
 from qads.cluster import Execution
-from qads.errors import InputError
+from qads.errors import InputError, ModelError
 from qads.evaluate import Evaluation, Item, read_items
 from qads.evaluate.generating import Solver
 from qads.evaluate.harness import Generation, Harness
@@ -69,6 +72,80 @@ def test_examples_stand_between_header_and_problem():
     prompt = prompt_ids(lm.tokenizer, PLAIN, rows[2], examples=rows[:2])
     shown = "Question: a?\nAnswer: a!\n\nQuestion: b?\nAnswer: b!\n\nQuestion: c?\nAnswer:"
     assert lm.tokenizer.decode(prompt) == shown
+
+
+def with_room_for(lm: qads.models.CausalLM, n_prompts: int) -> list[int]:
+    """Let a pass have so many prompts at most; how many those had that were tried is in the list."""
+    real, tried = lm.model.forward, list[int]()
+
+    def forward(*args: Any, **options: Any) -> Any:
+        if (ids := options["input_ids"]).shape[1] > 1:
+            tried.append(len(ids))
+        if len(ids) > n_prompts and ids.shape[1] == 1:  # While it writes: what was read takes memory, too.
+            torch.empty(2**55, dtype=torch.uint8)  # More than a machine has: the system's own refusal.
+        return real(*args, **options)
+
+    lm.model.forward = forward
+    return tried
+
+
+def test_where_memory_runs_out_half_as_many_prompts_are_gone_on_from_and_what_is_written_stays(
+    model: Path, caplog: pytest.LogCaptureFixture
+):
+    lm = open_causal_lm(str(model), dtype="float32", device="cpu")
+    prompts = [tuple(range(5, 8 + n)) for n in range(9)]
+    expected = Harness(lm, stops=(), max_new_tokens=6, max_tokens_per_batch=10_000)(prompts)
+    tried, told = with_room_for(lm, 2), list[int]()
+    harness = Harness(lm, stops=(), max_new_tokens=6, max_tokens_per_batch=10_000, written=told.append)
+    assert harness(prompts) == expected
+    assert tried == [9, 4, 2, 2, 2, 2, 1], "who is answered is not asked again"
+    assert told == [2, 4, 6, 8, 9]
+    limits = ["max_tokens_per_batch = 68", "max_tokens_per_batch = 34"]  # 4 and 2 of 11 tokens, and 6 to be written.
+    assert [record.message.partition("going on with ")[2] for record in caplog.records] == limits
+    tried.clear()
+    assert harness(prompts) == expected
+    assert max(tried) == 2, "it is remembered"
+
+
+def test_a_prompt_alone_for_which_memory_does_not_suffice_is_told_and_other_errors_come_as_they_are(model: Path):
+    lm = open_causal_lm(str(model), dtype="float32", device="cpu")
+    with_room_for(lm, 0)
+    harness = Harness(lm, stops=(), max_new_tokens=6, max_tokens_per_batch=10_000)
+    with pytest.raises(ModelError, match=r"memory does not suffice for one prompt alone, of 9 tokens .*max_new_tokens"):
+        harness([(5, 6, 7), (5, 6, 8)])
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("shapes do not fit")
+
+    lm.model.forward = broken
+    with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
+        harness([(5, 6, 7)])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_evaluation_whose_memory_runs_out_gives_what_one_with_more_memory_gives(
+    workers: int, model: Path, exam: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):  # fmt: skip
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))  # The model's code is put there.
+    hungry = make_hungry_model(tmp_path / "hungry", most=150)
+    for file in model.glob("tokenizer*"):
+        shutil.copy(file, hungry)
+    method = Evaluation(sets=(exam,), dtype="float32", max_new_tokens=8, likelihood=False)
+    execution = Execution(device="cpu", workers=workers, trust_remote_code=True)
+    assert method(str(hungry), execution=execution).items.equals(method(str(model), execution=CPU).items)
+    assert "out of memory: going on with max_tokens_per_batch = " in caplog.text
+
+
+def test_what_is_counted_of_a_generation_does_not_depend_on_others_of_its_batch(model: Path):
+    lm = open_causal_lm(str(model), dtype="float32", device="cpu")
+    prompts = [(5, 6, 7), (5, 6, 8)]
+    written = [greedy(lm, prompt, 12) for prompt in prompts]
+    stop, end = lm.tokenizer.decode(written[0][:3])[-1], written[0][6]
+    assert stop not in lm.tokenizer.decode(written[1]) and end not in (*written[0][:6], *written[1])
+    lm.model.generation_config.eos_token_id = [lm.tokenizer.eos_token_id, end]  # It comes after the stop, if it may.
+    batch, alone = (Harness(lm, stops=(stop,), max_new_tokens=12, max_tokens_per_batch=n)(prompts) for n in (1000, 1))
+    assert batch == alone and [each.is_truncated for each in batch] == [False, True]
 
 
 def test_a_generation_ends_before_a_stop_and_counts_its_own_tokens(model: Path):

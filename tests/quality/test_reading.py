@@ -109,7 +109,8 @@ def test_finished_shards_of_a_reading_are_not_read_again(
     assert sorted(shards.tables) == [0, 1, 2] and told[0] == (0, 40) and told[-1] == (40, 40)
     kept = reading.Readings.from_table(shards.tables[1])
     np.testing.assert_array_equal(kept.states, whole.states[16:32])
-    shards.tables[1] = dataclasses.replace(kept, states=kept.states + 9).to_table()
+    marked, of = dataclasses.replace(kept, states=kept.states + 9).to_table(), shards.tables[1].schema.metadata
+    shards.tables[1] = marked.replace_schema_metadata(of)
     del shards.tables[2]
     again = method.read(pool, CPU, shards=shards)
     np.testing.assert_array_equal(again.states[16:32], whole.states[16:32] + 9)

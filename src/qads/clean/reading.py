@@ -44,7 +44,10 @@ class Reading:
         Raises:
             ClusterError: workers died again and again.
         """
-        grid = Grid(n_rows=n_rows, rows_per_shard=_ROWS_PER_BATCH, first_index=self._n_batches)
+        grid = Grid(
+            n_rows=n_rows, rows_per_shard=_ROWS_PER_BATCH, first_index=self._n_batches,
+            of=f"{n_columns} numbers of rows",
+        )  # fmt: skip
         found = _Numbers(grid, n_columns, self.shards)
         with workers(lambda: work, self.execution.reading()) as crew:
             self._n_batches += map_shards(crew, part, grid, store=found, progress=progress)
@@ -65,18 +68,18 @@ class _Numbers(MemoryShards):
         self.columns: UInt64[np.ndarray, "n c"] = np.empty((grid.n_rows, n_columns), np.uint64)
 
     def get(self, index: int) -> pa.Table | None:
-        """A batch that was kept, filled in."""
+        """A batch that was kept, filled in where it is of these rows."""
         table = None if self._kept is None else self._kept.get(index)
-        return None if table is None else self._filled(index, table)
+        if table is not None and self._grid.is_of(table, rows := self._grid.rows(index)):
+            self._fill(rows, table)
+        return table
 
     def put(self, index: int, table: pa.Table) -> None:
         """Fill a batch in, and keep it."""
         if self._kept is not None:
             self._kept.put(index, table)
-        self._filled(index, table)
+        self._fill(self._grid.rows(index), table)
 
-    def _filled(self, index: int, table: pa.Table) -> pa.Table:
-        start = (index - self._grid.first_index) * self._grid.rows_per_shard
+    def _fill(self, rows: range, table: pa.Table) -> None:
         for place, column in enumerate(table.columns):
-            self.columns[start : start + len(table), place] = column.to_numpy()
-        return table
+            self.columns[rows.start : rows.stop, place] = column.to_numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -70,16 +70,13 @@ def search(
         ClusterError: workers died again and again.
     """
     table, store = pool.table.select(_READ), shards or MemoryShards()
+    grid = Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_BATCH)
     with workers(lambda: _Searching(evaluation, rules), (execution or Execution()).reading()) as crew:
-        grid = Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_BATCH)
-        n_batches = map_shards(
-            crew, lambda rows: table.slice(rows.start, len(rows)), grid, store=store, progress=progress
-        )
-    for index in range(n_batches):
-        found, first = cast(pa.Table, store.get(index)), index * _ROWS_PER_BATCH
+        map_shards(crew, lambda rows: table.slice(rows.start, len(rows)), grid, store=store, progress=progress)
+    for (_, rows), found in zip(grid, grid.finished(store), strict=True):
         for seen in found.to_pylist():
             shape = seen["shape"]
-            yield Seen(**seen | {"row": first + seen["row"], "shape": None if shape is None else tuple(shape)})
+            yield Seen(**seen | {"row": rows.start + seen["row"], "shape": None if shape is None else tuple(shape)})
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class ClusterGreedy:
     kind: Literal["ray"] = "ray"
     """Name of the way to execute in a configuration."""
     address: str | None = None
-    """Of the cluster, as `Execution.address`; None for the one that RAY_ADDRESS names, or else one that is started here."""
+    """Of the cluster, as `Execution.address`; None for the one that RAY_ADDRESS names, or else one that is started."""
     shards: int | None = None
     """Number of shards, each an actor; None for as many as the cluster has processors for. Never more than rows."""
     cpus_per_shard: int = 1

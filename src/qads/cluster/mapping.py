@@ -6,6 +6,7 @@ and ends with the same bytes, and who computes them is a matter of speed only.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,9 +16,15 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from qads.cluster.crew import Crew, Task
+from qads.errors import CorruptError
 from qads.pool import Progress
 
-__all__ = ["MemoryShards", "ShardStore", "map_shards"]
+__all__ = ["Grid", "MemoryShards", "ShardStore", "map_shards"]
+
+logger = logging.getLogger(__name__)
+
+_MARK = b"shard_of"
+"""What a shard says of itself, among the metadata of its schema: which rows it is of."""
 
 
 class ShardStore(Protocol):
@@ -64,11 +71,46 @@ class Grid:
     """Part of the result's identity, since batches never cross a shard."""
     first_index: int = 0
     """Number of the first shard in the store."""
+    of: str = "rows"
+    """What is counted; where a store holds several grids, each has its own word."""
 
     def __iter__(self) -> Iterator[tuple[int, range]]:
-        starts = range(0, self.n_rows, self.rows_per_shard)
-        shards = (range(start, min(start + self.rows_per_shard, self.n_rows)) for start in starts)
-        return enumerate(shards, self.first_index)
+        return ((index, self.rows(index)) for index in range(self.first_index, self.first_index + self.n_shards))
+
+    @property
+    def n_shards(self) -> int:
+        """How many there are; the last may be short."""
+        return -(-self.n_rows // self.rows_per_shard)
+
+    def rows(self, index: int) -> range:
+        """The rows of a shard."""
+        start = (index - self.first_index) * self.rows_per_shard
+        return range(start, min(start + self.rows_per_shard, self.n_rows))
+
+    def marked(self, table: pa.Table, rows: range) -> pa.Table:
+        """A shard that says which rows it is of."""
+        return table.replace_schema_metadata({**(table.schema.metadata or {}), _MARK: self._mark(rows)})
+
+    def is_of(self, table: pa.Table, rows: range) -> bool:
+        """Whether a shard says that it is of these rows; that of another version may be of others, or say nothing."""
+        return (table.schema.metadata or {}).get(_MARK) == self._mark(rows)
+
+    def finished(self, store: ShardStore) -> Iterator[pa.Table]:
+        """Every shard in order, once all were computed.
+
+        Raises:
+            CorruptError: one was damaged since.
+        """
+        for index, rows in self:
+            if (table := store.get(index)) is None:
+                raise CorruptError(
+                    f"shard {index} ({self.of} {rows.start} to {rows.stop - 1}) was damaged while the run was on. "
+                    "Give the same command again: that shard is computed anew, the others are kept."
+                )
+            yield table
+
+    def _mark(self, rows: range) -> bytes:
+        return f"{self.of} {rows.start}-{rows.stop}".encode()
 
 
 def map_shards(
@@ -88,7 +130,8 @@ def map_shards(
         part: rows of one shard -> what its computation needs; asked for when a worker is free.
         grid: the shards.
         store: where finished shards are and go; only this process touches it.
-        belongs: whether a finished shard is of these rows, where that follows from others; all are by default.
+        belongs: whether a finished shard is of these rows, where that follows from others; by default one is that says
+            so (`Grid.is_of`).
         size: about how long a shard takes, in any unit. Several workers begin with the longest.
         progress: called with (rows done, rows), as shards finish.
 
@@ -99,14 +142,10 @@ def map_shards(
         ClusterError: a shard was tried as often as is allowed; those that finished are kept.
         Exception: what the work raised.
     """
-    n_shards, done, missing = 0, 0, list[Task]()
-    for index, rows in grid:
-        n_shards += 1
-        kept = store.get(index)
-        if kept is None or (belongs and not belongs(kept, rows)):
-            missing.append(Task(index, rows))
-        else:
-            done += len(rows)
+    missing, strange = _missing(grid, store, belongs or grid.is_of)
+    if strange:
+        logger.warning("finished shards of other rows than now: %d; they are computed again", strange)
+    done = grid.n_rows - sum(len(task.rows) for task in missing)
     if progress:
         progress(done, grid.n_rows)
     begun: dict[int, int] = {}
@@ -117,9 +156,20 @@ def map_shards(
             progress(done + sum(begun.values()), grid.n_rows)
 
     for task, table in crew.run(missing, part, size=size, within=within):
-        store.put(task.index, table)
+        store.put(task.index, grid.marked(table, task.rows))
         begun.pop(task.index, None)
         done += len(task.rows)
         if progress:
             progress(done + sum(begun.values()), grid.n_rows)
-    return n_shards
+    return grid.n_shards
+
+
+def _missing(grid: Grid, store: ShardStore, belongs: Callable[[pa.Table, range], bool]) -> tuple[list[Task], int]:
+    """The shards that are to be computed, and how many of them are there, but of other rows."""
+    missing, strange = list[Task](), 0
+    for index, rows in grid:
+        kept = store.get(index)
+        if kept is None or not belongs(kept, rows):
+            missing.append(Task(index, rows))
+            strange += kept is not None
+    return missing, strange

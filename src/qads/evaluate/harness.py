@@ -22,6 +22,7 @@ from lm_eval.api import task
 from lm_eval.tasks import TaskManager
 
 from qads.errors import ModelError
+from qads.kernels.memory import is_out_of_memory
 from qads.models import CausalLM
 from qads.models.quiet import quiet_loading
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         tokenizer: Any
         model: Any
         batch_size_per_gpu: int
+        device: Any
 
         def __init__(self, **settings: Any) -> None: ...
         def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]: ...
@@ -41,6 +43,8 @@ else:
     from lm_eval.models.huggingface import HFLM
 
 __all__ = ["TASKS", "Generation", "Harness"]
+
+logger = logging.getLogger(__name__)
 
 TASKS = Path(__file__).parent / "tasks"
 """Our task files; `lm_eval --include_path` takes the folder."""
@@ -64,7 +68,8 @@ class Harness:
         lm: the model.
         stops: texts before which a generation ends, beside the end of the text.
         max_new_tokens: tokens that it may write.
-        max_tokens_per_batch: tokens, with those to be written, in one batch; a longer prompt goes alone.
+        max_tokens_per_batch: tokens, with those to be written, in one batch; a longer prompt goes alone. Where
+            memory runs out, half as many from then on.
         written: called after every batch with how many of the prompts at hand were gone on from.
     """
 
@@ -72,9 +77,9 @@ class Harness:
         self, lm: CausalLM, *, stops: Sequence[str], max_new_tokens: int, max_tokens_per_batch: int,
         written: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
-        self._stops, self._max_new_tokens, self._max_tokens = list(stops), max_new_tokens, max_tokens_per_batch
+        self._stops, self._max_new_tokens = list(stops), max_new_tokens
         with _quiet():
-            self._model = _PromptedModel(lm, written)
+            self._model = _PromptedModel(lm, max_tokens_per_batch, written)
             self._tasks = TaskManager(include_path=str(TASKS), include_defaults=False)
 
     def __call__(self, prompts: Sequence[tuple[int, ...]]) -> list[Generation]:
@@ -82,12 +87,14 @@ class Harness:
 
         Args:
             prompts: their tokens; with `max_new_tokens` they fit the model's context.
+
+        Raises:
+            ModelError: memory does not suffice for one prompt alone.
         """
         if not prompts:
             return []
         names = self._model.know(prompts)
-        longest = max(map(len, prompts)) + self._max_new_tokens
-        self._model.batch_size_per_gpu = max(1, self._max_tokens // longest)
+        self._model.batch_size_per_gpu = self._model.n_at_once(max(map(len, prompts)) + self._max_new_tokens)
         with _quiet():
             tasks = self._task_of([{"id": str(i), "prompt": name} for i, name in enumerate(names)])
             found = lm_eval.evaluate(cast(Any, self._model), tasks, bootstrap_iters=0, log_samples=True)
@@ -115,8 +122,8 @@ class Harness:
 class _PromptedModel(HFLM):
     """An open model that is given tokens, not texts."""
 
-    def __init__(self, lm: CausalLM, written: Callable[[int], None] | None) -> None:
-        self._written = written
+    def __init__(self, lm: CausalLM, max_tokens: int, written: Callable[[int], None] | None) -> None:
+        self._name, self._max_tokens, self._written = lm.source.name, max_tokens, written
         tokenizer, self._ends = _ending_tokenizer(lm)
         super().__init__(
             pretrained=lm.model, tokenizer=tokenizer, max_length=lm.max_length, add_bos_token=False, batch_size=1
@@ -130,6 +137,10 @@ class _PromptedModel(HFLM):
         names = [" ".join(map(str, prompt)) for prompt in prompts]
         self._prompts, self._ended = dict(zip(names, prompts, strict=True)), {}
         return names
+
+    def n_at_once(self, length: int) -> int:
+        """How many prompts go together where the longest has so many tokens when all is written."""
+        return max(1, self._max_tokens // length)
 
     def generation(self, name: str, text: str) -> Generation:
         """What was written after a prompt."""
@@ -151,23 +162,59 @@ class _PromptedModel(HFLM):
         return padded["input_ids"], padded["attention_mask"]
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
-        written = super()._model_generate(context, max_length, stop, **options)
-        for name, row in zip(self._batch, written[:, context.shape[1] :].tolist(), strict=True):
-            self._ended[name] = self._end_of(row, stop)
-        if self._written is not None:
-            self._written(len(self._ended))
-        return written
+        """A batch, gone on from in parts where memory has run out."""
+        mask, start = options.pop("attention_mask"), 0
+        whole = context.new_full((len(context), max_length), self.tokenizer.pad_token_id)
+        while start < len(context):
+            rows = slice(start, start + self.n_at_once(max_length))
+            written = self._tried(context[rows], max_length, stop, attention_mask=mask[rows], **options)
+            if written is None:
+                continue  # With fewer.
+            whole[rows, : written.shape[1]] = written
+            for name, row in zip(self._batch[rows], written[:, context.shape[1] :].tolist(), strict=True):
+                self._ended[name] = self._end_of(row, stop)
+            if self._written is not None:
+                self._written(len(self._ended))
+            start += len(written)
+        return whole
+
+    def _tried(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+        """What is written after prompts; None where memory ran out."""
+        try:
+            return super()._model_generate(context, max_length, stop, **options)
+        except (RuntimeError, MemoryError) as error:
+            self._lower(len(context), max_length, error)
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()  # Only now that the error is gone is the memory of its pass free.
+        return None
+
+    def _lower(self, n_prompts: int, length: int, error: Exception) -> None:
+        """Go on with half the prompts at once where memory ran out.
+
+        Raises:
+            ModelError: it was one prompt alone.
+            Exception: any other error, as it came.
+        """
+        if not is_out_of_memory(error):
+            raise error
+        if n_prompts == 1:
+            raise ModelError(
+                f"{self._name}: memory does not suffice for one prompt alone, of {length} tokens with those to be "
+                f"written ({error}). Set evaluate.max_new_tokens lower, or use a device with more memory."
+            ) from error
+        self._max_tokens = n_prompts // 2 * length
+        logger.warning("out of memory: going on with max_tokens_per_batch = %d", self._max_tokens)
 
     def _end_of(self, tokens: list[int], stops: list[str]) -> tuple[int, bool]:
-        """How many tokens were written, and whether the limit ended it."""
+        """How many tokens were written, and whether the limit ended it; what came after a stop is not counted."""
         last = next((place for place, token in enumerate(tokens) if token in self._ends), None)
-        if last is not None:
-            return last + 1, False
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        text = self.tokenizer.decode(tokens[:last], skip_special_tokens=True)
         cut = min((text.find(stop) for stop in stops if stop in text), default=-1)
-        if cut < 0:
-            return len(tokens), True
-        return len(self.tokenizer(text[:cut], add_special_tokens=False)["input_ids"]), False
+        if cut >= 0:  # Others of the batch had not ended, so this one was gone on with.
+            return len(self.tokenizer(text[:cut], add_special_tokens=False)["input_ids"]), False
+        return (len(tokens), True) if last is None else (last + 1, False)
 
 
 def _ending_tokenizer(lm: CausalLM) -> tuple[Any, set[int]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import BeforeValidator, Field
@@ -67,7 +67,7 @@ class Evaluation:
     shots_from: str | None = None
     """File that they are taken from, its first rows."""
     suffix: dict[Kind, str] = field(default_factory=lambda: dict(INSTRUCTIONS))
-    """Kind -> text put after a problem to ask for that kind of solution; as in the mixture that was trained on."""
+    """Kind -> text put after a problem to ask for that kind of solution; as in training."""
     template: Annotated[Template, Field(discriminator="kind")] = field(default_factory=ExemplarTemplate)
     """How a row becomes text; as the model was trained."""
     dtype: Dtype = "auto"
@@ -201,15 +201,16 @@ class Evaluation:
 def _all_shards(
     crew: Crew, measured: Mapping[str, Sequence[Item]], store: ShardStore, progress: Progress | None
 ) -> list[pa.Table]:
-    total, done, index = sum(map(len, measured.values())), 0, 0
+    total, done, index, grids = sum(map(len, measured.values())), 0, 0, list[Grid]()
     for measure, items in measured.items():
+        size = _ITEMS_PER_SHARD[measure]
+        grids.append(Grid(n_rows=len(items), rows_per_shard=size, first_index=index, of=f"{measure} of items"))
         index += map_shards(
-            crew, partial(_part, measure, items),
-            Grid(n_rows=len(items), rows_per_shard=_ITEMS_PER_SHARD[measure], first_index=index), store=store,
+            crew, partial(_part, measure, items), grids[-1], store=store,
             progress=partial(_advance, progress, done, total) if progress else None,
         )  # fmt: skip
         done += len(items)
-    return [cast(pa.Table, store.get(place)) for place in range(index)]
+    return [table for grid in grids for table in grid.finished(store)]
 
 
 def _part(measure: str, items: Sequence[Item], rows: range) -> tuple[str, tuple[Item, ...]]:

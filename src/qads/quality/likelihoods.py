@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -112,8 +112,9 @@ class AnswerLikelihoods:
         execution, store = execution or Execution(), shards or MemoryShards()
         grid = Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)
         with workers(lambda: self, self.engine.spread(execution)) as crew:
-            n_shards = map_shards(crew, pool.slice, grid, store=store, size=pool.n_bytes, progress=progress)
-        found = pa.concat_tables([cast(pa.Table, store.get(index)) for index in range(n_shards)] or [_table([], [])])
+            map_shards(crew, pool.slice, grid, store=store, size=pool.n_bytes, progress=progress)
+        found = pa.concat_tables(list(grid.finished(store)) or [_table([], [])])
+        assert len(found) == len(pool), f"likelihoods of {len(found)} rows for {len(pool)}"
         reasons = Counter(reason for reason in found["left_out"].to_pylist() if reason)
         for reason, count in reasons.items():
             logger.warning("AnswerLikelihoods: %d of %d rows have no likelihood: %s", count, len(pool), reason)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -202,11 +202,12 @@ class ShardedScores:
 
     def zero_shot(self, of: str) -> pa.Table:
         """The first shard; `of` says what the store was filled with."""
+        grid = Grid(n_rows=1, rows_per_shard=1)
         map_shards(
-            self.crew, lambda _: self.texts().zero_shot(of), Grid(n_rows=1, rows_per_shard=1),
+            self.crew, lambda _: self.texts().zero_shot(of), grid,
             store=self.store, belongs=lambda kept, _: is_of(kept, of),
         )  # fmt: skip
-        self.tables = [cast(pa.Table, self.store.get(0))]
+        self.tables = list(grid.finished(self.store))
         return self.tables[0]
 
     def one_shot(
@@ -214,14 +215,14 @@ class ShardedScores:
     ) -> Float[np.ndarray, "r c"]:
         """The scores of one round, in shards after those of the rounds before."""
         first = len(self.tables)
-        n_shards = map_shards(
-            self.crew, lambda part: self.texts().one_shot(rows[part], columns),
-            Grid(n_rows=len(rows), rows_per_shard=_ROWS_PER_SHARD, first_index=first),
+        grid = Grid(n_rows=len(rows), rows_per_shard=_ROWS_PER_SHARD, first_index=first)
+        map_shards(
+            self.crew, lambda part: self.texts().one_shot(rows[part], columns), grid,
             store=self.store, size=lambda part: self.texts().n_tokens(rows[part]),
             belongs=lambda kept, part: is_of(kept, pairs_key(origin, rows[part], columns)),
             progress=lambda done, total: self.heard(total - done),
         )  # fmt: skip
-        self.tables += [cast(pa.Table, self.store.get(index)) for index in range(first, first + n_shards)]
+        self.tables += grid.finished(self.store)
         for number, shard in enumerate(self.tables[first:]):
             for place, reason in json.loads(shard.schema.metadata.get(b"failed", b"{}")).items():
                 self.failed[int(rows[number * _ROWS_PER_SHARD + int(place)])] = reason

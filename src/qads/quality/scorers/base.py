@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -283,12 +283,12 @@ class FittedScorer(ABC):
 
         def part(rows: range) -> _Part:
             vectors = None if embeddings is None else np.array(embeddings[rows.start : rows.stop])
-            return _Part(pool.slice(rows), vectors, rows.start)
+            return _Part(pool.slice(rows), vectors)
 
         store, grid = shards or MemoryShards(), Grid(n_rows=len(pool), rows_per_shard=_ROWS_PER_SHARD)
         with workers(lambda: _Predicting(self), execution if reader else execution.here()) as crew:
-            n_shards = map_shards(crew, part, grid, store=store, size=pool.n_bytes, progress=progress)
-        return _joined([cast(pa.Table, store.get(index)) for index in range(n_shards)])
+            map_shards(crew, part, grid, store=store, size=pool.n_bytes, progress=progress)
+        return _joined(list(grid.finished(store)), len(pool))
 
     def _check_embeddings(self, pool: Pool, embeddings: Float[np.ndarray, "n d"] | None) -> None:
         if not self.reads_embeddings:
@@ -321,8 +321,6 @@ class _Part:
 
     rows: Pool
     embeddings: Float[np.ndarray, "n d"] | None
-    start: int
-    """Place of the first of them in the pool."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,7 +333,7 @@ class _Predicting:
     def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """The scorer, its model open: a part -> a table of predictions."""
         predict = self.scorer.opened(execution)
-        yield lambda part: _shard(predict(part.rows, part.embeddings), part.start)
+        yield lambda part: _shard(predict(part.rows, part.embeddings))
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -354,18 +352,19 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise CorruptError(f"{folder}: its scorer cannot be read ({error}). Fit it again.") from error
 
 
-def _shard(found: Prediction, start: int) -> pa.Table:
+def _shard(found: Prediction) -> pa.Table:
     reasons = [found.reasons.get(i) for i in range(len(found.quality))]
     columns = {name: getattr(found, name).astype(np.float32) for name in ("quality", "low", "high")}
     table = pa.table({**columns, "reason": pa.array(reasons, pa.string())})
-    return table.replace_schema_metadata({"cost": found.cost.to_json(), "start": str(start)})
+    return table.replace_schema_metadata({"cost": found.cost.to_json()})
 
 
-def _joined(shards: Sequence[pa.Table]) -> Prediction:
+def _joined(shards: Sequence[pa.Table], n_rows: int) -> Prediction:
     if not shards:
         nothing = np.zeros(0, np.float32)
         return Prediction(nothing, nothing, nothing)
     whole = pa.concat_tables([shard.replace_schema_metadata(None) for shard in shards])
+    assert len(whole) == n_rows, f"{len(whole)} predictions for {n_rows} rows"
     reasons = {i: reason for i, reason in enumerate(whole["reason"].to_pylist()) if reason is not None}
     cost = sum((Cost.from_json(shard.schema.metadata[b"cost"]) for shard in shards), Cost())
     quality, low, high = (whole[name].to_numpy() for name in ("quality", "low", "high"))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -92,6 +92,7 @@ class Readings:
             states[rows], likelihoods[rows] = part.states, part.likelihoods
             reasons += part.reasons
             cost += part.cost
+        assert len(reasons) == n_rows, f"{len(reasons)} readings for {n_rows} rows"
         return cls(states, likelihoods, tuple(reasons), cost)
 
 
@@ -114,9 +115,8 @@ def read_rows(
     """
     store, grid = shards or MemoryShards(), Grid(n_rows=len(rows), rows_per_shard=_ROWS_PER_SHARD)
     with workers(lambda: _Reading(open_reader), execution) as crew:
-        n_shards = map_shards(crew, rows.slice, grid, store=store, size=rows.n_bytes, progress=progress)
-    tables = (cast(pa.Table, store.get(index)) for index in range(n_shards))
-    return Readings.joined(map(Readings.from_table, tables), len(rows))
+        map_shards(crew, rows.slice, grid, store=store, size=rows.n_bytes, progress=progress)
+    return Readings.joined(map(Readings.from_table, grid.finished(store)), len(rows))
 
 
 @dataclass(frozen=True, eq=False)
