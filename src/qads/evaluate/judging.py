@@ -77,7 +77,8 @@ def judge_program(outcome: ProgramOutcome, item: Item) -> Judgement:
         return Judgement(None, "no answer", f"program: gave {line.strip() or 'an empty line'}")
     if answer == line.strip():
         return _judged(answer, item, "program")
-    if same_answer(line, item.row.answer or "", options=item.options, algebra=None):  # "Sunday, March 3", whole.
+    whole = same_answer(line, item.row.answer or "", options=item.options, algebra=None)
+    if whole and whole.how != "number":  # "Sunday, March 3", and not the one number of a sentence.
         return _judged(line, item, "program")
     return _judged(answer, item, "program: in what it printed")
 
