@@ -47,6 +47,9 @@ OPTIONS = ("12 km", "0.5", r"\frac{3}{4}", "none of these")
         ("1234.6", "1234.57", "number"),
         ("**18**", "18", "text"),
         ("that she has 7 apples left", "7", "number"),
+        ("she earns 3 million dollars", "3000000", "number"),
+        ("the total is $40", "40", "number"),
+        ("2 hundred thousand", "200000", "number"),
         ("**$18**", "18", "text"),
         (r"90^\circ", "90", "number"),
         ("5 + 3 = 8", "8", "number"),
@@ -88,6 +91,16 @@ def test_answers_that_are_the_same(found: str, reference: str, how: str) -> None
         ("7 apples and 3 pears", "7"),
         ("more than 7 apples", "7"),
         ("that it is not 7", "7"),
+        ("negative 7", "7"),
+        ("the square root of 7", "7"),
+        ("divisible by 7", "7"),
+        ("ten times 7", "7"),
+        ("the sum of 2 and 3", "2, 3"),
+        ("she has 18 million dollars", "18"),
+        ("that it takes 5 minutes", "5 hours"),
+        ("the area is 6 cm²", "6 cm"),
+        ("2 hundred thousand", "200"),
+        ("7 degrees below zero", "7"),
         ("3x", "3"),
         ("2i", "2"),
         ("3 or 4", "3"),
@@ -110,7 +123,8 @@ def test_answers_that_are_not(found: str | None, reference: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "found", ["C", "(c)", "C.", r"\text{(C)}", "option C", "**C**", "C) 3/4", "3/4", "0.75", "$C$"]
+    "found",
+    ["C", "(c)", "C.", r"\text{(C)}", "option C", "**C**", "C) 3/4", "3/4", "0.75", "$C$", "that she gets 3/4 of it"],
 )
 def test_an_option_is_named_by_its_letter_or_its_text(found: str) -> None:
     assert same_answer(found, "C", options=OPTIONS)
@@ -123,6 +137,7 @@ def test_what_names_no_option_is_none(found: str) -> None:
 
 
 def test_a_text_that_two_options_have_names_neither() -> None:
+    assert same_answer("square root of 5", "A", options=("square root of 5", "5", "6"))
     assert not same_answer("7", "A", options=("7", "7.0", "8"))
 
 

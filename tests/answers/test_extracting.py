@@ -63,6 +63,9 @@ def test_a_stated_answer_is_found(solution: str, answer: str) -> None:
         "The answer is .",
         "answers are hard",
         "The answer is obtained by adding: 3 + 4 = 7",
+        "The answer is: obtained by adding: 3 + 4 = 7",
+        "The answer is 4 at first.\nThe answer is computed so: 7 * 6 = 42",
+        "So the answer is:\n\nComputed value: 7",
     ],
 )
 def test_where_none_is_stated_there_is_none(solution: str) -> None:
@@ -88,6 +91,7 @@ OPTIONS = ("4", "5", "6", "7", "8")
         "The answer is 7? No, option B is correct.",
         "Option B is correct. The answer is 5.",
         "Option B. The answer is obtained by adding.",
+        "Option B is correct. The answer is 12.",
         "Option (B) is right, as the answer is what 2 + 3 comes to",
         "The answer is B because A is not correct.",
     ],

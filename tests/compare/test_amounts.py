@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+import qads
 from compare.tiny_experiment import ARMS, Files
-from qads.compare import estimate_experiment, read_progress, read_results, run_experiment
+from qads.compare import estimate_experiment, load_experiment, read_progress, read_results, run_experiment
+from qads.compare.cells import count_row_tokens
 from qads.errors import ConfigError, InputError
 from run.tiny import Heard
 
@@ -46,6 +48,29 @@ def test_what_no_scores_could_mend_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=message):
         run_experiment(experiment, out)
     assert not out.exists()
+
+
+def test_models_are_asked_for_programs_as_they_were_in_training_or_not_at_all(files: Files, tmp_path: Path) -> None:
+    settings = files.settings(execution={"device": "cpu", "allow_code_execution": True})
+    settings["evaluate"] |= {"generate": True, "method": "pot-cot"}
+    experiment, out = load_experiment(settings), tmp_path / "out"  # An older directory can be read.
+    message = "evaluate.suffix puts .* of the kind pot, but train.suffix puts ''"
+    with pytest.raises(ConfigError, match=message):
+        estimate_experiment(experiment, out)
+    with pytest.raises(ConfigError, match=message):
+        run_experiment(experiment, out)
+    assert not out.exists()
+    settings["train"] |= {"suffix": "instructions"}
+    assert estimate_experiment(load_experiment(settings), out).cells
+
+
+def test_tokens_are_counted_as_rows_are_trained_on(files: Files) -> None:
+    rows = [qads.Row(id=kind, source="s", problem="2 + 2?", solution="4", kind=kind) for kind in ("cot", "pot")]
+    plain, asked = (
+        count_row_tokens(files.experiment(train=train), str(files.model), qads.Pool.from_rows(rows))
+        for train in ({"epochs": 1}, {"epochs": 1, "suffix": "instructions"})
+    )
+    assert asked[0] == plain[0] and asked[1] > plain[1]
 
 
 def test_a_budget_of_more_tokens_than_there_are_is_refused_before_anything_is_embedded(

@@ -94,11 +94,6 @@ def test_cells_are_asked_for_by_their_parts() -> None:
         ({}, {"evaluate": {"sets": "gsm8k"}}, "evaluate: there is nothing to evaluate, since train is null"),
         ({}, {"train": {"model": "other"}}, "say it as models: other"),
         ({}, {"train": {}, "evaluate": {"sets": "gsm8k", "template": {"kind": "chat"}}}, "Say the same in both"),
-        (
-            {},
-            {"train": {}, "evaluate": {"sets": "gsm8k", "method": "pot-cot"}},
-            "evaluate.suffix puts .* of the kind pot, but train.suffix puts ''",
-        ),
         ({}, {"quality": {"influence": {"model": "other"}}}, "say it as scored_by: other"),
         ({}, {"pool": {"sources": "-"}}, "read from files"),
     ],

@@ -14,7 +14,7 @@ from typing import Literal
 from qads.answers.latex import without_latex
 from qads.answers.numbers import Number, read_number, same_number
 from qads.answers.options import LETTERS, is_letter, named_option
-from qads.answers.sentences import only_number, without_emphasis
+from qads.answers.sentences import said_number, without_emphasis
 from qads.answers.symbolic import Algebra, same_expression
 
 __all__ = ["Comparison", "same_answer"]
@@ -82,6 +82,9 @@ def same_answer(
         options = LETTERS  # The letter is all that is known of the option.
     if options:
         return _same_option(found, reference, options, algebra)
+    said, wanted = said_number(_plain(found)), _number(_plain(reference))
+    if said is not None and wanted is not None and (number := read_number(said)) is not None:
+        return Comparison(True, "number") if same_number(number, wanted) else _DIFFERENT
     return _same_value(found, reference, algebra)
 
 
@@ -93,7 +96,10 @@ def _same_option(found: str, reference: str, options: Sequence[str], algebra: Al
         return _same_value(found, reference, algebra)
     if (named := named_option(found, options)) is not None:
         return Comparison(True, "letter") if named == wanted else Comparison(False, "different")
-    return Comparison(True, "option") if _option_like(found, options, algebra) == wanted else _DIFFERENT
+    like = _option_like(found, options, algebra)
+    if like is None and (said := said_number(_plain(found))) is not None:
+        like = _option_like(said, options, None)
+    return Comparison(True, "option") if like == wanted else _DIFFERENT
 
 
 _DIFFERENT = Comparison(False, "different")
@@ -113,8 +119,6 @@ def _same_value(found: str, reference: str, algebra: Algebra | None) -> Comparis
     if _key(plain) == _key(wanted):
         return Comparison(True, "text")
     one, other = _number(plain), _number(wanted)
-    if one is None and other is not None and (said := only_number(plain)):
-        one = read_number(said)
     if one is not None and other is not None:
         return Comparison(True, "number") if same_number(one, other) else _DIFFERENT
     if (parts := _same_parts(plain, wanted)) is not None and parts:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qads.answers.comparing import same_answer
-from qads.answers.numbers import last_number, read_number
+from qads.answers.numbers import last_number
 from qads.answers.options import named_option
 from qads.answers.sentences import without_emphasis
 
@@ -21,12 +21,13 @@ _MARKED = re.compile(r"^####(?!#)(?P<answer>.*)", re.MULTILINE)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|(?P<token>[^\s{}$\\]+))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _STATED = re.compile(
-    r"\b(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b(?:\s*:)?|:|=)"
-    r"(?!\s*(?:obtained|found|calculated|computed|determined|derived|given)\b)"
-    r"(?:\s+(?:therefore|thus|hence|then|simply|just|indeed|about|approximately|roughly|exactly|equal\sto)\b)*"
-    r"\s*(?P<answer>[^\n]+)",
+    r"\b(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b(?:\s*:)?|:|=)\s*+"
+    r"(?P<way>(?:obtained|found|calculated|computed|determined|derived|given)\b)?"
+    r"(?:(?:therefore|thus|hence|then|simply|just|indeed|about|approximately|roughly|exactly|equal\sto)\b\s*+)*+"
+    r"(?P<answer>[^\n]+)",
     re.IGNORECASE,
 )
+"""Where it is told in which way the answer is found, none is stated."""
 _GOES_ON = re.compile(r"\.\s+(?=[A-Z])|(?<=\s)(?:because|since)\b|,\s?(?:which|where)\b")
 """Where a stated answer ends and its reasons or the next sentence begin."""
 _CHOSEN = re.compile(
@@ -78,7 +79,7 @@ def find_answer(solution: str, *, options: Sequence[str] = ()) -> FoundAnswer:
     ]
     if chosen:
         last = max(chosen, key=re.Match[str].start)
-        if stated is None or place < last.start("letter") or not _is_value(stated, options):
+        if stated is None or place < last.start("letter") or not _is_option(stated, options):
             return FoundAnswer(last["letter"].upper(), "stated")
     if stated is not None:
         return FoundAnswer(stated, "stated")
@@ -112,15 +113,15 @@ def _stated(solution: str) -> tuple[str | None, int]:
             return marked["answer"].strip(), marked.start()
     if boxed := _last(_BOXED, solution):
         return boxed["token"] or _up_to_closing_brace(solution, boxed.end()), boxed.start()
-    if stated := _last(_STATED, solution):
+    if (stated := _last(_STATED, solution)) and not stated["way"]:
         answer = _GOES_ON.split(stated["answer"], maxsplit=1)[0].strip().rstrip(",;").removesuffix(".").strip("$ ")
         return answer or None, stated.start("answer")
     return None, 0
 
 
-def _is_value(stated: str, options: Sequence[str]) -> bool:
-    """Whether what was stated is a number, or the text of an option, and not the beginning of an explanation."""
-    return read_number(stated) is not None or any(same_answer(stated, option, algebra=None) for option in options)
+def _is_option(stated: str, options: Sequence[str]) -> bool:
+    """Whether what was stated is the text of one option, and not the beginning of an explanation."""
+    return sum(bool(same_answer(stated, option, algebra=None)) for option in options) == 1
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

@@ -8,9 +8,12 @@ from fractions import Fraction
 
 from qads.answers.latex import without_latex
 
-__all__ = ["Number", "last_number", "read_number", "same_number"]
+__all__ = ["SCALES", "Number", "last_number", "read_number", "same_number"]
 
 _LONGEST = 120
+SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+"""Word -> power of ten."""
+_SCALE = "|".join(SCALES)
 _MOST_DIGITS = 60
 _MOST_TENS = 300
 _RELATIVE = Fraction(1, 10_000)
@@ -30,17 +33,19 @@ _UNIT = re.compile(
     r"(?P<space>\s*)(?P<words>(?:°\s?)?(?:[a-z]+\.?(?:[\s/-]+[a-z]+\.?|\s?\^\(?[23]\)?|[²³]|[23](?!\w)|\(s\))*)?)\s*",
     re.IGNORECASE,
 )
-_NO_UNIT = frozenset("pi i e sqrt log ln sin cos tan sec csc cot exp or and to mod choose over x y z n k t".split())
-_NO_FIRST_UNIT = frozenset("squared cubed factorial halves below".split())
+_NO_UNIT = frozenset(
+    "pi i e sqrt log ln sin cos tan sec csc cot exp or and to mod choose over below x y z n k t".split()
+)
+_NO_FIRST_UNIT = frozenset("squared cubed factorial halves".split())
 """Words that are units, or part of one, only after another: 5 m squared, and not 5 squared."""
-_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-"""Word -> power of ten."""
 _SHORT_UNITS = frozenset("m g h l s a j w v n c f k d".split())
 _POWERS = str.maketrans({"²": "^2", "³": "^3"})
 _POWER = re.compile(r"(?:\s?\^\(?|(?<=[a-z]))([23])\)?")
 _SQUARE = re.compile(r"\b(?:square|sq)\b\.?\s+(?P<word>[a-z]+)|\b(?P<after>[a-z]+)\s+squared\b")
 _CUBIC = re.compile(r"\b(?:cubic|cu)\b\.?\s+(?P<word>[a-z]+)|\b(?P<after>[a-z]+)\s+cubed\b")
-_LAST = re.compile(rf"(?<![\w.])[-−]?[$€£]?{_DIGITS}(?:\.\d+)?(?:\s*/\s*\d+)?%?|(?<![\w.])[-−]?\.\d+%?")
+_LAST = re.compile(
+    rf"(?<![\w.])[-−]?[$€£]?{_DIGITS}(?:\.\d+)?(?:\s*/\s*\d+)?%?(?:\s(?:{_SCALE})s?\b)*|(?<![\w.])[-−]?\.\d+%?"
+)
 _PLURAL = re.compile(r"s+(?=\^|\Z)")
 _MINUS = str.maketrans("−–", "--")
 
@@ -138,10 +143,11 @@ def _raised(words: str) -> str:
 
 
 def _scaled(unit: str) -> tuple[int, str]:
-    """The power of ten that a unit begins with, as "million dollars" does, and the unit without it."""
-    first, _, rest = unit.partition(" ")
-    power = _SCALES.get(first)
-    return (0, unit) if power is None else (power, rest)
+    """The power of ten that a unit begins with, as "hundred thousand dollars" does, and the unit without it."""
+    words, power = unit.split(), 0
+    while words and (scale := SCALES.get(words[0].removesuffix("s"))) is not None:
+        words, power = words[1:], power + scale
+    return power, " ".join(words)
 
 
 def same_number(found: Number, reference: Number) -> bool:

@@ -19,6 +19,7 @@ from qads.compare.choosing import choose
 from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, Setting, Size, chosen_as, folder_name
 from qads.compare.shared import SharedRun
+from qads.config import suffix_settings
 from qads.errors import InputError
 from qads.models import find_tokenizer, open_tokenizer, training_tokens
 from qads.pool import Pool, Progress
@@ -48,7 +49,8 @@ def count_row_tokens(
     """Tokens of every row as a base model is trained on it."""
     opened = open_tokenizer(model, trust_remote_code=experiment.execution.trust_remote_code)
     renderer = _template(experiment, model).renderer(opened.render_chat)
-    return training_tokens(opened.tokenizer, renderer, pool, progress=progress)
+    asked = pool if experiment.train is None else experiment.train.asked(pool)
+    return training_tokens(opened.tokenizer, renderer, asked, progress=progress)
 
 
 def _template(experiment: Experiment, model: str) -> Template:
@@ -106,6 +108,7 @@ class GridContext:
         settings = {
             "tokenizer": find_tokenizer(model).identity,
             "template": dataclasses.asdict(_template(self.experiment, model)),
+            **suffix_settings(self.experiment.train),
             **({"trust_remote_code": True} if code else {}),
         }  # fmt: skip
         plan = StagePlan("tokens", settings, self._inputs(model, self._rows_stage(model)))

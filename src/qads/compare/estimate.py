@@ -21,6 +21,7 @@ from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.shared import open_shared, shared_folder
 from qads.compare.trials import cell_stages, training_of, untrained_manifest
+from qads.config import check_suffixes
 from qads.errors import RunError
 from qads.pool import Pool
 from qads.prompts import sample_text
@@ -86,6 +87,7 @@ def estimate_experiment(
         InputError: settings or data cannot be used, or an arm could not fill its budget.
     """
     root = Path(out)
+    check_suffixes(experiment.train, experiment.evaluate)
     pool, excluded = pool_so_far(experiment, root)
     tokens = {model: count_row_tokens(experiment, model, pool) for model in counted_models(experiment)}
     check_amounts(experiment, pool, excluded, tokens)

@@ -27,7 +27,6 @@ from qads.config import (
     QualityConfig,
     RunConfig,
 )
-from qads.config.evaluating import check_suffixes
 from qads.config.limits import Sources
 from qads.embed import Embedder, SentenceEmbedder
 from qads.errors import ConfigError
@@ -292,8 +291,6 @@ class Experiment:
                 "evaluate.template is not train.template: models would be evaluated on texts that look otherwise than "
                 "those they were trained on. Say the same in both."
             )
-        if self.evaluate is not None:
-            check_suffixes(self.train, self.evaluate)
 
     @property
     def runs_programs(self) -> bool:

@@ -22,6 +22,7 @@ from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.results import Results, collect
 from qads.compare.shared import SHARED_STAGES, SharedRun, compute_shared, open_shared
 from qads.compare.trials import CELL_STAGES, cell_stages, evaluate_untrained, is_done, run_trial
+from qads.config import check_suffixes
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, RunError
 from qads.run import Observer, RunDirectory, SilentObserver, read_json
@@ -108,6 +109,7 @@ def _check_possible(experiment: Experiment, root: Path) -> None:
     if experiment.evaluate is not None:
         experiment.evaluate.check_possible(may_run_programs=experiment.execution.allow_code_execution)
         experiment.evaluate.items()  # Refuses what could not be measured on them.
+    check_suffixes(experiment.train, experiment.evaluate)
     chosen_from = experiment.run_config(experiment.arms[experiment.reference].selection, 1, experiment.models[0])
     measured_on = () if experiment.evaluate is None else experiment.evaluate.files
     refuse_own_output((*chosen_from.files, *experiment.anchors.sources, *measured_on), [], folders=[root])

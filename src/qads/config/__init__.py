@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from qads.amounts import Amount, Tokens, parse_budget, parse_limit
 from qads.config.cleaning import CleanConfig
-from qads.config.evaluating import EvaluateConfig
+from qads.config.evaluating import EvaluateConfig, check_suffixes, suffix_settings
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
 from qads.config.reporting import ReportConfig
@@ -34,7 +34,9 @@ __all__ = [
     "SavedScorer",
     "Tokens",
     "TrainConfig",
+    "check_suffixes",
     "load_config",
     "parse_budget",
     "parse_limit",
+    "suffix_settings",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from qads.datasets.benchmarks import evaluation_locations
 from qads.errors import ConfigError, InputError
@@ -11,7 +11,7 @@ from qads.evaluate import Evaluation
 from qads.pool import Kind
 from qads.train import FineTuning
 
-__all__ = ["EvaluateConfig", "check_suffixes"]
+__all__ = ["EvaluateConfig", "check_suffixes", "suffix_settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +42,16 @@ class EvaluateConfig(Evaluation):
             raise InputError(f"evaluate.program_memory_mb is {self.program_memory_mb}; it must be 1 at least.")
 
 
-def check_suffixes(trained: FineTuning, evaluation: Evaluation) -> None:
+def check_suffixes(trained: FineTuning | None, evaluation: Evaluation | None) -> None:
     """A model that is asked for a kind of solution in some words is trained on problems that ask for it so.
+
+    Asked before anything is trained, and not of settings that are only read: a directory may be older than the rule.
 
     Raises:
         ConfigError: the two differ for a kind that the evaluation asks for.
     """
+    if trained is None or evaluation is None:
+        return
     kinds: dict[str, tuple[Kind, ...]] = {"cot": ("cot",), "pot": ("pot",), "pot-cot": ("pot", "cot")}
     for kind in kinds[evaluation.method] if evaluation.generate else ():
         asked, seen = evaluation.suffix.get(kind, ""), trained.suffix.get(kind, "")
@@ -57,3 +61,8 @@ def check_suffixes(trained: FineTuning, evaluation: Evaluation) -> None:
                 f"train.suffix puts {seen!r} after those that are trained on. Make them the same: train.suffix: "
                 "instructions puts there what an evaluation does by default, where a problem does not end with it."
             )
+
+
+def suffix_settings(trained: FineTuning | None) -> dict[str, Any]:
+    """What a training puts after problems, which its tokens are counted with; nothing where it puts nothing."""
+    return {"suffix": trained.suffix} if trained is not None and trained.suffix else {}

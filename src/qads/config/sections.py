@@ -12,7 +12,7 @@ from qads.amounts import Amount, Tokens, parse_budget
 from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.config.cleaning import CleanConfig, nothing_left
-from qads.config.evaluating import EvaluateConfig, check_suffixes
+from qads.config.evaluating import EvaluateConfig
 from qads.config.limits import ConstraintsConfig, Sources
 from qads.config.reporting import ReportConfig
 from qads.config.scoring import QualityConfig
@@ -163,7 +163,6 @@ class RunConfig:
         self._check_selection()
         if self.train and self.evaluate and self.evaluate.model is None:
             self._check_template(self.train.template, self.evaluate.template)
-            check_suffixes(self.train, self.evaluate)
 
     @property
     def budgets(self) -> tuple[Amount, ...]:

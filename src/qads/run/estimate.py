@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 
 from qads.cluster import Execution
-from qads.config import EvaluateConfig, QualityConfig, RunConfig, SavedScorer
+from qads.config import EvaluateConfig, QualityConfig, RunConfig, SavedScorer, check_suffixes
 from qads.datasets import load_pool
 from qads.kernels.cost import call_cost
 from qads.kernels.peak import matmul_peak
@@ -34,7 +34,7 @@ from qads.run.context import read_pool
 from qads.run.decontamination import OwnAnchors, read_evaluation
 from qads.run.directory import RunDirectory, StageDirectory
 from qads.run.limits import NamedFiles, check_limits
-from qads.run.measured import evaluated_model, evaluation_plan, named_model
+from qads.run.measured import evaluated_model, evaluates_trained, evaluation_plan, named_model
 from qads.run.plan import (
     computed_names,
     names_until,
@@ -137,6 +137,8 @@ def estimate_run(
         cost["likelihoods"] = _likelihood_cost(config, pool)
     if config.train is not None and "train" in names:
         cost["train"] = _training_cost(config, config.train, pool, rows["train"])
+    if evaluates_trained(config) and "evaluate" in names and _status(stages["train"]) != "done":
+        check_suffixes(config.train, config.evaluate)
     if config.evaluate is not None and "evaluate" in names:
         rows["evaluate"], cost["evaluate"] = _evaluation_cost(
             config.evaluate, evaluated_model(config), config.execution

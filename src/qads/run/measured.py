@@ -16,6 +16,8 @@ __all__ = ["evaluated_model", "evaluates_trained", "evaluation_plan", "named_mod
 
 _ELSEWHERE = ("sets", "shots_from", "model")
 """Settings that are inputs, by what they stand for."""
+_JUDGING = 2
+"""Of the rules by which answers are extracted and judged: verdicts by other rules are not put beside these."""
 _PROGRAMS = ("isolation", "program_seconds", "program_memory_mb")
 
 
@@ -71,6 +73,8 @@ def evaluation_plan(
         settings["dtype"] = f"float32 where weights are stored so, else {resolve_dtype('auto', execution.device)}"
     if trained is None:
         settings["model"] = find_model(model, revision=method.revision).identity
+    if method.generate:
+        settings["judging"] = _JUDGING
     if not method.runs_programs:
         settings = {name: value for name, value in settings.items() if name not in _PROGRAMS}
     if execution.trust_remote_code:

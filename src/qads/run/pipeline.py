@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from qads.cluster import connected
-from qads.config import RunConfig
+from qads.config import RunConfig, check_suffixes
 from qads.datasets import refuse_own_output
 from qads.errors import CorruptError, DriftError, InputError, RunError
 from qads.run.budgets import largest_budget
@@ -20,6 +20,7 @@ from qads.run.context import Facts, StageContext
 from qads.run.directory import Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.kinds import refuse_other_kinds
 from qads.run.limits import check_limits
+from qads.run.measured import evaluates_trained
 from qads.run.observing import Observer, SilentObserver
 from qads.run.plan import (
     check_unmoved,
@@ -183,6 +184,9 @@ def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
     if context.config.train is not None and "train" in wanted:
         context.config.train.check(context.config.execution)
+    trains_first = evaluates_trained(context.config) and "evaluate" in wanted
+    if trains_first and context.stages["train"].manifest() is None:
+        check_suffixes(context.config.train, context.config.evaluate)
     if context.config.evaluate is not None and "evaluate" in wanted and context.stages["evaluate"].manifest() is None:
         context.config.evaluate.items()  # Refuses what could not be measured on them.
     if "select" in wanted and context.stages["select"].manifest() is None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from qads.config import ConstraintsConfig, QualityConfig, RunConfig, SavedScorer, Tokens
+from qads.config import ConstraintsConfig, QualityConfig, RunConfig, SavedScorer, Tokens, suffix_settings
 from qads.datasets import expand_sources, source_identity
 from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
@@ -222,7 +222,10 @@ def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
         scorer = config.quality.influence if config.quality else OneShotInfluence()
         revision = None if config.tokenizer else scorer.revision
         identity = find_tokenizer(config.tokenizer or scorer.model, revision=revision).identity
-        return {"tokenizer": identity, "template": dataclasses.asdict(scorer.template), **_foreign_code(config)}
+        return {
+            "tokenizer": identity, "template": dataclasses.asdict(scorer.template), **suffix_settings(config.train),
+            **_foreign_code(config),
+        }  # fmt: skip
     if name == "likelihoods":
         return {"likelihoods": method_identity(config.answer_likelihoods, config), **_foreign_code(config)}
     if name in ("targets", "given"):

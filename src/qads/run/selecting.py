@@ -52,7 +52,8 @@ def count_tokens(config: RunConfig, pool: Pool, progress: Progress | None = None
         trust_remote_code=config.execution.trust_remote_code,
     )
     renderer = method.template.renderer(opened.render_chat)
-    return training_tokens(opened.tokenizer, renderer, pool, progress=progress)
+    asked = pool if config.train is None else config.train.asked(pool)
+    return training_tokens(opened.tokenizer, renderer, asked, progress=progress)
 
 
 def run_targets(context: StageContext, stage: StageDirectory) -> Facts:

@@ -268,7 +268,7 @@ class FineTuning:
     def _plan(self, opened: CausalLM | Tokenizer, rows: Pool) -> TrainingPlan:
         max_length = min(self.max_length or opened.max_length, opened.max_length)
         texts = fit_rows(
-            opened.tokenizer, self.template.renderer(opened.render_chat), self._asked(rows), max_length=max_length,
+            opened.tokenizer, self.template.renderer(opened.render_chat), self.asked(rows), max_length=max_length,
             too_long=self.too_long,
         )  # fmt: skip
         epochs = None if self.steps is not None or self.tokens is not None else self.n_epochs
@@ -278,7 +278,7 @@ class FineTuning:
         )  # fmt: skip
         return TrainingPlan(texts, schedule, opened.shape, trains_adapter=self.lora is not None)
 
-    def _asked(self, rows: Pool) -> Pool:
+    def asked(self, rows: Pool) -> Pool:
         """The rows, with what asks for their kind of solution after their problems."""
         return Pool(with_suffixes(rows.table, self.suffix)[0], rejected=rows.rejected) if self.suffix else rows
 
