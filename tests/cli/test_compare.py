@@ -51,7 +51,8 @@ def test_an_experiment_goes_on_from_start_to_start_and_ends_with_a_page_and_json
 @pytest.mark.usefixtures("walls")
 def test_leave_to_run_programs_is_given_anew_at_every_start(qads: Call, file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ("--set", "evaluate.method=pot", "--set", "evaluate.generate=true", "--max-cells", 0)
+    settings = ("evaluate.method=pot", "evaluate.generate=true", "train.suffix=instructions")
+    words = (*(word for each in settings for word in ("--set", each)), "--max-cells", 0)
     begun = qads("compare", file, "--out", out, *words, "--allow-code-execution")
     assert begun.code == 0, begun.err
     state = qads("status", out)
