@@ -206,3 +206,15 @@ def test_what_tells_two_answers_apart_is_not_dropped(one: str, other: str) -> No
 )
 def test_a_space_that_tells_nothing_apart_does_not_count(one: str, other: str) -> None:
     assert same_answer(one, other, algebra=None)
+
+
+@pytest.mark.parametrize("unit", ["m", "g", "s", "m^2", "m squared"])
+def test_a_unit_of_one_letter_stands_after_a_space(unit: str) -> None:
+    assert same_answer(f"5 {unit}", "5", algebra=None)
+    assert same_answer(rf"5\text{{ {unit}}}", "5", algebra=None)
+    assert not same_answer(f"5 {unit}", "6", algebra=None)
+
+
+@pytest.mark.parametrize("other", ["5 x", "5 n", "5x", "5 k"])
+def test_a_letter_that_is_no_unit_makes_another_number_of_it(other: str) -> None:
+    assert not same_answer(other, "5")

@@ -26,7 +26,7 @@ _NUMBER = re.compile(
     rf"(?:(?P<mixed>{_DIGITS})\s+(?P<upper>\d+)\s*/\s*(?P<lower>\d+)"
     rf"|\(?(?P<top>[-−]?{_DIGITS}(?:\.\d+)?)\)?\s*/\s*\(?(?P<bottom>{_DIGITS}(?:\.\d+)?)\)?"
     rf"|(?P<whole>{_DIGITS})?(?:\.(?P<decimals>\d*))?(?:\s*(?:e|[×x*·]\s*10\s*\^)\s*\(?(?P<power>[-+−]?\d+)\)?)?)"
-    r"\s*(?P<percent>%|percent\b|per\s?cent\b)?(?P<unit>.*)",
+    r"(?:\s*(?P<percent>%|percent\b|per\s?cent\b))?(?P<unit>.*)",
     re.IGNORECASE,
 )
 _UNIT = re.compile(
@@ -38,7 +38,8 @@ _NO_UNIT = frozenset(
 )
 _NO_FIRST_UNIT = frozenset("squared cubed factorial halves".split())
 """Words that are units, or part of one, only after another: 5 m squared, and not 5 squared."""
-_SHORT_UNITS = frozenset("m g h l s a j w v n c f k d".split())
+_SHORT_UNITS = frozenset("g h l m s".split())
+"""Letters that are units after a space: 5 m, and not 5 x."""
 _POWERS = str.maketrans({"²": "^2", "³": "^3"})
 _POWER = re.compile(r"(?:\s?\^\(?|(?<=[a-z]))([23])\)?")
 _SQUARE = re.compile(r"\b(?:square|sq)\b\.?\s+(?P<word>[a-z]+)|\b(?P<after>[a-z]+)\s+squared\b")

@@ -16,7 +16,7 @@ __all__ = ["evaluated_model", "evaluates_trained", "evaluation_plan", "named_mod
 
 _ELSEWHERE = ("sets", "shots_from", "model")
 """Settings that are inputs, by what they stand for."""
-_JUDGING = 2
+_JUDGING = 3
 """Of the rules by which answers are extracted and judged: verdicts by other rules are not put beside these."""
 _PROGRAMS = ("isolation", "program_seconds", "program_memory_mb")
 
