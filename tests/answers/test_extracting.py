@@ -72,6 +72,13 @@ def test_where_none_is_stated_there_is_none(solution: str) -> None:
     assert extract_answer(solution) is None
 
 
+@pytest.mark.parametrize("rest", ["a calculation, but a guess", "3.", "only a number", "(B)", "the sum"])
+def test_what_the_answer_is_not_takes_nothing_back(rest: str) -> None:
+    assert extract_answer(f"The answer is 4.\n\nThe answer is not {rest}") == "4"
+    assert find_answer(f"The answer is 5. The answer is not {rest}", options=OPTIONS).text == "5"
+    assert extract_answer("The answer is not defined") == "not defined"
+
+
 def test_the_mark_of_gsm8k_counts_before_a_box_and_a_box_before_words() -> None:
     assert extract_answer("the answer is 1, \\boxed{2}\n#### 3") == "3"
     assert extract_answer("\\boxed{2}, so the answer is 1") == "2"

@@ -22,12 +22,13 @@ _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|(?P<token>[^\s{}$\\]+))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _STATED = re.compile(
     r"\b(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b(?:\s*:)?|:|=)\s*+"
+    r"(?!not\s(?:(?:an?|the|just|only)\b|[-$(\d]))"
     r"(?P<way>(?:obtained|found|calculated|computed|determined|derived|given)\b)?"
     r"(?:(?:therefore|thus|hence|then|simply|just|indeed|about|approximately|roughly|exactly|equal\sto)\b\s*+)*+"
     r"(?P<answer>[^\n]+)",
     re.IGNORECASE,
 )
-"""Where it is told in which way the answer is found, none is stated."""
+"""Where it is told in which way the answer is found, or what it is not, none is stated."""
 _GOES_ON = re.compile(r"\.\s+(?=[A-Z])|(?<=\s)(?:because|since)\b|,\s?(?:which|where)\b")
 """Where a stated answer ends and its reasons or the next sentence begin."""
 _CHOSEN = re.compile(
