@@ -30,6 +30,7 @@ from qads.compare import (
 from qads.compare.costs import StageCost
 from qads.compare.grid import Setting, Size
 from qads.compare.results import Composition, Trial
+from qads.config import SavedScorer
 from qads.report import EXPERIMENT_FILES, experiment_as_json, experiment_findings, render_experiment, write_experiment
 from report.conftest import HOSTILE
 from report.parser import Page
@@ -173,6 +174,14 @@ def test_findings_say_of_which_measure_they_are_and_how_many_tables_there_are(ex
     found = experiment_findings(experiment, replace(results, settings=(two,)))
     assert len(found) == len(set(found)) and any("Claims are made of 2 tables" in each for each in found)
     assert sum("accuracy: qads against like" in each for each in found) == 1
+
+
+def test_that_the_cost_of_a_scorer_fitted_before_is_not_counted_is_said(experiment: Experiment) -> None:
+    assert experiment.quality is not None
+    saved = replace(experiment, quality=replace(experiment.quality, scorer=SavedScorer(path="fitted")))
+    (said,) = [line for line in experiment_findings(saved, make_results(saved)) if "fitted before" in line]
+    assert said in experiment_findings(saved, make_results(saved, 1))
+    assert not [line for line in experiment_findings(experiment, make_results(experiment)) if "fitted before" in line]
 
 
 def test_an_arm_of_unknown_cost_is_in_the_table_and_not_in_the_plot(html: str) -> None:

@@ -5,7 +5,8 @@
 each only where the arm needs it (an arm of random rows needs none of them). An arm with the source shares of another
 pays for that one too, since without its selection there would be no shares. Scoring and reading are counted exactly
 (`kernels/cost.py`); embedding and likelihoods as two operations a parameter and token. Scores that were taken over
-from another run cost what they cost: their operations are counted again, their seconds are not known here.
+from another run cost what they cost: their operations are counted again, their seconds are not known here. What a
+scorer cost that was fitted before is known to nobody here, and the page says that it is not in it.
 """
 
 from __future__ import annotations

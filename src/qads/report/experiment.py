@@ -19,6 +19,7 @@ from qads.compare import (
     SettingResult,
     Verdict,
 )
+from qads.config import SavedScorer
 from qads.datasets import atomic_path
 from qads.report.curves import Axis, axis_over
 from qads.report.experiment_tables import EXPERIMENT_TABLES, write_experiment_tables
@@ -134,6 +135,10 @@ def experiment_findings(experiment: Experiment, results: Results) -> list[str]:
             found += [f"{where}: {_contrast(each, view.digits)}." for each in view.contrasts]
         if setting.unfinished:
             found.append(f"{_title(setting)}: not evaluated yet: {', '.join(setting.unfinished)}.")
+    if experiment.quality and isinstance(experiment.quality.scorer, SavedScorer):
+        found.append(
+            "The cost of choosing is without that of the scorer, which was fitted before (quality.scorer: saved)."
+        )
     if (n_tables := _n_tables(results)) > 1:
         found.append(
             f"Claims are made of {n_tables} tables, and intervals hold together within a table: the more tables, the "
