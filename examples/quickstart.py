@@ -7,12 +7,12 @@ import numpy as np
 import qads
 from qads.demo import make_demo_anchors, make_demo_rows
 
-pool = qads.Pool.from_rows(qads.Row(**row) for row in make_demo_rows(n_rows=300))
+pool = qads.Pool.from_rows(qads.Row(**row) for row in make_demo_rows(n_rows=200))
 anchors = qads.Pool.from_rows(qads.Row(**row) for row in make_demo_anchors(n_anchors=4))
 
 embeddings = qads.SentenceEmbedder()(pool)
 
-scored = qads.stratified_sample(pool, 30)
+scored = qads.stratified_sample(pool, 24)
 influence = qads.OneShotInfluence()(pool.take(scored), anchors)
 scorer = qads.ProbeScorer().fit(pool.take(scored), influence.quality(), embeddings=embeddings.vectors[scored])
 quality = scorer.predict(pool, embeddings.vectors)

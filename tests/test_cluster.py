@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -334,11 +335,12 @@ def test_where_no_actor_may_start_anew_the_picks_are_kept_and_serve_the_next_run
 def test_a_shard_that_hangs_ends_the_selection_and_the_picks_are_kept(
     ray_address: str, expected: GreedyPicks, tmp_path: Path
 ) -> None:
-    method = ClusterGreedy(shards=2, timeout=20.0, checkpoint=tmp_path / "picks.npz")
-    with pytest.raises(ClusterError, match=r"shard \d of 2 gave no answer within 20 seconds"):
+    patient = ClusterGreedy(shards=2, checkpoint=tmp_path / "picks.npz")
+    method = dataclasses.replace(patient, timeout=30.0)  # The start of an actor is in it, on a busy machine too.
+    with pytest.raises(ClusterError, match=r"shard \d of 2 gave no answer within 30 seconds"):
         method(ROWS, WEIGHT, **RULE, on_pick=once_at(300, lambda: signal_a_shard(signal.SIGSTOP)))
     assert 300 <= len(np.load(tmp_path / "picks.npz")["indices"]) < K
-    assert_same(method(ROWS, WEIGHT, **RULE), expected)
+    assert_same(patient(ROWS, WEIGHT, **RULE), expected)
 
 
 def assert_no_shard_is_left() -> None:

@@ -76,7 +76,7 @@ def test_the_example_script_runs():
     found = subprocess.run(
         [sys.executable, ROOT / "examples" / "quickstart.py"], capture_output=True, text=True, check=True
     )
-    assert "30 of 300 rows" in found.stdout
+    assert "20 of 200 rows" in found.stdout
 
 
 def test_the_notebook_has_its_outputs():
