@@ -47,15 +47,13 @@ def write_inputs(run: Path, folder: Path) -> None:
 def write_part(scorer: Path, every: int, folder: Path) -> None:
     """Every n-th row of the real ones, the ids of those that are problems of the evaluation, and the run's scorer."""
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "scorer").exists():
-        return
     whole = load_pool(DATA / "pool", on_bad_row="skip")
     part = whole.take(range(0, len(whole), every))
     sets = [load_pool(DATA / "eval" / f"{name}.jsonl.gz") for name in EVALUATED.values()]
     rows = np.unique(np.concatenate([Decontamination()(part, each).rows for each in sets]))
     (folder / "contaminated.txt").write_text("".join(f"{name}\n" for name in part.take(rows).strings("id")), "utf-8")
     write_pool(part, folder / "part.jsonl")
-    shutil.copytree(scorer / "scorer", folder / "scorer", ignore=shutil.ignore_patterns("shards"))
+    shutil.copytree(scorer / "scorer", folder / "scorer", dirs_exist_ok=True, ignore=shutil.ignore_patterns("shards"))
 
 
 def main() -> None:
@@ -68,6 +66,8 @@ def main() -> None:
     scores.add_argument("--scorer", type=Path, help="run that has fitted a scorer")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="with --scorer: every N-th row alone")
     args, more = parser.parse_known_args()
+    if args.every != 1 and not args.scorer:
+        parser.error("--every goes with --scorer: the rows of --labels are those that were scored")
     inputs = args.out.with_name(args.out.name + ".inputs")
     if args.scorer:
         write_part(args.scorer, args.every, inputs)

@@ -76,6 +76,9 @@ def test_where_none_is_stated_there_is_none(solution: str) -> None:
 def test_what_the_answer_is_not_takes_nothing_back(rest: str) -> None:
     assert extract_answer(f"The answer is 4.\n\nThe answer is not {rest}") == "4"
     assert find_answer(f"The answer is 5. The answer is not {rest}", options=OPTIONS).text == "5"
+
+
+def test_an_answer_may_begin_with_not() -> None:
     assert extract_answer("The answer is not defined") == "not defined"
 
 
