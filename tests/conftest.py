@@ -58,8 +58,12 @@ jaxtyping.install_import_hook(modules_with_shapes(), f"{__name__}.checked")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files with slow tests first, so that no process is left alone with one in the end."""
-    n_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    """Put files with slow tests first, so that no process is left alone with one in the end.
+
+    Those on Ray count as slow: they wait for actors to start, and others compute meanwhile.
+    """
+    slow = ("slow", "ray")
+    n_slow = Counter(item.path for item in items if any(item.get_closest_marker(name) for name in slow))
     items.sort(key=lambda item: -n_slow[item.path])
 
 

@@ -28,6 +28,7 @@ PYTHON = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", PYTHON)
 def test_every_python_block_runs(block: str, tmp_path: Path):
     for package, sign in (("trl", "import trl|from trl"), ("ray", "cluster=")):
@@ -72,6 +73,7 @@ def test_a_drawing_is_what_its_program_draws(name: str):
     assert (ROOT / "docs" / "drawings" / name).read_text() == DRAWINGS[name]()
 
 
+@pytest.mark.slow
 def test_the_example_script_runs():
     found = subprocess.run(
         [sys.executable, ROOT / "examples" / "quickstart.py"], capture_output=True, text=True, check=True

@@ -46,7 +46,13 @@ def shown_commands(page: Path) -> list[str]:
     return [line for line in lines if line.startswith("qads ") and not any(part in line for part in LEFT_OUT)]
 
 
-PAGES = [page for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]) if shown_commands(page)]
+LONG = ("anchors", "hand-off", "method", "token-budgets")
+"""Pages of many commands, beside README and quickstart."""
+PAGES = [
+    pytest.param(page, id=page.stem, marks=pytest.mark.long if page.stem in LONG else ())
+    for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+    if shown_commands(page)
+]
 
 
 @pytest.fixture
@@ -101,7 +107,7 @@ def forget(words: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_shows_can_be_typed(qads: Call, desk: Path, page: Path):
     for line in shown_commands(page):
         words = shlex.split(line, comments=True)[1:]

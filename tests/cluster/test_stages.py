@@ -29,6 +29,8 @@ from run.tiny import make_model, rows, settings, write_rows, written
 
 MAPPED = {"clean", "embed", "influence", "scorer", "quality", "evaluate"}
 """Stages whose shards go to workers."""
+BRIEF = {"clean": None, "evaluate": None}
+"""A run with fewer stages."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def on_ray() -> Iterator[None]:
 
 
 def run_with(
-    execution: dict[str, Any], model: Path, folder: Path, out: str, observer: ActorKiller | None = None
+    execution: dict[str, Any], model: Path, folder: Path, out: str, observer: ActorKiller | None = None, **changes: Any
 ) -> dict[str, bytes]:
     """What a whole run leaves, but for what says how it was computed."""
     pool = folder / "pool.jsonl"
@@ -77,12 +79,13 @@ def run_with(
         copies = [row | {"id": f"copy of {row['id']}", "problem": row["problem"].upper()} for row in made[:9]]
         write_rows(pool, made + copies)
         write_rows(exam, rows(8, seed=1, prefix="e") + [row | {"source": "exam"} for row in made[20:24]])
-    config = settings(
-        model, pool, quality={"sample": 40, "influence": {"model": str(model)}},
-        clean={"duplicates": {}, "against": str(exam)},
-        evaluate={"model": str(model), "sets": [f"exam={exam}"], "max_new_tokens": 8},
-        execution={"device": "cpu"} | execution,
-    )  # fmt: skip
+    whole: dict[str, Any] = {
+        "quality": {"sample": 40, "influence": {"model": str(model)}},
+        "clean": {"duplicates": {}, "against": str(exam)},
+        "evaluate": {"model": str(model), "sets": [f"exam={exam}"], "max_new_tokens": 8},
+        "execution": {"device": "cpu"} | execution,
+    }
+    config = settings(model, pool, **(whole | changes))
     run_pipeline(load_config(config), folder / out, observer=observer)
     return {name: content for name, content in written(folder / out).items() if name != "config.json"}
 
@@ -100,10 +103,16 @@ def test_processes_leave_the_bytes_of_this_one(model: Path, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("small_shards", "on_ray")
-def test_actors_leave_the_bytes_of_this_one_though_one_is_killed_in_every_stage(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    alone = run_with({}, model, tmp_path, "alone")
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [(BRIEF, {"influence", "select"}), pytest.param({}, MAPPED | {"select"}, marks=pytest.mark.long)],
+    ids=["two stages", "every stage"],
+)
+def test_actors_leave_the_bytes_of_this_one_though_one_is_killed(
+    changes: dict[str, Any], stages: set[str], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    alone = run_with({}, model, tmp_path, "alone", **changes)
     selected: list[ClusterGreedy] = []
     select = ClusterGreedy.__call__
 
@@ -112,12 +121,12 @@ def test_actors_leave_the_bytes_of_this_one_though_one_is_killed_in_every_stage(
         return select(self, *args, **kwargs)
 
     monkeypatch.setattr(ClusterGreedy, "__call__", noted)
-    killer = ActorKiller(MAPPED | {"select"})
-    disturbed = run_with({"kind": "ray", "workers": 2}, model, tmp_path, "actors", killer)
-    assert set(killer.killed) == MAPPED | {"select"}
+    killer = ActorKiller(stages)
+    disturbed = run_with({"kind": "ray", "workers": 2}, model, tmp_path, "actors", killer, **changes)
+    assert set(killer.killed) == stages
     assert disturbed == alone
     again = re.findall(r"worker \d+ is lost, and shard (\d+)", caplog.text)
-    assert len(again) == len(MAPPED), "the shard in the hands of who was killed is done again, and no other"
+    assert len(again) == len(stages & MAPPED), "the shard in the hands of who was killed is done again, and no other"
     assert [(method.shards, method.checkpoint is not None) for method in selected] == [(2, True)]
 
 

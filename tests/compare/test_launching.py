@@ -73,11 +73,12 @@ def test_a_launcher_that_fails_or_is_not_there_says_so_and_the_next_start_trains
     assert run_experiment(experiment, tmp_path / "out", only=ONE).n_done == 1
 
 
+@pytest.mark.slow
 def test_a_launched_training_ends_with_the_comparison_and_goes_on_from_its_checkpoint(
     files: Files, tmp_path: Path
 ) -> None:
     slow = files.settings(
-        train={"steps": 1500, "batch_size": 3, "learning_rate": 1e-3, "dtype": "float32"}, evaluate=None
+        train={"steps": 800, "batch_size": 3, "learning_rate": 1e-3, "dtype": "float32"}, evaluate=None
     )
     (tmp_path / "e.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(slow))))
     command = [
@@ -97,4 +98,4 @@ def test_a_launched_training_ends_with_the_comparison_and_goes_on_from_its_check
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     log = trained(tmp_path / "out")
-    assert log["steps"] == len(log["losses"]) == 1500
+    assert log["steps"] == len(log["losses"]) == 800

@@ -44,7 +44,7 @@ def test_the_model_fails_at_two_rows_in_the_midst_of_good_ones(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     method, anchors = OneShotInfluence(model=str(model), dtype="float32"), pool(3, broken=set(), prefix="a", seed=9)
     execution = Execution(device="cpu", workers=workers)
-    good = method(pool(20, broken=set()), anchors, execution=execution)
+    good = method(pool(20, broken=set()), anchors)
     found = method(pool(20, broken={3, 17}), anchors, execution=execution)
     lost = np.isnan(found.one_shot).all(axis=1)
     assert np.flatnonzero(lost).tolist() == [3, 17]
@@ -52,7 +52,7 @@ def test_the_model_fails_at_two_rows_in_the_midst_of_good_ones(
     assert "the model fails at it, so it has no score: llama: gives nan" in found.affected["candidate r3"]
     assert "candidate r17: the model fails at it" in caplog.text
     np.testing.assert_allclose(found.one_shot[~lost], good.one_shot[~lost], atol=1e-6)
-    again = method(pool(20, broken={3, 17}), anchors, known=found, execution=execution)
+    again = method(pool(20, broken={3, 17}), anchors, known=found)
     assert (list(again.affected), again.n_reused) == (list(found.affected), 18 * 3)
     np.testing.assert_array_equal(again.one_shot, found.one_shot)
 

@@ -56,15 +56,16 @@ def shards(directory: Path, stage: str) -> dict[str, tuple[int, int]]:
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "at", "left"),
     [
         ("pool", "started", {}),
-        ("pool", "finished", {"pool": "done"}),
+        pytest.param("pool", "finished", {"pool": "done"}, marks=pytest.mark.long),
         ("embed", 1024, {"pool": "done", "embed": "partial"}),
-        ("influence", "started", {"anchors": "done", "influence": "to do"}),
+        pytest.param("influence", "started", {"anchors": "done", "influence": "to do"}, marks=pytest.mark.long),
         ("influence", 24, {"anchors": "done", "influence": "partial"}),
-        ("quality", "finished", {"quality": "done", "select": "to do"}),
+        pytest.param("quality", "finished", {"quality": "done", "select": "to do"}, marks=pytest.mark.long),
         ("select", 12, {"quality": "done", "select": "partial"}),
         ("mixture", "finished", {"mixture": "done"}),
     ],
@@ -83,6 +84,7 @@ def test_a_run_killed_at_a_known_point_ends_as_if_it_had_not_been(
     assert results(directory) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sign",
     [
@@ -90,9 +92,9 @@ def test_a_run_killed_at_a_known_point_ends_as_if_it_had_not_been(
         "embed/shards/00000.parquet",
         "embed/joined.npy.partial",
         "influence/shards/00000.sha256",
-        "influence/shards/00002.parquet",
-        "influence/manifest.json",
-        "select/plan.json",
+        pytest.param("influence/shards/00002.parquet", marks=pytest.mark.long),
+        pytest.param("influence/manifest.json", marks=pytest.mark.long),
+        pytest.param("select/plan.json", marks=pytest.mark.long),
         "select/manifest.json",
     ],
 )

@@ -245,10 +245,14 @@ def killed(out: Path, settings: dict[str, Any], at: int) -> None:
     assert ended.returncode == -signal.SIGKILL, ended.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lora", "dtype"),
-    [(None, "float32"), (None, "bfloat16"), ({"rank": 4, "dropout": 0.1}, "float32")],
-    ids=["full", "full in bfloat16", "adapter with dropout"],
+    [
+        pytest.param(None, "float32", id="full"),
+        pytest.param(None, "bfloat16", id="full in bfloat16", marks=pytest.mark.long),
+        pytest.param({"rank": 4, "dropout": 0.1}, "float32", id="adapter with dropout"),
+    ],
 )
 def test_killed_and_started_again_it_ends_as_undisturbed(
     brief: dict[str, Any], pool: qads.Pool, tmp_path: Path, lora: dict[str, Any] | None, dtype: str
