@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--anchor-files", nargs="+", default=ANCHOR_FILES, help="names of files of the pool")
     parser.add_argument("--predict", action="store_true", help="go on to the quality of every row (an hour or more)")
     parser.add_argument("--reuse", nargs="*", default=[], help="run directories whose scores are taken over")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of the run")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     anchors = draw_anchors(args.anchors, args.anchor_files, args.out)
@@ -60,7 +61,8 @@ def main() -> None:
                 "budget": "10%",
                 "anchors": {"sources": (str(anchors),)},
                 "quality": {"sample": args.sample, "influence": {"model": model, "too_long": "drop"}},
-            }
+            },
+            args.set,
         )
         started = time.monotonic()
         result = run_pipeline(config, args.out / model.replace("/", "--"), until=until, reuse=args.reuse)

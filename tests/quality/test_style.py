@@ -184,6 +184,34 @@ def test_anchor_groups_are_means_with_their_errors_the_best_source_first():
     assert found.greatest == max(abs(c.gain) for row in found.cells for c in row)
 
 
+def test_what_a_selection_gives_a_group_is_the_mean_over_its_rows_each_taken_for_one_of_its_source():
+    rng = np.random.default_rng(7)
+    gains, sources = rng.normal(size=(12, 5)), np.array(["a", "b", "c"] * 4)
+    gains[sources == "a", 2:] -= 9  # What helps the first group harms the second.
+    found = qads.AnchorGroups.of(scored(gains, groups=["g", "g", "h", "h", "h"]), sources.tolist())
+    chosen, pool = {"a": 9, "b": 1}, {"a": 100, "b": 200, "c": 100}
+    for worth, columns in zip(found.worth(chosen, pool), (slice(0, 2), slice(2, 5)), strict=True):
+        of = {name: gains[sources == name, columns].mean(axis=1) for name in "abc"}
+        means = [sum(n * of[name].mean() for name, n in rows.items()) / sum(rows.values()) for rows in (chosen, pool)]
+        shift = {"a": 0.9 - 0.25, "b": 0.1 - 0.5, "c": -0.25}
+        error = np.sqrt(sum((shift[name] ** 2) * of[name].var(ddof=1) / 4 for name in "abc"))
+        assert (worth.chosen, worth.pool) == pytest.approx(means)
+        ends = means[0] - means[1] - 1.96 * error, means[0] - means[1] + 1.96 * error
+        assert (worth.low, worth.high) == pytest.approx(ends, abs=1e-3)
+        assert worth.best == max("abc", key=lambda name: of[name].mean())
+        assert worth.best_gain == pytest.approx(of[worth.best].mean())
+    assert [each.is_below for each in found.worth(chosen, pool)] == [False, True]
+    assert [each.difference for each in found.worth(pool, pool)] == [0, 0]
+
+
+def test_rows_of_sources_that_were_not_scored_are_left_out_and_not_most_of_them():
+    found = qads.AnchorGroups.of(scored(np.eye(6)), ["a", "a", "a", "b", "b", "b"])
+    known, half, most = (found.worth({"a": 2, "new": n}, {"a": 5, "b": 5})[0] for n in (0, 2, 3))
+    assert (half.chosen, half.low) == (known.chosen, known.low)
+    assert np.isnan([most.chosen, most.pool, most.low, most.high]).all() and not most.is_below
+    assert (most.best, most.n_anchors) == (known.best, 6)
+
+
 def test_the_table_comes_back_from_json_with_what_is_not_known():
     gains = np.random.default_rng(6).normal(size=(4, 3))
     gains[3] = np.nan

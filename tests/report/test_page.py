@@ -14,6 +14,7 @@ import pytest
 from qads.config import ReportConfig
 from qads.report import write_report
 from qads.report.facts import RunFacts, read_facts
+from qads.report.numbers import digits_for
 from qads.report.page import number, render
 from report.parser import Page
 
@@ -147,6 +148,28 @@ def test_without_distances_there_is_no_coverage_curve(random_run: Path, plain_ru
     assert "did not look at distances" in render(read_facts(random_run))
     assert 'id="distance-title"' not in render(read_facts(random_run))
     assert 'id="distance-title"' in render(read_facts(plain_run))
+
+
+@pytest.mark.slow
+def test_what_the_picks_give_each_group_of_anchors_is_shown_with_what_costs_one(scored: RunFacts) -> None:
+    told = scored.manifests["select"]["worth"]
+    text = words(render(scored))
+    assert "What the picks give each group of anchors" in text
+    digits = digits_for([each["best_gain"] for each in told])
+    for each in told:
+        shown = (each["chosen"], each["pool"], each["chosen"] - each["pool"])
+        assert f"{''.join(number(value, digits) for value in shown)} a source had one scored row" in text
+    costly = {**told[0], "group": "<b>costly</b>", "low": -0.2, "high": -0.1}
+    unknown = {**told[0], "group": "unknown", "chosen": None, "pool": None, "low": None, "high": None}
+    select = {**scored.manifests["select"], "worth": [costly, unknown]}
+    html = render(dataclasses.replace(scored, manifests={**scored.manifests, "select": select}))
+    text = words(html)
+    assert "<b>costly</b>" in text and "to −0.1" in text and "less than random rows" in text
+    assert "too few of their sources were scored" in text
+    without = {**scored.manifests["select"], "worth": None}
+    assert "What the picks give" not in render(
+        dataclasses.replace(scored, manifests={**scored.manifests, "select": without})
+    )
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 import qads
 from qads.config import load_config
 from qads.errors import CorruptError, DriftError, InputError
+from qads.pool import to_json
 from qads.run import ensure_coverage, run_pipeline
 from run.tiny import rows, run, settings, write_rows
 
@@ -141,6 +144,33 @@ def test_with_a_scorer_that_was_fitted_before_nothing_is_scored(
                            execution=config.execution)  # fmt: skip
     np.testing.assert_allclose(np.load(root / "quality" / "quality.npy"), alone, rtol=1e-5)
     assert run(config, root).computed == []
+
+
+def worth_of(root: Path, groups: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the rows that a run chose are worth to groups of anchors, counted again from its files."""
+    sources = pq.read_table(root / "pool" / "pool.parquet", columns=["source"])["source"].to_pylist()
+    picked = pq.read_table(root / "select" / "selection.parquet")["row"].to_pylist()
+    chosen, pool = Counter(sources[row] for row in picked), Counter(sources)
+    found = qads.AnchorGroups.from_json(groups).worth(chosen, pool)
+    return json.loads(to_json([dataclasses.asdict(each) for each in found]))
+
+
+def test_what_a_selection_gives_each_group_of_anchors_is_told_as_it_was_measured(
+    fitted: Path, model: Path, pool_file: Path, tmp_path: Path
+):
+    run(load_config(settings(model, pool_file, anchors={"n": 6})), tmp_path / "own", until="select")
+    groups = json.loads((tmp_path / "own" / "quality" / "anchor_groups.json").read_text())
+    told = manifest(tmp_path / "own", "select")["worth"]
+    assert told == worth_of(tmp_path / "own", groups)
+    assert sum(each["n_anchors"] for each in told) == 6 and all(each["low"] < each["high"] for each in told)
+    # A scorer that was fitted before tells what was measured for it; one that kept nothing of that, nothing.
+    run(load_config(with_saved(model, pool_file, fitted)), tmp_path / "saved", until="select")
+    groups = json.loads((fitted / "scorer" / "fidelity.json").read_text())["groups"]
+    assert manifest(tmp_path / "saved", "select")["worth"] == worth_of(tmp_path / "saved", groups)
+    bare = tmp_path / "bare"
+    shutil.copytree(fitted / "scorer", bare, ignore=shutil.ignore_patterns("fidelity.json", "*manifest.json"))
+    run(load_config(with_saved(model, pool_file, bare)), tmp_path / "untold", until="select")
+    assert manifest(tmp_path / "untold", "select")["worth"] is None
 
 
 def test_another_scorer_in_its_place_is_drift_and_a_copy_is_none(

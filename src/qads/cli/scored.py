@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["quality_sentences"]
+__all__ = ["quality_sentences", "worth_sentences"]
+
+_FEWEST_ANCHORS = 5
+"""Of a group, for which it is said what a selection costs it."""
 
 
 def quality_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterator[str]:
@@ -28,6 +31,20 @@ def quality_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterator
         yield (
             f"No quality: {quality['unscored']:,} rows ({listed}), which are not selected; see "
             f"{directory / 'quality' / 'unscored.jsonl'}"
+        )
+
+
+def worth_sentences(selected: Mapping[str, Any]) -> Iterator[str]:
+    """The groups of anchors that random rows would give more than the selection does, by its sources."""
+    for found in selected.get("worth") or ():
+        if found["n_anchors"] < _FEWEST_ANCHORS or found["high"] is None or found["high"] >= 0:
+            continue
+        yield (
+            f"Less than random rows for {found['group']}: by their sources the chosen rows give its "
+            f"{found['n_anchors']} anchors {found['chosen']:+.2g} nats a token, all rows {found['pool']:+.2g} "
+            f"(95% of the difference: {found['low']:+.2g} to {found['high']:+.2g}). Most comes from {found['best']} "
+            f"({found['best_gain']:+.2g}), of which {selected['sources'].get(found['best'], 0):,} rows were chosen; "
+            f"quotas set such shares: --share 'source={found['best']}:30%'"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qads.kernels.cost import Cost
-from qads.quality.anchor_groups import AnchorGroups, Cell
+from qads.quality.anchor_groups import AnchorGroups, Cell, Worth
 from qads.quality.engines import CompletionsEngine, Engine, LocalEngine, OpenEngine, SGLangEngine
 from qads.quality.influence import AGGREGATES, Aggregate, Influence
 from qads.quality.known import check_known
@@ -54,6 +54,7 @@ __all__ = [
     "StyleControl",
     "UntilRankStable",
     "UntilStandardError",
+    "Worth",
     "check_known",
     "choose_anchors",
     "load_scorer",

@@ -22,7 +22,12 @@ from qads.kernels.partial import group_codes
 from qads.pool import to_json
 from qads.quality.influence import Influence
 
-__all__ = ["AnchorGroups", "Cell"]
+__all__ = ["AnchorGroups", "Cell", "Worth"]
+
+_LEAST_SCORED = 0.5
+"""Share of rows whose source must have been scored for their mean to say anything."""
+_Z_95 = 1.959964
+"""Standard errors on either side of a 95% interval of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,37 @@ class Cell:
     """Of that mean, over rows; NaN with fewer than two."""
     n_rows: int
     """Rows that were scored on an anchor of the group."""
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What the sources of some rows give one group of anchors, and what those of all rows give it; nats a token.
+
+    NaN where that is not known.
+    """
+
+    group: str
+    n_anchors: int
+    chosen: float
+    """Mean gain of the chosen rows, each taken for a row of its source."""
+    pool: float
+    """The same of all rows: what rows drawn at random would give."""
+    low: float
+    """Of the difference: its 95% interval over rows, on these anchors."""
+    high: float
+    best: str
+    """The source that gives this group most."""
+    best_gain: float
+
+    @property
+    def difference(self) -> float:
+        """What choosing gives this group."""
+        return self.chosen - self.pool
+
+    @property
+    def is_below(self) -> bool:
+        """Whether random rows would give it more, beyond the chance of which rows were scored."""
+        return self.high < 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +140,51 @@ class AnchorGroups:
         """The mean gain farthest from 0, on any group."""
         return max((abs(c.gain) for row in self.cells for c in row if np.isfinite(c.gain)), default=0.0)
 
+    def worth(self, chosen: Mapping[str, int], pool: Mapping[str, int]) -> tuple[Worth, ...]:
+        """What rows give every group of anchors, by their sources, beside rows drawn at random.
+
+        Quality is a mean over all anchors, so that a selection can serve one group and cost another; this tells. Rows
+        of a source that was not scored are left out, and where they are most of the rows nothing is said.
+
+        Args:
+            chosen: source -> rows that were chosen.
+            pool: source -> rows of the pool.
+
+        >>> import numpy as np
+        >>> import qads
+        >>> scores = np.array([[1.0, -0.9], [1.2, -1.1], [0.0, 0.0], [0.2, 0.2]])
+        >>> infl = qads.Influence(scores, np.zeros(2), ("a", "b", "c", "d"), ("x", "y"), ("gsm", "math"))
+        >>> found = qads.AnchorGroups.of(infl, ["one", "one", "two", "two"])
+        >>> one_alone = found.worth({"one": 2}, {"one": 4, "two": 4})
+        >>> [(each.group, round(each.difference, 2), each.is_below) for each in one_alone]
+        [('gsm', 0.5, False), ('math', -0.55, True)]
+        """
+        weights = [_weights(rows, self._scored_sources) for rows in (chosen, pool)]
+        return tuple(self._worth_of(number, *weights) for number in range(len(self.groups)))
+
+    @property
+    def _scored_sources(self) -> dict[str, int]:
+        """Source -> its place, of those with a gain on every group."""
+        rows = zip(self.sources, self.cells, strict=True)
+        return {name: at for at, (name, row) in enumerate(rows) if all(np.isfinite(cell.gain) for cell in row)}
+
+    def _worth_of(self, number: int, chosen: Mapping[int, float], pool: Mapping[int, float]) -> Worth:
+        gains = {name: self.cells[at][number].gain for name, at in self._scored_sources.items()}
+        best = max(gains, key=lambda name: gains[name], default="")
+        nothing = float("nan")
+        known = Worth(
+            self.groups[number], self.n_anchors[number], chosen=nothing, pool=nothing, low=nothing, high=nothing,
+            best=best, best_gain=gains.get(best, nothing),
+        )  # fmt: skip
+        if not chosen or not pool:
+            return known
+        column = {at: self.cells[at][number] for at in pool.keys() | chosen.keys()}
+        means = [sum(share * column[at].gain for at, share in each.items()) for each in (chosen, pool)]
+        shifts = {at: chosen.get(at, 0.0) - pool.get(at, 0.0) for at in sorted(column)}
+        error = float(np.sqrt(sum((shift * column[at].standard_error) ** 2 for at, shift in shifts.items() if shift)))
+        low, high = (means[0] - means[1] + side * _Z_95 * error for side in (-1, 1))
+        return dataclasses.replace(known, chosen=means[0], pool=means[1], low=low, high=high)
+
     def as_json(self) -> dict[str, Any]:
         """Everything, for JSON, in which NaN is null."""
         return json.loads(to_json(dataclasses.asdict(self)))
@@ -130,6 +211,15 @@ def _cells(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"], n_sour
         error = float(own.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
         found.append(Cell(float(own.mean()) if n else float("nan"), error, n))
     return found
+
+
+def _weights(rows: Mapping[str, int], scored: Mapping[str, int]) -> dict[int, float]:
+    """Place of a source -> its share of the rows whose source was scored; none where these are too few."""
+    known = {scored[name]: n for name, n in rows.items() if name in scored and n}
+    n_known = sum(known.values())
+    if not n_known or n_known < _LEAST_SCORED * sum(rows.values()):
+        return {}
+    return {at: n / n_known for at, n in sorted(known.items())}
 
 
 def _share(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> float:

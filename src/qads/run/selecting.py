@@ -28,6 +28,7 @@ from qads.run.closed import closed_rows
 from qads.run.context import Facts, StageContext, write_array, write_table
 from qads.run.directory import StageDirectory
 from qads.run.limits import make_constraints
+from qads.run.worth import worth_by_group
 from qads.selection import Constraints, KCenterGreedy, TokenBudget
 from qads.storage import storing
 
@@ -131,7 +132,7 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     too_long = _too_long(budget, tokens)
     closed = closed_rows(chosen, context.named, limits, unscored=unscored, too_long=too_long)
     write_table(closed, stage.path / "closed.parquet")
-    sources = pool.take(chosen.indices).rows_by_source()
+    sources = {name: len(rows) for name, rows in pool.take(chosen.indices).rows_by_source().items()}
     return {
         "rows": len(chosen),
         "tokens_selected": None if tokens is None else int(tokens[chosen.indices].sum()),
@@ -141,7 +142,8 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
         "closed": closed.num_rows,
         "excluded_without_quality": len(unscored),
         "excluded_not_in_pool": context.named.exclude.n_others,
-        "sources": {name: len(rows) for name, rows in sources.items()},
+        "sources": sources,
+        "worth": worth_by_group(context, sources),
     }
 
 
