@@ -9,8 +9,8 @@ import pytest
 from qads.cli.scored import worth_sentences
 
 GROUP: dict[str, Any] = {
-    "group": "gsm", "n_anchors": 8, "chosen": -0.0464, "pool": -0.0209, "low": -0.0319, "high": -0.0191, "best": "school",
-    "best_gain": 0.0583,
+    "group": "gsm", "n_anchors": 8, "chosen": 0.0121, "pool": 0.0164, "low": -0.0062, "high": -0.0024, "best": "school",
+    "best_quality": 0.0653,
 }  # fmt: skip
 
 
@@ -21,11 +21,11 @@ def said(**changes: Any) -> list[str]:
 
 def test_a_group_that_random_rows_would_serve_better_is_told_with_its_best_source():
     assert said() == [
-        "Less than random rows for gsm: by their sources the chosen rows give its 8 anchors -0.046 nats a token, all "
-        "rows -0.021 (95% of the difference: -0.032 to -0.019). Most comes from school (+0.058), of which 3 rows were "
-        "chosen; quotas set such shares: --share 'source=school:30%'"
+        "Worse than random rows for gsm: on its 8 anchors the sources of the chosen rows have a mean quality of 0.012, "
+        "those of all rows 0.016 (95% of the difference: -0.0062 to -0.0024). Best for it are rows of school (0.065), of "
+        "which 3 were chosen; quotas set such shares: --share 'source=school:30%'"
     ]
-    assert "of which 0 rows were chosen" in said(best="elsewhere")[0]
+    assert "of which 0 were chosen" in said(best="elsewhere")[0]
 
 
 @pytest.mark.parametrize("changes", [{"high": 0.001}, {"n_anchors": 4}, {"low": None, "high": None}])

@@ -184,14 +184,17 @@ def test_anchor_groups_are_means_with_their_errors_the_best_source_first():
     assert found.greatest == max(abs(c.gain) for row in found.cells for c in row)
 
 
-def test_what_a_selection_gives_a_group_is_the_mean_over_its_rows_each_taken_for_one_of_its_source():
+@pytest.mark.parametrize("aggregate", ["positive_gain", "mean_gain"])
+def test_what_a_selection_is_worth_to_a_group_is_the_mean_over_its_rows_each_taken_for_one_of_its_source(aggregate):
     rng = np.random.default_rng(7)
     gains, sources = rng.normal(size=(12, 5)), np.array(["a", "b", "c"] * 4)
     gains[sources == "a", 2:] -= 9  # What helps the first group harms the second.
-    found = qads.AnchorGroups.of(scored(gains, groups=["g", "g", "h", "h", "h"]), sources.tolist())
+    gains[sources != "a", 2:] += 9
+    found = qads.AnchorGroups.of(scored(gains, groups=["g", "g", "h", "h", "h"]), sources.tolist(), aggregate=aggregate)
+    terms = np.maximum(gains, 0) if aggregate == "positive_gain" else gains
     chosen, pool = {"a": 9, "b": 1}, {"a": 100, "b": 200, "c": 100}
     for worth, columns in zip(found.worth(chosen, pool), (slice(0, 2), slice(2, 5)), strict=True):
-        of = {name: gains[sources == name, columns].mean(axis=1) for name in "abc"}
+        of = {name: terms[sources == name, columns].mean(axis=1) for name in "abc"}
         means = [sum(n * of[name].mean() for name, n in rows.items()) / sum(rows.values()) for rows in (chosen, pool)]
         shift = {"a": 0.9 - 0.25, "b": 0.1 - 0.5, "c": -0.25}
         error = np.sqrt(sum((shift[name] ** 2) * of[name].var(ddof=1) / 4 for name in "abc"))
@@ -199,9 +202,11 @@ def test_what_a_selection_gives_a_group_is_the_mean_over_its_rows_each_taken_for
         ends = means[0] - means[1] - 1.96 * error, means[0] - means[1] + 1.96 * error
         assert (worth.low, worth.high) == pytest.approx(ends, abs=1e-3)
         assert worth.best == max("abc", key=lambda name: of[name].mean())
-        assert worth.best_gain == pytest.approx(of[worth.best].mean())
+        assert worth.best_quality == pytest.approx(of[worth.best].mean())
     assert [each.is_below for each in found.worth(chosen, pool)] == [False, True]
     assert [each.difference for each in found.worth(pool, pool)] == [0, 0]
+    older = {name: value for name, value in found.as_json().items() if name != "qualities"}
+    assert qads.AnchorGroups.from_json(older).worth(chosen, pool) == ()
 
 
 def test_rows_of_sources_that_were_not_scored_are_left_out_and_not_most_of_them():

@@ -151,11 +151,11 @@ def test_without_distances_there_is_no_coverage_curve(random_run: Path, plain_ru
 
 
 @pytest.mark.slow
-def test_what_the_picks_give_each_group_of_anchors_is_shown_with_what_costs_one(scored: RunFacts) -> None:
+def test_what_the_picks_are_worth_to_each_group_of_anchors_is_shown_with_what_costs_one(scored: RunFacts) -> None:
     told = scored.manifests["select"]["worth"]
     text = words(render(scored))
-    assert "What the picks give each group of anchors" in text
-    digits = digits_for([each["best_gain"] for each in told])
+    assert "What the picks are worth to each group of anchors" in text
+    digits = digits_for([each["best_quality"] for each in told])
     for each in told:
         shown = (each["chosen"], each["pool"], each["chosen"] - each["pool"])
         assert f"{''.join(number(value, digits) for value in shown)} a source had one scored row" in text
@@ -164,10 +164,10 @@ def test_what_the_picks_give_each_group_of_anchors_is_shown_with_what_costs_one(
     select = {**scored.manifests["select"], "worth": [costly, unknown]}
     html = render(dataclasses.replace(scored, manifests={**scored.manifests, "select": select}))
     text = words(html)
-    assert "<b>costly</b>" in text and "to −0.1" in text and "less than random rows" in text
+    assert "<b>costly</b>" in text and "to −0.1" in text and "worse than random rows" in text
     assert "too few of their sources were scored" in text
     without = {**scored.manifests["select"], "worth": None}
-    assert "What the picks give" not in render(
+    assert "What the picks are worth" not in render(
         dataclasses.replace(scored, manifests={**scored.manifests, "select": without})
     )
 

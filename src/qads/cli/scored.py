@@ -35,16 +35,17 @@ def quality_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterator
 
 
 def worth_sentences(selected: Mapping[str, Any]) -> Iterator[str]:
-    """The groups of anchors that random rows would give more than the selection does, by its sources."""
+    """The groups of anchors for which random rows would be better than the selection, by its sources."""
     for found in selected.get("worth") or ():
         if found["n_anchors"] < _FEWEST_ANCHORS or found["high"] is None or found["high"] >= 0:
             continue
+        n_chosen = selected["sources"].get(found["best"], 0)
         yield (
-            f"Less than random rows for {found['group']}: by their sources the chosen rows give its "
-            f"{found['n_anchors']} anchors {found['chosen']:+.2g} nats a token, all rows {found['pool']:+.2g} "
-            f"(95% of the difference: {found['low']:+.2g} to {found['high']:+.2g}). Most comes from {found['best']} "
-            f"({found['best_gain']:+.2g}), of which {selected['sources'].get(found['best'], 0):,} rows were chosen; "
-            f"quotas set such shares: --share 'source={found['best']}:30%'"
+            f"Worse than random rows for {found['group']}: on its {found['n_anchors']} anchors the sources of the "
+            f"chosen rows have a mean quality of {found['chosen']:.2g}, those of all rows {found['pool']:.2g} (95% of "
+            f"the difference: {found['low']:+.2g} to {found['high']:+.2g}). Best for it are rows of {found['best']} "
+            f"({found['best_quality']:.2g}), of which {n_chosen:,} were chosen; quotas set such shares: "
+            f"--share 'source={found['best']}:30%'"
         )
 
 

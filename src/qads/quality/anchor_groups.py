@@ -20,7 +20,7 @@ from qads.errors import AlignmentError
 from qads.kernels.correlation import share_between
 from qads.kernels.partial import group_codes
 from qads.pool import to_json
-from qads.quality.influence import Influence
+from qads.quality.influence import Aggregate, Influence
 
 __all__ = ["AnchorGroups", "Cell", "Worth"]
 
@@ -44,32 +44,29 @@ class Cell:
 
 @dataclass(frozen=True)
 class Worth:
-    """What the sources of some rows give one group of anchors, and what those of all rows give it; nats a token.
-
-    NaN where that is not known.
-    """
+    """Quality on one group of anchors of some rows, by their sources, and of all rows; NaN where that is not known."""
 
     group: str
     n_anchors: int
     chosen: float
-    """Mean gain of the chosen rows, each taken for a row of its source."""
+    """Mean quality of the chosen rows on these anchors, each taken for a row of its source."""
     pool: float
-    """The same of all rows: what rows drawn at random would give."""
+    """The same of all rows: what rows drawn at random would have."""
     low: float
     """Of the difference: its 95% interval over rows, on these anchors."""
     high: float
     best: str
-    """The source that gives this group most."""
-    best_gain: float
+    """The source whose rows are best for this group."""
+    best_quality: float
 
     @property
     def difference(self) -> float:
-        """What choosing gives this group."""
+        """What choosing gives for this group."""
         return self.chosen - self.pool
 
     @property
     def is_below(self) -> bool:
-        """Whether random rows would give it more, beyond the chance of which rows were scored."""
+        """Whether random rows would be better for it, beyond the chance of which rows were scored."""
         return self.high < 0
 
 
@@ -92,15 +89,21 @@ class AnchorGroups:
     style counts, about 0 where it tells nothing; NaN where nothing varies."""
     between_overall: float
     """The same on all anchors."""
+    qualities: tuple[tuple[Cell, ...], ...] = ()
+    """As `cells`, of the quality on each group by itself, as the aggregate has it; empty where that was not kept."""
 
     @classmethod
-    def of(cls, found: Influence, sources: Sequence[str], *, styles: Sequence[str] | None = None) -> AnchorGroups:
+    def of(
+        cls, found: Influence, sources: Sequence[str], *, styles: Sequence[str] | None = None,
+        aggregate: Aggregate | None = None,
+    ) -> AnchorGroups:  # fmt: skip
         """Measure them.
 
         Args:
             found: scores of the candidates.
             sources: source of every candidate.
             styles: style of every candidate; its source by default.
+            aggregate: what quality is the mean of; that of the scores by default.
 
         Raises:
             AlignmentError: not one source and one style a candidate.
@@ -125,6 +128,7 @@ class AnchorGroups:
         table = [_cells(values, codes, len(named)) for values in (whole, *columns.values())]
         order = sorted(range(len(named)), key=lambda at: (np.isnan(table[0][at].gain), -table[0][at].gain, at))
         shares = [_share(values, group_codes(names)) for values in (whole, *columns.values())]
+        qualities = [_cells(values, codes, len(named)) for values in found.by_group(aggregate).values()]
         return cls(
             sources=tuple(named[at] for at in order),
             groups=tuple(columns),
@@ -133,6 +137,7 @@ class AnchorGroups:
             overall=tuple(table[0][at] for at in order),
             between=tuple(shares[1:]),
             between_overall=shares[0],
+            qualities=tuple(tuple(column[at] for column in qualities) for at in order),
         )
 
     @property
@@ -141,10 +146,11 @@ class AnchorGroups:
         return max((abs(c.gain) for row in self.cells for c in row if np.isfinite(c.gain)), default=0.0)
 
     def worth(self, chosen: Mapping[str, int], pool: Mapping[str, int]) -> tuple[Worth, ...]:
-        """What rows give every group of anchors, by their sources, beside rows drawn at random.
+        """The quality of rows for every group of anchors, by their sources, beside that of rows drawn at random.
 
         Quality is a mean over all anchors, so that a selection can serve one group and cost another; this tells. Rows
-        of a source that was not scored are left out, and where they are most of the rows nothing is said.
+        of a source that was not scored are left out, and where they are most of the rows nothing is said. Empty where
+        `qualities` were not kept.
 
         Args:
             chosen: source -> rows that were chosen.
@@ -157,28 +163,30 @@ class AnchorGroups:
         >>> found = qads.AnchorGroups.of(infl, ["one", "one", "two", "two"])
         >>> one_alone = found.worth({"one": 2}, {"one": 4, "two": 4})
         >>> [(each.group, round(each.difference, 2), each.is_below) for each in one_alone]
-        [('gsm', 0.5, False), ('math', -0.55, True)]
+        [('gsm', 0.5, False), ('math', -0.05, False)]
         """
+        if not self.qualities:
+            return ()
         weights = [_weights(rows, self._scored_sources) for rows in (chosen, pool)]
         return tuple(self._worth_of(number, *weights) for number in range(len(self.groups)))
 
     @property
     def _scored_sources(self) -> dict[str, int]:
-        """Source -> its place, of those with a gain on every group."""
-        rows = zip(self.sources, self.cells, strict=True)
+        """Source -> its place, of those with a quality on every group."""
+        rows = zip(self.sources, self.qualities, strict=True)
         return {name: at for at, (name, row) in enumerate(rows) if all(np.isfinite(cell.gain) for cell in row)}
 
     def _worth_of(self, number: int, chosen: Mapping[int, float], pool: Mapping[int, float]) -> Worth:
-        gains = {name: self.cells[at][number].gain for name, at in self._scored_sources.items()}
-        best = max(gains, key=lambda name: gains[name], default="")
+        of = {name: self.qualities[at][number].gain for name, at in self._scored_sources.items()}
+        best = max(of, key=lambda name: of[name], default="")
         nothing = float("nan")
         known = Worth(
             self.groups[number], self.n_anchors[number], chosen=nothing, pool=nothing, low=nothing, high=nothing,
-            best=best, best_gain=gains.get(best, nothing),
+            best=best, best_quality=of.get(best, nothing),
         )  # fmt: skip
         if not chosen or not pool:
             return known
-        column = {at: self.cells[at][number] for at in pool.keys() | chosen.keys()}
+        column = {at: self.qualities[at][number] for at in pool.keys() | chosen.keys()}
         means = [sum(share * column[at].gain for at, share in each.items()) for each in (chosen, pool)]
         shifts = {at: chosen.get(at, 0.0) - pool.get(at, 0.0) for at in sorted(column)}
         error = float(np.sqrt(sum((shift * column[at].standard_error) ** 2 for at, shift in shifts.items() if shift)))
@@ -200,6 +208,7 @@ class AnchorGroups:
             overall=tuple(map(_cell, found["overall"])),
             between=tuple(map(_number, found["between"])),
             between_overall=_number(found["between_overall"]),
+            qualities=tuple(tuple(map(_cell, row)) for row in found.get("qualities", ())),
         )
 
 

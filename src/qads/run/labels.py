@@ -86,7 +86,9 @@ class Labels:
     @cached_property
     def anchor_groups(self) -> AnchorGroups:
         """Gains of sources on groups of anchors, with their style."""
-        return AnchorGroups.of(self.measured, self.rows.strings("source"), styles=self.styles)
+        return AnchorGroups.of(
+            self.measured, self.rows.strings("source"), styles=self.styles, aggregate=self.config.aggregate
+        )
 
     def table(self) -> pa.Table:
         """A row a label."""
