@@ -46,7 +46,7 @@ def shown_commands(page: Path) -> list[str]:
     return [line for line in lines if line.startswith("qads ") and not any(part in line for part in LEFT_OUT)]
 
 
-LONG = ("anchors", "hand-off", "method", "token-budgets")
+LONG = ("hand-off", "method", "token-budgets")
 """Pages of many commands, beside README and quickstart."""
 PAGES = [
     pytest.param(page, id=page.stem, marks=pytest.mark.long if page.stem in LONG else ())

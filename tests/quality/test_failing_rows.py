@@ -52,7 +52,7 @@ def test_the_model_fails_at_two_rows_in_the_midst_of_good_ones(
     assert "the model fails at it, so it has no score: llama: gives nan" in found.affected["candidate r3"]
     assert "candidate r17: the model fails at it" in caplog.text
     np.testing.assert_allclose(found.one_shot[~lost], good.one_shot[~lost], atol=1e-6)
-    again = method(pool(20, broken={3, 17}), anchors, known=found)
+    again = method(pool(20, broken={3, 17}), anchors, known=found, execution=execution)
     assert (list(again.affected), again.n_reused) == (list(found.affected), 18 * 3)
     np.testing.assert_array_equal(again.one_shot, found.one_shot)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -192,29 +193,60 @@ def test_what_a_selection_is_worth_to_a_group_is_the_mean_over_its_rows_each_tak
     gains[sources != "a", 2:] += 9
     found = qads.AnchorGroups.of(scored(gains, groups=["g", "g", "h", "h", "h"]), sources.tolist(), aggregate=aggregate)
     terms = np.maximum(gains, 0) if aggregate == "positive_gain" else gains
-    chosen, pool = {"a": 9, "b": 1}, {"a": 100, "b": 200, "c": 100}
+    chosen, pool = {"a": 36, "b": 4}, {"a": 100, "b": 200, "c": 100}
+    p, u = np.array([0.9, 0.1, 0]), np.array([0.25, 0.5, 0.25])
     for worth, columns in zip(found.worth(chosen, pool), (slice(0, 2), slice(2, 5)), strict=True):
-        of = {name: terms[sources == name, columns].mean(axis=1) for name in "abc"}
-        means = [sum(n * of[name].mean() for name, n in rows.items()) / sum(rows.values()) for rows in (chosen, pool)]
-        shift = {"a": 0.9 - 0.25, "b": 0.1 - 0.5, "c": -0.25}
-        error = np.sqrt(sum((shift[name] ** 2) * of[name].var(ddof=1) / 4 for name in "abc"))
-        assert (worth.chosen, worth.pool) == pytest.approx(means)
-        ends = means[0] - means[1] - 1.96 * error, means[0] - means[1] + 1.96 * error
-        assert (worth.low, worth.high) == pytest.approx(ends, abs=1e-3)
-        assert worth.best == max("abc", key=lambda name: of[name].mean())
-        assert worth.best_quality == pytest.approx(of[worth.best].mean())
-    assert [each.is_below for each in found.worth(chosen, pool)] == [False, True]
+        of = [terms[sources == name, columns].mean(axis=1) for name in "abc"]
+        mean, variance = np.array([each.mean() for each in of]), np.array([each.var(ddof=1) / 4 for each in of])
+        assert (worth.chosen, worth.pool) == pytest.approx((p @ mean, u @ mean))
+        of_random_rows = u @ (mean - u @ mean) ** 2 / 40 * (1 - 40 / 400)
+        half = 1.96 * np.sqrt((p - u) ** 2 @ variance + of_random_rows)
+        assert (worth.low, worth.high) == pytest.approx((worth.difference - half, worth.difference + half), abs=1e-3)
+        assert (worth.best, worth.best_quality) == ("abc"[mean.argmax()], pytest.approx(mean.max()))
+    assert [each.high < 0 for each in found.worth(chosen, pool)] == [False, True]
     assert [each.difference for each in found.worth(pool, pool)] == [0, 0]
-    older = {name: value for name, value in found.as_json().items() if name != "qualities"}
-    assert qads.AnchorGroups.from_json(older).worth(chosen, pool) == ()
+    # What was written before there were qualities tells nothing; another shape is no table.
+    told = found.as_json()
+    assert qads.AnchorGroups.from_json({k: v for k, v in told.items() if k != "qualities"}).worth(chosen, pool) == ()
+    with pytest.raises(ValueError, match="another shape"):
+        qads.AnchorGroups.from_json(told | {"qualities": [[]]})
+
+
+def test_of_random_rows_few_are_called_better_or_worse_than_random_rows():
+    rng = np.random.default_rng(8)
+    names, sizes = [f"s{i}" for i in range(12)], rng.integers(50, 900, 12)
+    sources, means = np.repeat(names, sizes), rng.normal(size=(12, 3))
+    gains = np.repeat(means, 40, axis=0) + rng.normal(size=(480, 3))
+    found = qads.AnchorGroups.of(
+        scored(gains, groups=["g", "h", "i"]), np.repeat(names, 40).tolist(), aggregate="mean_gain"
+    )
+    drawn = [Counter(rng.choice(sources, 60, replace=False).tolist()) for _ in range(300)]
+    told = [worth for rows in drawn for worth in found.worth(rows, Counter(sources.tolist()))]
+    apart = np.mean([worth.high < 0 or worth.low > 0 for worth in told])
+    assert 0.01 < apart < 0.08
 
 
 def test_rows_of_sources_that_were_not_scored_are_left_out_and_not_most_of_them():
     found = qads.AnchorGroups.of(scored(np.eye(6)), ["a", "a", "a", "b", "b", "b"])
     known, half, most = (found.worth({"a": 2, "new": n}, {"a": 5, "b": 5})[0] for n in (0, 2, 3))
     assert (half.chosen, half.low) == (known.chosen, known.low)
-    assert np.isnan([most.chosen, most.pool, most.low, most.high]).all() and not most.is_below
+    assert np.isnan([most.chosen, most.pool, most.low, most.high]).all()
     assert (most.best, most.n_anchors) == (known.best, 6)
+    # The best source is one whose rows there are.
+    gone = found.worth({"b": 2}, {"a": 0, "b": 5})[0]
+    assert gone.best == "b"
+    assert found.worth({"new": 1}, {"new": 2})[0].best == ""
+
+
+def test_a_source_with_one_scored_row_has_the_spread_of_the_others_and_silences_none():
+    rng = np.random.default_rng(9)
+    gains = rng.normal(size=(9, 4))
+    several = qads.AnchorGroups.of(scored(gains[:8]), ["a"] * 4 + ["b"] * 4).worth({"a": 5}, {"a": 50, "b": 50})[0]
+    found = qads.AnchorGroups.of(scored(gains), ["a"] * 4 + ["b"] * 4 + ["c"])
+    with_one = found.worth({"a": 5}, {"a": 50, "b": 50, "c": 1})[0]
+    assert (with_one.low, with_one.high) == pytest.approx((several.low, several.high), abs=0.05)
+    alone = qads.AnchorGroups.of(scored(gains[:2]), ["a", "b"]).worth({"a": 5}, {"a": 50, "b": 50})[0]
+    assert np.isfinite(alone.chosen) and np.isnan([alone.low, alone.high]).all()
 
 
 def test_the_table_comes_back_from_json_with_what_is_not_known():

@@ -157,15 +157,17 @@ def test_what_the_picks_are_worth_to_each_group_of_anchors_is_shown_with_what_co
     assert "What the picks are worth to each group of anchors" in text
     digits = digits_for([each["best_quality"] for each in told])
     for each in told:
-        shown = (each["chosen"], each["pool"], each["chosen"] - each["pool"])
-        assert f"{''.join(number(value, digits) for value in shown)} a source had one scored row" in text
+        shown = (each["chosen"], each["pool"], each["low"])
+        assert f"{''.join(number(value, digits) for value in shown)} to {number(each['high'], digits)}" in text
     costly = {**told[0], "group": "<b>costly</b>", "low": -0.2, "high": -0.1}
-    unknown = {**told[0], "group": "unknown", "chosen": None, "pool": None, "low": None, "high": None}
-    select = {**scored.manifests["select"], "worth": [costly, unknown]}
+    alone = {**told[0], "group": "alone", "low": None, "high": None}
+    unknown = {**alone, "group": "unknown", "chosen": None, "pool": None, "best": "", "best_quality": None}
+    select = {**scored.manifests["select"], "worth": [costly, alone, unknown]}
     html = render(dataclasses.replace(scored, manifests={**scored.manifests, "select": select}))
     text = words(html)
     assert "<b>costly</b>" in text and "to −0.1" in text and "worse than random rows" in text
-    assert "too few of their sources were scored" in text
+    assert "no source has two scored rows: no interval" in text
+    assert "too few of their sources were scored–" in text
     without = {**scored.manifests["select"], "worth": None}
     assert "What the picks are worth" not in render(
         dataclasses.replace(scored, manifests={**scored.manifests, "select": without})

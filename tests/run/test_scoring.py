@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,31 +147,55 @@ def test_with_a_scorer_that_was_fitted_before_nothing_is_scored(
     assert run(config, root).computed == []
 
 
-def worth_of(root: Path, groups: dict[str, Any]) -> list[dict[str, Any]]:
+def worth_of(root: Path, groups: dict[str, Any], out: Sequence[int] = ()) -> list[dict[str, Any]]:
     """What the rows that a run chose are worth to groups of anchors, counted again from its files."""
     sources = pq.read_table(root / "pool" / "pool.parquet", columns=["source"])["source"].to_pylist()
     picked = pq.read_table(root / "select" / "selection.parquet")["row"].to_pylist()
-    chosen, pool = Counter(sources[row] for row in picked), Counter(sources)
+    chosen = Counter(sources[row] for row in picked)
+    pool = Counter(source for row, source in enumerate(sources) if row not in out)
     found = qads.AnchorGroups.from_json(groups).worth(chosen, pool)
     return json.loads(to_json([dataclasses.asdict(each) for each in found]))
 
 
 def test_what_a_selection_gives_each_group_of_anchors_is_told_as_it_was_measured(
-    fitted: Path, model: Path, pool_file: Path, tmp_path: Path
+    fitted: Path, model: Path, pool_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     run(load_config(settings(model, pool_file, anchors={"n": 6})), tmp_path / "own", until="select")
     groups = json.loads((tmp_path / "own" / "quality" / "anchor_groups.json").read_text())
     told = manifest(tmp_path / "own", "select")["worth"]
     assert told == worth_of(tmp_path / "own", groups)
     assert sum(each["n_anchors"] for each in told) == 6 and all(each["low"] < each["high"] for each in told)
+    # Quality apart from style has nothing of what a source gives.
+    styled = load_config(settings(model, pool_file, anchors={"n": 6}), ["quality.style={by: source, min_mates: 2}"])
+    run(styled, tmp_path / "styled", until="select")
+    assert manifest(tmp_path / "styled", "select")["worth"] is None
     # A scorer that was fitted before tells what was measured for it; one that kept nothing of that, nothing.
     run(load_config(with_saved(model, pool_file, fitted)), tmp_path / "saved", until="select")
     groups = json.loads((fitted / "scorer" / "fidelity.json").read_text())["groups"]
     assert manifest(tmp_path / "saved", "select")["worth"] == worth_of(tmp_path / "saved", groups)
     bare = tmp_path / "bare"
-    shutil.copytree(fitted / "scorer", bare, ignore=shutil.ignore_patterns("fidelity.json", "*manifest.json"))
-    run(load_config(with_saved(model, pool_file, bare)), tmp_path / "untold", until="select")
-    assert manifest(tmp_path / "untold", "select")["worth"] is None
+    shutil.copytree(fitted / "scorer", bare, ignore=shutil.ignore_patterns("*manifest.json"))
+    for content, named in ((None, ""), ("{", "not valid JSON"), ('{"groups": []}', "fidelity report")):
+        (bare / "fidelity.json").unlink()
+        if content is not None:
+            (bare / "fidelity.json").write_text(content)
+        caplog.clear()
+        root = tmp_path / f"untold {named}"
+        run(load_config(with_saved(model, pool_file, bare)), root, until="select")
+        assert manifest(root, "select")["worth"] is None
+        assert named in caplog.text and ("is not told" in caplog.text) == (content is not None)
+        (bare / "fidelity.json").touch()
+
+
+def test_rows_that_could_not_be_chosen_are_none_of_those_that_random_rows_are_drawn_from(
+    model: Path, pool_file: Path, tmp_path: Path
+):
+    (tmp_path / "out.txt").write_text("r0\nr1\nr2\n")
+    constraints = {"exclude": [str(tmp_path / "out.txt")]}
+    without = load_config(settings(model, pool_file, anchors={"n": 6}, constraints=constraints))
+    run(without, tmp_path / "run", until="select")
+    groups = json.loads((tmp_path / "run" / "quality" / "anchor_groups.json").read_text())
+    assert manifest(tmp_path / "run", "select")["worth"] == worth_of(tmp_path / "run", groups, out=(0, 1, 2))
 
 
 def test_another_scorer_in_its_place_is_drift_and_a_copy_is_none(

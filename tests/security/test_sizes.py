@@ -105,7 +105,7 @@ import signal
 for number, read in enumerate(READERS):
     for unit in UNITS:
         print(number, ascii(unit), flush=True)
-        signal.setitimer(signal.ITIMER_PROF, 1.5)  # Of the processor; the system then ends this process.
+        signal.setitimer(signal.ITIMER_PROF, 1.25)  # Of the processor; the system then ends this process.
         read(long(unit, N))
 """
 

@@ -6,10 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["quality_sentences", "worth_sentences"]
-
-_FEWEST_ANCHORS = 5
-"""Of a group, for which it is said what a selection costs it."""
+__all__ = ["quality_sentences"]
 
 
 def quality_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterator[str]:
@@ -31,21 +28,6 @@ def quality_sentences(manifests: Mapping[str, Any], directory: Path) -> Iterator
         yield (
             f"No quality: {quality['unscored']:,} rows ({listed}), which are not selected; see "
             f"{directory / 'quality' / 'unscored.jsonl'}"
-        )
-
-
-def worth_sentences(selected: Mapping[str, Any]) -> Iterator[str]:
-    """The groups of anchors for which random rows would be better than the selection, by its sources."""
-    for found in selected.get("worth") or ():
-        if found["n_anchors"] < _FEWEST_ANCHORS or found["high"] is None or found["high"] >= 0:
-            continue
-        n_chosen = selected["sources"].get(found["best"], 0)
-        yield (
-            f"Worse than random rows for {found['group']}: on its {found['n_anchors']} anchors the sources of the "
-            f"chosen rows have a mean quality of {found['chosen']:.2g}, those of all rows {found['pool']:.2g} (95% of "
-            f"the difference: {found['low']:+.2g} to {found['high']:+.2g}). Best for it are rows of {found['best']} "
-            f"({found['best_quality']:.2g}), of which {n_chosen:,} were chosen; quotas set such shares: "
-            f"--share 'source={found['best']}:30%'"
         )
 
 

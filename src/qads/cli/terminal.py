@@ -34,7 +34,7 @@ from rich.text import Text
 
 from qads.amounts import duration
 from qads.cli.cleaned import cleaning_sentences
-from qads.cli.scored import quality_sentences, worth_sentences
+from qads.cli.scored import quality_sentences
 from qads.pool import Progress as ProgressCallback
 from qads.pool import to_json
 
@@ -157,7 +157,7 @@ class Terminal:
             total, picked = manifests.get("clean", pool)["sources"], manifests["select"]["sources"]
             rows = [(name, n, picked.get(name, 0), _percent(picked.get(name, 0), n)) for name, n in total.items()]
             self.table("Rows chosen", ("source", "pool", "chosen", "%"), rows)
-            for sentence in (*_budget_sentences(manifests["select"]), *worth_sentences(manifests["select"])):
+            for sentence in _budget_sentences(manifests["select"]):
                 self.line(sentence)
         if "mixture" in manifests:
             made = {result.train_file.with_name(n): rows for n, rows in manifests["mixture"]["train_files"].items()}

@@ -51,23 +51,19 @@ class Worth:
     chosen: float
     """Mean quality of the chosen rows on these anchors, each taken for a row of its source."""
     pool: float
-    """The same of all rows: what rows drawn at random would have."""
+    """The same of all rows: what rows drawn at random have on average."""
     low: float
-    """Of the difference: its 95% interval over rows, on these anchors."""
+    """Of the difference, less what as many random rows differ from all: a 95% interval over scored rows and draws of
+    random ones, on these anchors."""
     high: float
     best: str
-    """The source whose rows are best for this group."""
+    """The source of the pool whose rows are best for this group; empty where none was scored."""
     best_quality: float
 
     @property
     def difference(self) -> float:
         """What choosing gives for this group."""
         return self.chosen - self.pool
-
-    @property
-    def is_below(self) -> bool:
-        """Whether random rows would be better for it, beyond the chance of which rows were scored."""
-        return self.high < 0
 
 
 @dataclass(frozen=True)
@@ -154,44 +150,41 @@ class AnchorGroups:
 
         Args:
             chosen: source -> rows that were chosen.
-            pool: source -> rows of the pool.
+            pool: source -> rows that could be.
 
         >>> import numpy as np
         >>> import qads
-        >>> scores = np.array([[1.0, -0.9], [1.2, -1.1], [0.0, 0.0], [0.2, 0.2]])
+        >>> scores = np.array([[1.0, 0.1], [1.2, 0.1], [0.0, 0.8], [0.2, 0.7]])
         >>> infl = qads.Influence(scores, np.zeros(2), ("a", "b", "c", "d"), ("x", "y"), ("gsm", "math"))
         >>> found = qads.AnchorGroups.of(infl, ["one", "one", "two", "two"])
-        >>> one_alone = found.worth({"one": 2}, {"one": 4, "two": 4})
-        >>> [(each.group, round(each.difference, 2), each.is_below) for each in one_alone]
-        [('gsm', 0.5, False), ('math', -0.05, False)]
+        >>> one_alone = found.worth({"one": 60}, {"one": 400, "two": 400})
+        >>> [(each.group, round(each.difference, 3), each.high < 0) for each in one_alone]
+        [('gsm', 0.5, False), ('math', -0.325, True)]
         """
         if not self.qualities:
             return ()
-        weights = [_weights(rows, self._scored_sources) for rows in (chosen, pool)]
-        return tuple(self._worth_of(number, *weights) for number in range(len(self.groups)))
+        scored = [at for at, row in enumerate(self.qualities) if all(np.isfinite(cell.gain) for cell in row)]
+        taken, drawn = (_known_rows(rows, {self.sources[at]: at for at in scored}) for rows in (chosen, pool))
+        return tuple(self._worth_of(number, taken, drawn) for number in range(len(self.groups)))
 
-    @property
-    def _scored_sources(self) -> dict[str, int]:
-        """Source -> its place, of those with a quality on every group."""
-        rows = zip(self.sources, self.qualities, strict=True)
-        return {name: at for at, (name, row) in enumerate(rows) if all(np.isfinite(cell.gain) for cell in row)}
-
-    def _worth_of(self, number: int, chosen: Mapping[int, float], pool: Mapping[int, float]) -> Worth:
-        of = {name: self.qualities[at][number].gain for name, at in self._scored_sources.items()}
-        best = max(of, key=lambda name: of[name], default="")
-        nothing = float("nan")
-        known = Worth(
-            self.groups[number], self.n_anchors[number], chosen=nothing, pool=nothing, low=nothing, high=nothing,
-            best=best, best_quality=of.get(best, nothing),
+    def _worth_of(self, number: int, taken: Mapping[int, int], drawn: Mapping[int, int]) -> Worth:
+        best = max(drawn, key=lambda at: self.qualities[at][number].gain, default=None)
+        name, quality = ("", float("nan")) if best is None else (self.sources[best], self.qualities[best][number].gain)
+        chosen = of_all = low = high = float("nan")
+        if taken and drawn:
+            places = sorted(taken.keys() | drawn.keys())
+            column = [self.qualities[at][number] for at in places]
+            mean, error = np.array([cell.gain for cell in column]), _standard_errors(column)
+            p, u = (np.array([rows.get(at, 0) for at in places]) / sum(rows.values()) for rows in (taken, drawn))
+            chosen, of_all = float(p @ mean), float(u @ mean)
+            n, n_all = sum(taken.values()), sum(drawn.values())
+            by_chance = float(u @ (mean - of_all) ** 2) / n * max(0.0, 1 - n / n_all)
+            half = _Z_95 * float(np.sqrt((((p - u) * error) ** 2).sum() + by_chance))
+            low, high = chosen - of_all - half, chosen - of_all + half
+        return Worth(
+            self.groups[number], self.n_anchors[number], chosen=chosen, pool=of_all, low=low, high=high, best=name,
+            best_quality=quality,
         )  # fmt: skip
-        if not chosen or not pool:
-            return known
-        column = {at: self.qualities[at][number] for at in pool.keys() | chosen.keys()}
-        means = [sum(share * column[at].gain for at, share in each.items()) for each in (chosen, pool)]
-        shifts = {at: chosen.get(at, 0.0) - pool.get(at, 0.0) for at in sorted(column)}
-        error = float(np.sqrt(sum((shift * column[at].standard_error) ** 2 for at, shift in shifts.items() if shift)))
-        low, high = (means[0] - means[1] + side * _Z_95 * error for side in (-1, 1))
-        return dataclasses.replace(known, chosen=means[0], pool=means[1], low=low, high=high)
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for JSON, in which NaN is null."""
@@ -199,7 +192,14 @@ class AnchorGroups:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> AnchorGroups:
-        """What `as_json` gave."""
+        """What `as_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        qualities = tuple(tuple(map(_cell, row)) for row in found.get("qualities", ()))
+        if qualities and [len(row) for row in qualities] != [len(found["groups"])] * len(found["sources"]):
+            raise ValueError("the table of qualities has another shape than sources and groups.")
         return cls(
             sources=tuple(found["sources"]),
             groups=tuple(found["groups"]),
@@ -208,7 +208,7 @@ class AnchorGroups:
             overall=tuple(map(_cell, found["overall"])),
             between=tuple(map(_number, found["between"])),
             between_overall=_number(found["between_overall"]),
-            qualities=tuple(tuple(map(_cell, row)) for row in found.get("qualities", ())),
+            qualities=qualities,
         )
 
 
@@ -222,13 +222,20 @@ def _cells(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"], n_sour
     return found
 
 
-def _weights(rows: Mapping[str, int], scored: Mapping[str, int]) -> dict[int, float]:
-    """Place of a source -> its share of the rows whose source was scored; none where these are too few."""
+def _known_rows(rows: Mapping[str, int], scored: Mapping[str, int]) -> dict[int, int]:
+    """Place of a source -> its rows, of those whose source was scored; none where these are too few."""
     known = {scored[name]: n for name, n in rows.items() if name in scored and n}
-    n_known = sum(known.values())
-    if not n_known or n_known < _LEAST_SCORED * sum(rows.values()):
-        return {}
-    return {at: n / n_known for at, n in sorted(known.items())}
+    return known if sum(known.values()) >= _LEAST_SCORED * sum(rows.values()) else {}
+
+
+def _standard_errors(column: Sequence[Cell]) -> Float[np.ndarray, " s"]:
+    """Of the mean of every source; of one with a single scored row by the spread that the others have."""
+    n, own = np.array([cell.n_rows for cell in column]), np.array([cell.standard_error for cell in column])
+    several = n > 1
+    if not several.any():
+        return own
+    variance = np.average(own[several] ** 2 * n[several], weights=n[several] - 1)
+    return np.where(several, own, np.sqrt(variance / n))
 
 
 def _share(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> float:

@@ -143,7 +143,7 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
         "excluded_without_quality": len(unscored),
         "excluded_not_in_pool": context.named.exclude.n_others,
         "sources": sources,
-        "worth": worth_by_group(context, sources),
+        "worth": worth_by_group(context, chosen.indices, out),
     }
 
 

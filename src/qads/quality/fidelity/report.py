@@ -68,7 +68,7 @@ def _share(part: float, whole: float) -> float:
 def _anchor_groups(value: Any) -> Any:
     try:
         return AnchorGroups.from_json(cast(Mapping[str, Any], value)) if isinstance(value, Mapping) else value
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"is no table of anchor groups ({error!r})") from None
 
 
