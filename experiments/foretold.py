@@ -3,9 +3,10 @@
 A run tells what the sources of its selection are worth to each group of anchors beside random rows
 (`AnchorGroups.worth`). Here the same is told of the arms of finished comparisons, by the labels of a run, and held
 against the measured differences to random rows: `training` is the difference in mean log-likelihood, nats a token, *
-where its interval is clear of zero with all others of its table at once. Below, for each table and two aggregates (the
-first is in the table): how the two correlate over its arms on every set, and over all; of the differences that are
-clear of zero, how many have the foretold sign.
+where its interval is clear of zero with all others of its table at once. Below, for each table: how the two correlate
+over its arms on every set, and over all; of the differences that are clear of zero, how many have the foretold sign.
+So for two aggregates, of which the first is in the table, and for what needs no score at all: the share of rows of the
+source that is written like the set.
 
     python experiments/foretold.py experiments/results/labels/smollm2-135m OUT/report/results.json [OUT2/…]
 """
@@ -59,21 +60,28 @@ def table(results: Mapping[str, Any], size: str, groups: Mapping[str, AnchorGrou
         for arm in arms
         for each in found.worth(shares(results, size, arm), random)
     }
+    for arm in arms:
+        of_arm = shares(results, size, arm)
+        foretold |= {
+            ("own share", arm, scope): (of_arm.get(group, 0) - random.get(group, 0)) / 1e6
+            for group, scope in SKILLS.items()
+        }
     print(f"\n| {size} |{' foretold, training |' * len(SKILLS)}\n|---{'|---' * len(SKILLS)}|")
     for arm in arms:
         cells = [_cell(foretold["positive_gain", arm, scope], told[arm, scope]) for scope in SKILLS.values()]
         print(f"| {arm} | {' | '.join(cells)} |")
-    for name in groups:
+    for name in (*groups, "own share"):
         pairs = {
             (arm, scope): (foretold[name, arm, scope], told[arm, scope]["difference"])
             for arm in arms
             for scope in SKILLS.values()
         }
         clear = [np.sign(pair[0]) == np.sign(pair[1]) for key, pair in pairs.items() if _is_clear(told[key])]
+        n_worse = sum(told[key]["verdict"] == "worse" for key in pairs)
         by_set = [f"{scope} {_r(pairs[arm, scope] for arm in arms):.2f}" for scope in SKILLS.values()]
         print(
             f"{name}: r over {len(arms)} arms: {', '.join(by_set)}, together {_r(pairs.values()):.2f}; the sign is "
-            f"right in {sum(clear)} of {len(clear)} that are clear of zero"
+            f"right in {sum(clear)} of {len(clear)} that are clear of zero ({n_worse} worse)"
         )
 
 
