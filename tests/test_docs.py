@@ -73,6 +73,7 @@ def test_a_drawing_is_what_its_program_draws(name: str):
     assert (ROOT / "docs" / "drawings" / name).read_text() == DRAWINGS[name]()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_example_script_runs():
     found = subprocess.run(
