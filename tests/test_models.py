@@ -125,11 +125,22 @@ def test_adapters_that_rest_on_each_other_are_refused_by_name(n: int, tmp_path: 
             find(str(folders[0]))
 
 
-def test_the_tokenizer_of_a_gguf_model_opens_without_converting_its_weights(monkeypatch, tmp_path: Path):
+@pytest.fixture(scope="module")
+def with_a_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache into which the tokenizer of a GGUF model was converted, which takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QADS_CACHE", str(cache := tmp_path_factory.mktemp("cache")))
+        open_tokenizer("smollm2-135m")
+    return cache
+
+
+def test_the_tokenizer_of_a_gguf_model_opens_without_converting_its_weights(
+    monkeypatch: pytest.MonkeyPatch, with_a_tokenizer: Path
+):
     whole = open_causal_lm("smollm2-135m").tokenizer
-    monkeypatch.setenv("QADS_CACHE", str(tmp_path))
+    monkeypatch.setenv("QADS_CACHE", str(with_a_tokenizer))
     alone = open_tokenizer("smollm2-135m")
-    assert alone.max_length == 8192 and not list(tmp_path.rglob("*.safetensors"))
+    assert alone.max_length == 8192 and not list(with_a_tokenizer.rglob("*.safetensors"))
     for text in ("2 + 2 = 4", "Wie viele Äpfel? 🙂\n\n"):
         assert alone.tokenizer(text)["input_ids"] == whole(text)["input_ids"]
     assert open_tokenizer("smollm2-135m").source == alone.source
@@ -137,11 +148,11 @@ def test_the_tokenizer_of_a_gguf_model_opens_without_converting_its_weights(monk
 
 @pytest.mark.slow
 def test_a_converted_model_is_nobody_elses_and_made_again_when_it_was_damaged(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, with_a_tokenizer: Path, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setenv("QADS_CACHE", str(tmp_path))
+    monkeypatch.setenv("QADS_CACHE", str(with_a_tokenizer))
     before = open_tokenizer("smollm2-135m").tokenizer("2 + 2 = 4")["input_ids"]
-    (file,) = tmp_path.rglob("tokenizer.json")
+    (file,) = with_a_tokenizer.rglob("tokenizer.json")
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])

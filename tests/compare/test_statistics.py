@@ -10,7 +10,8 @@ import pytest
 
 from qads.compare import ALL_SETS, PairedItems, compare_arms, estimate_arm
 from qads.errors import InputError
-from qads.evaluate.results import mean_interval, wilson_interval
+from qads.evaluate.results import mean_interval
+from qads.kernels.shares import wilson_interval
 
 
 def alike(

@@ -11,7 +11,8 @@ import pytest
 import qads
 from qads.cluster import Execution, MemoryShards
 from qads.errors import InputError, PoolError
-from qads.evaluate import Evaluation, read_items, wilson_interval
+from qads.evaluate import Evaluation, read_items
+from qads.kernels.shares import wilson_interval
 
 CPU = Execution(device="cpu")
 

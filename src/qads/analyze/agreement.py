@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
 
 from qads.analyze.resampling import Draw, Interval, draws, interval_of
 from qads.analyze.scores import RowScores
 from qads.kernels import reliability as kernel
-from qads.kernels.correlation import centred, pearson
+from qads.kernels.correlation import centred, mean_ranks, pearson
 
 __all__ = ["ModelAgreement", "compare_models", "reliability"]
 
@@ -91,7 +90,7 @@ def _pearson(a: Values, b: Values, codes: Codes) -> float:
 
 
 def _spearman(a: Values, b: Values, codes: Codes) -> float:
-    return _pearson(rankdata(a), rankdata(b), codes)
+    return _pearson(mean_ranks(a), mean_ranks(b), codes)
 
 
 def _within_pearson(a: Values, b: Values, codes: Codes) -> float:
@@ -122,7 +121,7 @@ def _ranks_inside(values: Values, codes: Codes) -> Values:
     ranks = np.empty(len(values))
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
-        ranks[rows] = rankdata(values[rows]) / len(rows)
+        ranks[rows] = mean_ranks(values[rows]) / len(rows)
     return ranks
 
 

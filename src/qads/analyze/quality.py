@@ -24,11 +24,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import binomtest
 
 from qads.analyze.ranks import Ranking, rank_with_bounds
 from qads.analyze.resampling import Draw, Interval, anchor_strata, draws, interval_of
 from qads.analyze.scores import RowScores
+from qads.kernels.shares import wilson_interval
 from qads.kernels.tails import best_without_each
 
 __all__ = ["QualitySettings", "SourceQuality", "measure_quality"]
@@ -168,8 +168,7 @@ def _border(quality: Float[np.ndarray, " k"], weights: Float[np.ndarray, " k"], 
 
 
 def _share(n: int, of: int, confidence: float) -> Interval:
-    bounds = binomtest(n, of).proportion_ci(confidence, method="wilson")
-    return Interval(n / of, float(bounds.low), float(bounds.high))
+    return Interval(n / of, *wilson_interval(n, of, confidence))
 
 
 def _interval(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qads.evaluate.items import Item, Items, read_items
 from qads.evaluate.lacking import told_lacks
 from qads.evaluate.method import Evaluation
-from qads.evaluate.results import MEASURES, EvaluationResult, Measure, Summary, mean_interval, wilson_interval
+from qads.evaluate.results import MEASURES, EvaluationResult, Measure, Summary, mean_interval
 
 __all__ = [
     "MEASURES",
@@ -18,5 +18,4 @@ __all__ = [
     "mean_interval",
     "read_items",
     "told_lacks",
-    "wilson_interval",
 ]

@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
+
+from qads.kernels.shares import wilson_interval
 
 __all__ = [
     "MEASURES",
@@ -20,7 +22,6 @@ __all__ = [
     "Summary",
     "as_table",
     "mean_interval",
-    "wilson_interval",
 ]
 
 Measure = Literal["accuracy", "choice_likelihood", "answer_log_likelihood"]
@@ -103,23 +104,6 @@ def _summary(name: str, measure: Measure, values: list[float | None]) -> Summary
     return Summary(name, measure, len(known), len(values) - len(known), value, low, high)
 
 
-def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
-    """Wilson's score interval, 95%, of a proportion.
-
-    It keeps its level for few items and for shares near 0 and 1, where small models are: 0 of 11 right gives an upper
-    end of 0.26, a bootstrap or mean ± 2 standard errors 0.
-
-    Source: Wilson (1927); Brown, Cai & DasGupta (2001).
-
-    >>> [round(end, 3) for end in wilson_interval(0, 11)]
-    [0.0, 0.259]
-    """
-    if n == 0:
-        return math.nan, math.nan
-    found = stats.binomtest(n_right, n).proportion_ci(_LEVEL, method="wilson")
-    return float(found.low), float(found.high)
-
-
 def mean_interval(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
     """Student's interval, 95%, of a mean over items; NaN for fewer than two.
 
@@ -130,6 +114,6 @@ def mean_interval(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
     if len(values) < 2:
         return math.nan, math.nan
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    margin = float(stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1)) * error
+    margin = float(stdtrit(len(values) - 1, (1 + _LEVEL) / 2)) * error
     mean = float(values.mean())
     return mean - margin, mean + margin

@@ -1,11 +1,11 @@
-"""Pearson's correlation, values without the means of their groups, and what those means explain."""
+"""Pearson's correlation, ranks for Spearman's, values without the means of their groups, what those explain."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
 
-__all__ = ["centred", "pearson", "share_between"]
+__all__ = ["centred", "mean_ranks", "pearson", "share_between"]
 
 
 def pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
@@ -18,6 +18,13 @@ def pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
             return float("nan")  # What is left of a constant is rounding.
         parts.append(apart / length)
     return float(parts[0] @ parts[1])
+
+
+def mean_ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Ranks from 1; equal values have the mean of theirs."""
+    from scipy.stats import rankdata  # A second to load, for nothing where nothing is ranked.
+
+    return np.asarray(rankdata(values), np.float64)
 
 
 def centred(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -39,8 +39,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 __all__ = ["Part", "crossed_means", "group_means", "seed_part", "share_interval", "student_interval"]
 
@@ -103,7 +102,7 @@ def student_interval(
     value: Float[np.ndarray, " c"], error: Float[np.ndarray, " c"], freedom: Float[np.ndarray, " c"], tail: float
 ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
     """Low and high ends that leave out `tail`, half of it on either side; NaN where the error is."""
-    half = student.isf(tail / 2, freedom) * error
+    half = -stdtrit(freedom, tail / 2) * error
     return value - half, value + half
 
 
@@ -127,7 +126,7 @@ def share_interval(
     known = np.isfinite(error) & (spread > 0) & (n_items > 1)
     like = np.divide(spread, error**2, out=np.full(len(share), np.inf), where=known) + 1
     few = np.ones(len(share))
-    few[known] = student.isf(tail / 2, n_items[known] - 1) / student.isf(tail / 2, freedom[known])
-    far = norm.isf(tail / 2) ** 2 / np.minimum(n_items, like * few**2)
+    few[known] = stdtrit(n_items[known] - 1, tail / 2) / stdtrit(freedom[known], tail / 2)
+    far = ndtri(tail / 2) ** 2 / np.minimum(n_items, like * few**2)
     middle, half = (share + far / 2) / (1 + far), np.sqrt(spread * far + far**2 / 4) / (1 + far)
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

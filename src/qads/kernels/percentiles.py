@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtr, stdtrit
 
 __all__ = ["expanded_percentiles"]
 
@@ -44,4 +43,4 @@ def expanded_percentiles(
 
 def _wider_tail(tail: float, sizes: Sequence[int]) -> float:
     n, freedom = min(sizes), sum(sizes) - len(sizes)
-    return float(norm.cdf(np.sqrt(n / (n - 1)) * student.ppf(tail, freedom)))
+    return float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(freedom, tail)))

@@ -25,8 +25,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.cluster import KMeans
-from sklearn.preprocessing import StandardScaler
 
 from qads.choices import check_choices
 from qads.errors import AlignmentError, InputError
@@ -82,6 +80,9 @@ class StyleControl:
         """
         if self.by == "source":
             return tuple(candidates.strings("source"))
+        from sklearn.cluster import KMeans  # A second to load, for nothing where styles are sources.
+        from sklearn.preprocessing import StandardScaler
+
         features = surface_features(candidates).astype(np.float64)
         n_different = len(np.unique(features, axis=0))
         if n_different < self.n_clusters:

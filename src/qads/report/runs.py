@@ -9,10 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import rankdata
 
 from qads.errors import InputError
-from qads.kernels.correlation import centred, pearson
+from qads.kernels.correlation import centred, mean_ranks, pearson
 from qads.kernels.nearest import nearest_distances
 from qads.report.evidence import FinishedRun
 from qads.report.passages import Passage, line
@@ -245,7 +244,7 @@ def _agreement(runs: Sequence[FinishedRun], shared: SharedRows, i: int, j: int) 
     real = _is_real(runs[i])[shared.positions[i]] & _is_real(runs[j])[shared.positions[j]]
     a, b = a[known], b[known]
     return Agreement(
-        i, j, len(a), int((real & known).sum()), pearson(a, b), pearson(rankdata(a), rankdata(b)),
+        i, j, len(a), int((real & known).sum()), pearson(a, b), pearson(mean_ranks(a), mean_ranks(b)),
         pearson(centred(a, codes), centred(b, codes)),
     )  # fmt: skip
 

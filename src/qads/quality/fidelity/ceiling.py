@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from qads.kernels.reliability import halvings, reliability
 from qads.quality.fidelity.estimates import CONFIDENCE, UNDEFINED, Estimate
@@ -69,7 +69,7 @@ def _bounds(rho: float, left_out: Sequence[Sequence[float]]) -> tuple[float, flo
     if min(map(len, scaled)) < 2 or not all(np.isfinite(found).all() for found in scaled):
         return float("nan"), float("nan")
     error = np.sqrt(sum((len(found) - 1) * found.var() for found in scaled))
-    far = error * student.ppf((1 + CONFIDENCE) / 2, min(map(len, scaled)) - 1)
+    far = error * float(stdtrit(min(map(len, scaled)) - 1, (1 + CONFIDENCE) / 2))
     centre = _scaled(np.array([rho]))[0]
     return float(1 - np.exp(centre + far)), float(1 - np.exp(centre - far))
 

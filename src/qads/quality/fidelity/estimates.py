@@ -10,10 +10,10 @@ from typing import Annotated
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import BeforeValidator
-from scipy.stats import binomtest
 
 from qads.kernels.agreement import cluster_weights
 from qads.kernels.percentiles import expanded_percentiles
+from qads.kernels.shares import wilson_interval
 
 __all__ = ["CONFIDENCE", "UNDEFINED", "Estimate", "Number", "Samples"]
 
@@ -82,5 +82,4 @@ class Samples:
         if 0 < found.value < 1:
             return found
         n = len(np.unique(self.clusters))
-        bounds = binomtest(round(found.value * n), n).proportion_ci(CONFIDENCE, method="wilson")
-        return Estimate(found.value, float(bounds.low), float(bounds.high))
+        return Estimate(found.value, *wilson_interval(round(found.value * n), n, CONFIDENCE))

@@ -22,8 +22,6 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import linalg
-from sklearn.decomposition import PCA
-from sklearn.ensemble import GradientBoostingRegressor
 
 from qads.kernels.trees import Trees
 
@@ -218,6 +216,9 @@ class Boosted:
     @classmethod
     def fit(cls, x: Float[np.ndarray, "k p"], y: Float[np.ndarray, " k"]) -> Boosted:
         """Fit on rows on one scale."""
+        from sklearn.decomposition import PCA  # A second to load, for nothing where no scorer is fitted.
+        from sklearn.ensemble import GradientBoostingRegressor
+
         part = x[drawn(len(x))]
         reduced: Any = PCA(min(_COMPONENTS, len(part) - 1, x.shape[1]), svd_solver="full").fit(part)
         grown = GradientBoostingRegressor(

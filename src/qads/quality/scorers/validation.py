@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from sklearn.model_selection import GroupKFold
 
 from qads.quality.scorers.calibration import Calibration, Scale
 
@@ -70,6 +69,8 @@ def grouped_folds(groups: Int[np.ndarray, " n"], n_folds: int, seed: int) -> Int
     fold = np.zeros(len(groups), np.int64)
     if n_folds < 2:
         return fold
+    from sklearn.model_selection import GroupKFold  # A second to load, for nothing where no scorer is fitted.
+
     splits = GroupKFold(n_folds, shuffle=True, random_state=seed).split(fold, groups=groups)
     for number, (_, held) in enumerate(splits):
         fold[held] = number
