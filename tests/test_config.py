@@ -70,6 +70,28 @@ def test_the_least_configuration_takes_every_default():
     assert config.quality == QualityConfig()
 
 
+def test_no_file_gives_programs_leave_to_run_or_takes_their_walls_away(tmp_path: Path):
+    """Files are passed on; what a model writes runs where somebody said so at the start."""
+    least, path = "pool: {sources: pool.jsonl}\nbudget: 10%\n", tmp_path / "run.yaml"
+    asked = {
+        "execution.allow_code_execution=true": "execution: {allow_code_execution: true}\n",
+        "evaluate.isolation=none": "evaluate: {sets: exam.jsonl, isolation: none}\n",
+    }
+    for said, text in asked.items():
+        refused = refused_file(tmp_path, least + text)
+        assert refused.startswith(f": {said.replace('=', ' is ')}, which a file cannot ask for")
+        assert refused.endswith(f"--set {said}")
+    path.write_text(least + "".join(asked.values()))
+    for one in asked:
+        with pytest.raises(ConfigError, match="which a file cannot ask for"):
+            load_config(path, [one])
+    config = load_config(path, list(asked))
+    assert config.execution.allow_code_execution
+    assert config.evaluate and config.evaluate.isolation == "none"
+    path.write_text(f"{least}execution: {{allow_code_execution: false}}\n")
+    assert not load_config(path).execution.allow_code_execution
+
+
 def test_one_source_as_text_is_a_list_of_one():
     several = load_config(LEAST | {"pool": {"sources": ["a", "b"]}, "anchors": {"sources": "c"}})
     assert several.pool.sources == ("a", "b")

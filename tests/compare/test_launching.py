@@ -50,6 +50,7 @@ def test_a_training_that_is_launched_leaves_what_one_here_does(
     assert not list((tmp_path / "out").rglob("checkpoints")) and not list((tmp_path / "out").rglob("weights"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_processes_that_are_launched_learn_what_one_does(files: Files, finished: Finished, tmp_path: Path) -> None:
     with socket.socket() as found:

@@ -176,6 +176,18 @@ def test_findings_say_of_which_measure_they_are_and_how_many_tables_there_are(ex
     assert sum("accuracy: qads against like" in each for each in found) == 1
 
 
+def test_that_rows_and_sources_are_not_told_apart_is_said_where_no_arm_holds_the_sources(
+    experiment: Experiment,
+) -> None:
+    def said(of: Experiment) -> bool:
+        return any("cannot be told" in line for line in experiment_findings(of, make_results(of)))
+
+    free = {name: replace(arm, source_shares_of=None) for name, arm in experiment.arms.items()}
+    assert said(replace(experiment, arms=free)) and not said(experiment)
+    unscored = {name: arm for name, arm in free.items() if not arm.needs_quality}
+    assert len(unscored) > 0 and not said(replace(experiment, arms=unscored, contrasts={}))
+
+
 def test_that_the_cost_of_a_scorer_fitted_before_is_not_counted_is_said(experiment: Experiment) -> None:
     assert experiment.quality is not None
     saved = replace(experiment, quality=replace(experiment.quality, scorer=SavedScorer(path="fitted")))

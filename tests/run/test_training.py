@@ -182,6 +182,7 @@ def test_a_training_that_has_ended_is_not_lost_while_its_files_are_hashed(
     ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command_killed_at_any_moment_ends_as_undisturbed(model: Path, pool_file: Path, tmp_path: Path):
     command = [

@@ -33,6 +33,7 @@ def test_shards_that_a_run_finds_are_counted_in_the_stage_that_it_starts_with(tm
     assert (watcher.kept, watcher.again) == (1, ["quality/00001.parquet"])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_whole_run_killed_at_random_moments_ends_as_if_it_had_not_been(whole: Whole):
     draw = random.Random(0)

@@ -22,7 +22,7 @@ from qads.cli.analyze import analyze
 from qads.cli.check import check
 from qads.cli.cleaning import Against, Dedup, Solutions, settings_from_flags
 from qads.cli.compare import compare
-from qads.cli.evaluate import evaluate
+from qads.cli.evaluate import AllowCode, evaluate
 from qads.cli.report import report
 from qads.cli.running import make_terminal, run_stages, show_estimate, show_next
 from qads.cli.scorers import fit_scorer, predict
@@ -105,6 +105,7 @@ def run_command(
     dedup: Dedup = None,
     against: Against = None,
     solutions: Solutions = None,
+    allow_code: AllowCode = False,
     workers: options.Workers = None,
     ray: options.Ray = None,
     dry_run: options.DryRun = False,
@@ -114,7 +115,8 @@ def run_command(
     from qads.config import load_config
 
     from_flags = [*settings_from_flags(dedup, against, solutions), *options.execution_from_flags(workers, ray)]
-    config = load_config(config_file, [*from_flags, *(settings or [])])
+    leave = ["execution.allow_code_execution=true"] if allow_code else []
+    config = load_config(config_file, [*from_flags, *(settings or []), *leave])
     directory = out or Path("runs") / config_file.stem
     terminal = make_terminal(as_json)
     if dry_run:

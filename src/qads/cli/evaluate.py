@@ -22,8 +22,7 @@ AllowCode = Annotated[
     bool,
     typer.Option(
         "--allow-code-execution",
-        help="Run programs that the model writes, in a sandbox. Nothing runs without it, or without "
-        "execution.allow_code_execution among the settings.",
+        help="Run programs that the model writes, in a sandbox. No file of settings gives this leave.",
     ),
 ]
 

@@ -58,8 +58,7 @@ def _show_experiment(directory: Path, terminal: Terminal) -> None:
         terminal.line(f"Page: {directory / 'report' / 'experiment.html'}")
         terminal.next_command("compare", directory / "experiment.json", "--out", directory, "--json", "found.json")
     else:
-        leave = ["--allow-code-execution"] if progress.runs_programs else []
-        terminal.next_command("compare", directory / "experiment.json", "--out", directory, *leave)
+        terminal.next_command("compare", directory / "experiment.json", "--out", directory, *progress.leave)
 
 
 def _show_tasks(directory: Path, found: list[TaskStatus], terminal: Terminal) -> None:

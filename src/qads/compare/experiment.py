@@ -19,6 +19,7 @@ from qads.amounts import Amount, Tokens, parse_amount, parse_budget
 from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.config import (
+    PROGRAMS_BY_HAND,
     AnchorsConfig,
     CleanConfig,
     ConstraintsConfig,
@@ -293,11 +294,6 @@ class Experiment:
             )
 
     @property
-    def runs_programs(self) -> bool:
-        """Whether its evaluation runs programs that models write."""
-        return self.evaluate is not None and self.evaluate.runs_programs
-
-    @property
     def steps_by_match(self) -> bool:
         """Whether a step is so many rows where rows are matched, and so many tokens where tokens are."""
         return self.train is not None and self.train.batch_tokens is None
@@ -356,6 +352,7 @@ def load_experiment(source: Path | str | Mapping[str, Any], overrides: Sequence[
         overrides: ``a.b=c`` settings on top, values in YAML.
 
     Raises:
-        ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
+        ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key. Also where
+            a file gives programs that a model wrote leave to run, or to run without walls: that is said by hand.
     """
-    return read_settings(Experiment, source, overrides)
+    return read_settings(Experiment, source, overrides, by_hand=PROGRAMS_BY_HAND)

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from qads.amounts import Amount, Tokens, parse_budget, parse_limit
 from qads.config.cleaning import CleanConfig
-from qads.config.evaluating import EvaluateConfig, check_suffixes, suffix_settings
+from qads.config.evaluating import (
+    PROGRAMS_BY_HAND,
+    EvaluateConfig,
+    check_suffixes,
+    leave_to_run_programs,
+    suffix_settings,
+)
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
 from qads.config.loading import load_config
 from qads.config.reporting import ReportConfig
@@ -20,6 +26,7 @@ from qads.config.training import TrainConfig
 
 __all__ = [
     "ANY_OTHER",
+    "PROGRAMS_BY_HAND",
     "Amount",
     "AnchorsConfig",
     "CleanConfig",
@@ -35,6 +42,7 @@ __all__ = [
     "Tokens",
     "TrainConfig",
     "check_suffixes",
+    "leave_to_run_programs",
     "load_config",
     "parse_budget",
     "parse_limit",

@@ -11,7 +11,10 @@ from qads.evaluate import Evaluation
 from qads.pool import Kind
 from qads.train import FineTuning
 
-__all__ = ["EvaluateConfig", "check_suffixes", "suffix_settings"]
+__all__ = ["PROGRAMS_BY_HAND", "EvaluateConfig", "check_suffixes", "leave_to_run_programs", "suffix_settings"]
+
+PROGRAMS_BY_HAND = {"execution.allow_code_execution": False, "evaluate.isolation": "bubblewrap"}
+"""What no file may change: whether programs that a model wrote run, and that they do so within walls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,14 @@ class EvaluateConfig(Evaluation):
             )
         if self.program_memory_mb < 1:
             raise InputError(f"evaluate.program_memory_mb is {self.program_memory_mb}; it must be 1 at least.")
+
+
+def leave_to_run_programs(evaluation: EvaluateConfig | None) -> list[str]:
+    """The words of a command that say by hand what the evaluation needs and no file may; none where it needs none."""
+    if evaluation is None or not evaluation.runs_programs:
+        return []
+    walls = [] if evaluation.isolation == "bubblewrap" else ["--set", f"evaluate.isolation={evaluation.isolation}"]
+    return ["--allow-code-execution", *walls]
 
 
 def check_suffixes(trained: FineTuning | None, evaluation: Evaluation | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qads.config.evaluating import PROGRAMS_BY_HAND
 from qads.config.sections import RunConfig
 from qads.settings import read_settings
 
@@ -20,6 +21,7 @@ def load_config(source: Path | str | Mapping[str, Any], overrides: Sequence[str]
         overrides: ``a.b=c`` settings on top, values in YAML.
 
     Raises:
-        ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
+        ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key. Also where
+            a file gives programs that a model wrote leave to run, or to run without walls: that is said by hand.
     """
-    return read_settings(RunConfig, source, overrides)
+    return read_settings(RunConfig, source, overrides, by_hand=PROGRAMS_BY_HAND)

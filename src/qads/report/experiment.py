@@ -135,6 +135,11 @@ def experiment_findings(experiment: Experiment, results: Results) -> list[str]:
             found += [f"{where}: {_contrast(each, view.digits)}." for each in view.contrasts]
         if setting.unfinished:
             found.append(f"{_title(setting)}: not evaluated yet: {', '.join(setting.unfinished)}.")
+    if _is_uncontrolled(experiment, results):
+        found.append(
+            "No arm draws random rows of the sources of another (source_shares_of): whether rows were chosen well, or "
+            "their sources, cannot be told."
+        )
     if experiment.quality and isinstance(experiment.quality.scorer, SavedScorer):
         found.append(
             "The cost of choosing is without that of the scorer, which was fitted before (quality.scorer: saved)."
@@ -145,6 +150,13 @@ def experiment_findings(experiment: Experiment, results: Results) -> list[str]:
             "likelier that one of them errs."
         )
     return found
+
+
+def _is_uncontrolled(experiment: Experiment, results: Results) -> bool:
+    """Whether an arm chooses by quality among several sources, and none holds those of another."""
+    several = any(len(arm.composition.shares) > 1 for setting in results.settings for arm in setting.arms)
+    scored = any(arm.needs_quality for arm in experiment.arms.values())
+    return several and scored and all(arm.source_shares_of is None for arm in experiment.arms.values())
 
 
 def _n_tables(results: Results) -> int:

@@ -24,13 +24,20 @@ _MOST_MISTAKES = 20
 """How many are told at once."""
 
 
-def read_settings(root: type[Root], source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Root:
+def read_settings(
+    root: type[Root],
+    source: Path | str | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    by_hand: Mapping[str, object] | None = None,
+) -> Root:
     """Read settings, strictly.
 
     Args:
         root: the dataclass that they are the fields of.
         source: a YAML file, or what one would hold.
         overrides: ``a.b=c`` settings on top, values in YAML.
+        by_hand: dotted path -> the one value that a file may give it: more is said at every start.
 
     Raises:
         ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
@@ -39,6 +46,8 @@ def read_settings(root: type[Root], source: Path | str | Mapping[str, Any], over
     where = f"{source}: " if isinstance(source, Path) else ""
     given = _read_yaml(source, root) if isinstance(source, Path) else source
     check_extent(given, _values_in, where)
+    if isinstance(source, Path):
+        _check_by_hand(given, by_hand or {}, overrides, where)
     raw = _copied(given)
     for override in overrides:
         _override(raw, override)
@@ -53,6 +62,28 @@ def read_settings(root: type[Root], source: Path | str | Mapping[str, Any], over
         if len(mistakes) > _MOST_MISTAKES:
             lines.append(f"… and {len(mistakes) - _MOST_MISTAKES} more mistakes.")
         raise ConfigError((where if len(lines) == 1 else where and f"{where}\n") + "\n".join(lines)) from None
+
+
+def _check_by_hand(
+    given: Mapping[str, Any], by_hand: Mapping[str, object], overrides: Sequence[str], where: str
+) -> None:
+    """Refuse what a file asks for and only somebody who starts a command may: files are passed on, and untrusted.
+
+    Raises:
+        ConfigError: names the setting, and how it is said by hand.
+    """
+    said = [override.partition("=")[0].strip() for override in overrides]
+    for path, allowed in by_hand.items():
+        value: Any = given
+        for name in path.split("."):
+            value = cast(Mapping[str, Any], value).get(name) if isinstance(value, Mapping) else None
+        if value is None or value == allowed or any(path == each or path.startswith(f"{each}.") for each in said):
+            continue
+        shown = str(value).lower() if isinstance(value, bool) else value
+        raise ConfigError(
+            f"{where}{path} is {shown}, which a file cannot ask for: it would have programs that a model wrote run on "
+            f"whatever machine reads the file. Where you mean it, say so at the start: --set {path}={shown}"
+        )
 
 
 def _values_in(value: object) -> Iterable[Any]:
