@@ -11,6 +11,7 @@ import yaml
 
 from qads.compare import all_cells, load_experiment, only_cells
 from qads.errors import ConfigError
+from qads.train import PRESETS
 
 ARMS: dict[str, Any] = {
     "random": {"selection": {"kind": "random"}},
@@ -132,3 +133,6 @@ def test_every_experiment_that_is_kept_is_read() -> None:
         text = string.Template(path.read_text(encoding="utf-8")).substitute(QADS_TEST_DATA="data", QADS_INPUTS="inputs")
         experiment = load_experiment(yaml.safe_load(text))
         assert experiment.reference == "random" and len(experiment.seeds) >= 3 and experiment.evaluate is not None
+        if path.stem.endswith("_full"):
+            settings, asked = PRESETS["qads-paper"], experiment.train
+            assert {name: getattr(asked, name) for name in settings} == settings, path.name

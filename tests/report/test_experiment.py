@@ -32,6 +32,7 @@ from qads.compare.grid import Setting, Size
 from qads.compare.results import Composition, Trial
 from qads.config import SavedScorer
 from qads.report import EXPERIMENT_FILES, experiment_as_json, experiment_findings, render_experiment, write_experiment
+from qads.selection import RandomSelection
 from report.conftest import HOSTILE
 from report.parser import Page
 
@@ -184,8 +185,8 @@ def test_that_rows_and_sources_are_not_told_apart_is_said_where_no_arm_holds_the
 
     free = {name: replace(arm, source_shares_of=None) for name, arm in experiment.arms.items()}
     assert said(replace(experiment, arms=free)) and not said(experiment)
-    unscored = {name: arm for name, arm in free.items() if not arm.needs_quality}
-    assert len(unscored) > 0 and not said(replace(experiment, arms=unscored, contrasts={}))
+    unscored = {name: replace(arm, selection=RandomSelection()) for name, arm in free.items()}
+    assert not said(replace(experiment, arms=unscored))
 
 
 def test_that_the_cost_of_a_scorer_fitted_before_is_not_counted_is_said(experiment: Experiment) -> None:
