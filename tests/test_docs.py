@@ -34,6 +34,8 @@ folder = pathlib.Path(sys.argv[1])
 for file in sorted(folder.glob("*.py")):
     place = folder / file.stem
     place.mkdir()
+    for known in [each for each in sys.modules if each.partition(".")[0] == "qads"]:
+        del sys.modules[known]
     with contextlib.chdir(place):
         try:
             runpy.run_path(str(file), run_name="__main__")
@@ -41,7 +43,7 @@ for file in sorted(folder.glob("*.py")):
         except BaseException:
             file.with_suffix(".ended").write_text(traceback.format_exc())
 """
-"""Each block by itself, in a folder of its own; all in one process, since opening torch takes longer than most."""
+"""Each block with qads anew, in a folder of its own; all in one process, since opening torch takes longer than most."""
 
 
 def lacking(block: str) -> str:

@@ -91,3 +91,19 @@ def test_a_directory_of_one_kind_is_refused_to_the_others_by_name(
                 assert refused.code == 2 and f"is the directory of a{'n' * (kind[0] == 'e')} {kind}" in refused.err
         assert {path for path in before if path.is_file()} <= set(out.rglob("*"))
         assert parsed(qads("status", out, "--json").out)["kind"] == kind
+
+
+def test_leave_to_run_programs_is_kept_in_no_run_and_part_of_the_command_that_goes_on(
+    qads: Call, model: Path, file: Path, pool: Path, tmp_path: Path
+):
+    asked = {"model": str(model), "sets": [f"exam={file}"], "method": "pot", "dtype": "float32"}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings(model, pool, quality=None, evaluate=asked)))
+    out = tmp_path / "out"
+    refused = qads("run", tmp_path / "run.yaml", "--out", out)
+    assert refused.code == 2 and "--allow-code-execution" in refused.err and not out.exists()
+    begun = qads("run", tmp_path / "run.yaml", "--out", out, "--until", "pool", "--allow-code-execution")
+    assert begun.code == 0, begun.err
+    assert parsed((out / "config.json").read_text())["execution"]["allow_code_execution"] is False
+    go_on = f"Next: qads run {out / 'config.json'} --out {out} --allow-code-execution"
+    assert go_on in begun.out and go_on in qads("status", out).out
+    assert qads("run", out / "config.json", "--out", out, "--allow-code-execution", "--until", "pool").code == 0

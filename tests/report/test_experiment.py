@@ -16,6 +16,7 @@ import pytest
 
 from qads.compare import (
     UNTRAINED,
+    Arm,
     ArmResult,
     Experiment,
     Measured,
@@ -32,7 +33,7 @@ from qads.compare.grid import Setting, Size
 from qads.compare.results import Composition, Trial
 from qads.config import SavedScorer
 from qads.report import EXPERIMENT_FILES, experiment_as_json, experiment_findings, render_experiment, write_experiment
-from qads.selection import RandomSelection
+from qads.selection import RandomSelection, TopQuality
 from report.conftest import HOSTILE
 from report.parser import Page
 
@@ -180,13 +181,18 @@ def test_findings_say_of_which_measure_they_are_and_how_many_tables_there_are(ex
 def test_that_rows_and_sources_are_not_told_apart_is_said_where_no_arm_holds_the_sources(
     experiment: Experiment,
 ) -> None:
-    def said(of: Experiment) -> bool:
-        return any("cannot be told" in line for line in experiment_findings(of, make_results(of)))
+    def said(arms: dict[str, Arm]) -> list[str]:
+        of = replace(experiment, arms=arms)
+        return [line for line in experiment_findings(of, make_results(of)) if "cannot be told" in line]
 
+    assert not said(dict(experiment.arms))
     free = {name: replace(arm, source_shares_of=None) for name, arm in experiment.arms.items()}
-    assert said(replace(experiment, arms=free)) and not said(experiment)
-    unscored = {name: replace(arm, selection=RandomSelection()) for name, arm in free.items()}
-    assert not said(replace(experiment, arms=unscored))
+    (line,) = said(free)
+    assert line.startswith("No arm draws random rows of the sources of qads (source_shares_of)")
+    # Neither the best rows of its sources nor random ones of another's tell it.
+    assert said(experiment.arms | {"like": replace(experiment.arms["like"], selection=TopQuality())})
+    assert said(experiment.arms | {"like": replace(experiment.arms["like"], source_shares_of="random")})
+    assert not said({name: replace(arm, selection=RandomSelection()) for name, arm in free.items()})
 
 
 def test_that_the_cost_of_a_scorer_fitted_before_is_not_counted_is_said(experiment: Experiment) -> None:

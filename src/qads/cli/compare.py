@@ -102,7 +102,6 @@ def _compute(experiment: Experiment, out: Path, start: _Start, terminal: Termina
 def _report(experiment: Experiment, out: Path, json_file: Path | None, terminal: Terminal) -> None:
     """Write the page and the tables, and say what they say."""
     from qads.compare import read_results
-    from qads.config import leave_to_run_programs
     from qads.report import experiment_as_json, experiment_findings, write_experiment
 
     results = read_results(out, experiment)
@@ -121,7 +120,7 @@ def _report(experiment: Experiment, out: Path, json_file: Path | None, terminal:
         terminal.line(f"All {results.n_cells} cells are done.")
         terminal.next_command("status", out)
     else:
-        leave = leave_to_run_programs(experiment.evaluate)
+        leave = ["--allow-code-execution"] if experiment.runs_programs else []
         terminal.next_command("compare", out / "experiment.json", "--out", out, *leave)
 
 

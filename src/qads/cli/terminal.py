@@ -70,6 +70,15 @@ class Terminal:
         if not self.as_json:
             self.line(f"Next: {shlex.join(['qads', *map(str, words)])}")
 
+    def next_run(self, directory: Path, *words: object) -> None:
+        """The command that goes on with a run; the leave that it keeps in no file is part of it."""
+        from qads.run import read_json
+
+        evaluate: Mapping[str, Any] = (read_json(directory / "config.json") or {}).get("evaluate") or {}
+        runs_programs = evaluate.get("generate", True) and evaluate.get("method", "cot") != "cot"
+        leave = ["--allow-code-execution"] if runs_programs else []
+        self.next_command("run", directory / "config.json", "--out", directory, *words, *leave)
+
     def emit(self, value: object) -> None:
         """The result as JSON; what JSON lacks (NaN, infinities) becomes null, what a terminal may obey is escaped."""
         text = json.dumps(json.loads(to_json(value)), indent=2, ensure_ascii=False)
@@ -214,7 +223,7 @@ class Terminal:
             self.next_command("explain", status.directory, "--not-picked")
         else:
             self.line("What is done is kept; what is missing is computed by the command that began it, or by this one.")
-            self.next_command("run", status.directory / "config.json", "--out", status.directory)
+            self.next_run(status.directory)
 
     def _damaged(self, status: RunStatus) -> None:
         """What computes damaged stages again; those that no run computes are made by the page."""
@@ -222,7 +231,7 @@ class Terminal:
 
         self.line("A damaged stage is used by nothing; it is computed again where that is asked for.")
         if again := [word for name in status.damaged if name not in ON_DEMAND for word in ("--redo", name)]:
-            self.next_command("run", status.directory / "config.json", "--out", status.directory, *again)
+            self.next_run(status.directory, *again)
         else:
             self.next_command("report", status.directory)
 

@@ -94,7 +94,8 @@ class Execution:
     trust_remote_code: bool = False
     """Run Python code that comes with a model. Only for models you trust as you trust their authors."""
     allow_code_execution: bool = False
-    """Run programs that a model wrote, in a sandbox, where an evaluation asks for programs."""
+    """Run programs that a model wrote, in a sandbox, where an evaluation asks for programs. No file may say it; the
+    command does, by ``--allow-code-execution``."""
     concurrency: int = 16
     """Requests to a remote engine at once."""
     timeout: float = 300.0

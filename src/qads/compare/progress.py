@@ -12,7 +12,6 @@ from qads.compare.experiment import load_experiment
 from qads.compare.grid import all_cells, chosen_as
 from qads.compare.running import EXPERIMENT_FILE
 from qads.compare.trials import CELL_STAGES
-from qads.config import leave_to_run_programs
 from qads.errors import RunError
 from qads.run import RunDirectory, read_json
 
@@ -39,8 +38,8 @@ class ExperimentProgress:
     n_done: int
     arms: Mapping[tuple[str, str, str], ArmProgress]
     """(size, model, arm) -> its seeds."""
-    leave: tuple[str, ...]
-    """What a start has to say so that programs that models write may run."""
+    runs_programs: bool
+    """Whether a start has to be allowed to."""
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -77,5 +76,5 @@ def read_progress(directory: str | Path) -> ExperimentProgress:
     found = {key: ArmProgress(tuple(selected), tuple(done)) for key, (selected, done) in arms.items()}
     return ExperimentProgress(
         RunDirectory(root).owner, len(cells), sum(len(each.done) for each in found.values()), found,
-        tuple(leave_to_run_programs(experiment.evaluate)),
+        experiment.runs_programs,
     )  # fmt: skip

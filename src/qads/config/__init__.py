@@ -14,7 +14,6 @@ from qads.config.evaluating import (
     PROGRAMS_BY_HAND,
     EvaluateConfig,
     check_suffixes,
-    leave_to_run_programs,
     suffix_settings,
 )
 from qads.config.limits import ANY_OTHER, ConstraintsConfig, QuotaConfig
@@ -42,7 +41,6 @@ __all__ = [
     "Tokens",
     "TrainConfig",
     "check_suffixes",
-    "leave_to_run_programs",
     "load_config",
     "parse_budget",
     "parse_limit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,10 +12,13 @@ from qads.evaluate import Evaluation
 from qads.pool import Kind
 from qads.train import FineTuning
 
-__all__ = ["PROGRAMS_BY_HAND", "EvaluateConfig", "check_suffixes", "leave_to_run_programs", "suffix_settings"]
+__all__ = ["PROGRAMS_BY_HAND", "EvaluateConfig", "check_suffixes", "suffix_settings"]
 
-PROGRAMS_BY_HAND = {"execution.allow_code_execution": False, "evaluate.isolation": "bubblewrap"}
-"""What no file may change: whether programs that a model wrote run, and that they do so within walls."""
+PROGRAMS_BY_HAND: Mapping[str, tuple[object, str]] = {
+    "execution.allow_code_execution": (True, "lets programs that a model wrote run"),
+    "evaluate.isolation": ("none", "lets programs that a model wrote run without walls, as you"),
+}
+"""What no file may say, and what it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,8 @@ class EvaluateConfig(Evaluation):
     model: str | None = None
     """Alias, folder, GGUF file or hub id; null takes the model that the run trains, else the one that scores."""
     isolation: Literal["bubblewrap", "none"] = "bubblewrap"
-    """What stands between a program that the model wrote and this machine; ``none`` is nothing but limits."""
+    """What stands between a program that the model wrote and this machine; ``none`` is nothing but limits, and is said
+    with ``--set``: no file may say it."""
     program_seconds: float = 5.0
     """Seconds that a program may take."""
     program_memory_mb: int = 512
@@ -43,14 +48,6 @@ class EvaluateConfig(Evaluation):
             )
         if self.program_memory_mb < 1:
             raise InputError(f"evaluate.program_memory_mb is {self.program_memory_mb}; it must be 1 at least.")
-
-
-def leave_to_run_programs(evaluation: EvaluateConfig | None) -> list[str]:
-    """The words of a command that say by hand what the evaluation needs and no file may; none where it needs none."""
-    if evaluation is None or not evaluation.runs_programs:
-        return []
-    walls = [] if evaluation.isolation == "bubblewrap" else ["--set", f"evaluate.isolation={evaluation.isolation}"]
-    return ["--allow-code-execution", *walls]
 
 
 def check_suffixes(trained: FineTuning | None, evaluation: Evaluation | None) -> None:

@@ -135,10 +135,10 @@ def experiment_findings(experiment: Experiment, results: Results) -> list[str]:
             found += [f"{where}: {_contrast(each, view.digits)}." for each in view.contrasts]
         if setting.unfinished:
             found.append(f"{_title(setting)}: not evaluated yet: {', '.join(setting.unfinished)}.")
-    if _is_uncontrolled(experiment, results):
+    if alone := _uncontrolled(experiment, results):
         found.append(
-            "No arm draws random rows of the sources of another (source_shares_of): whether rows were chosen well, or "
-            "their sources, cannot be told."
+            f"No arm draws random rows of the sources of {', '.join(alone)} (source_shares_of): whether rows were "
+            "chosen well there, or their sources, cannot be told."
         )
     if experiment.quality and isinstance(experiment.quality.scorer, SavedScorer):
         found.append(
@@ -152,11 +152,16 @@ def experiment_findings(experiment: Experiment, results: Results) -> list[str]:
     return found
 
 
-def _is_uncontrolled(experiment: Experiment, results: Results) -> bool:
-    """Whether an arm chooses by quality among several sources, and none holds those of another."""
-    several = any(len(arm.composition.shares) > 1 for setting in results.settings for arm in setting.arms)
-    scored = any(arm.needs_quality for arm in experiment.arms.values())
-    return several and scored and all(arm.source_shares_of is None for arm in experiment.arms.values())
+def _uncontrolled(experiment: Experiment, results: Results) -> list[str]:
+    """Arms that choose by measured quality among several sources, and beside which no random rows of theirs stand."""
+    if not any(len(arm.composition.shares) > 1 for setting in results.settings for arm in setting.arms):
+        return []
+    held = {arm.source_shares_of for arm in experiment.arms.values() if arm.selection.kind == "random"}
+    return [
+        name
+        for name, arm in experiment.arms.items()
+        if arm.sees == "measured" and arm.source_shares_of is None and name not in held
+    ]  # fmt: skip
 
 
 def _n_tables(results: Results) -> int:

@@ -99,7 +99,8 @@ def run_pipeline(
         stages, context = _prepare(config, run, redo, wanted[-1], observer)
         context.reused = read_reused(reuse, run.root, config)
         if _make_way(run, context, wanted, with_dependents(config, redo)):
-            write_json(run.root / "config.json", dataclasses.asdict(config))
+            execution = dataclasses.replace(config.execution, allow_code_execution=False)  # Said anew at every start.
+            write_json(run.root / "config.json", dataclasses.asdict(dataclasses.replace(config, execution=execution)))
         if any(stages[name].manifest() is None for name in wanted):
             stack.enter_context(connected(config.execution))
         manifests: dict[str, Manifest] = {}

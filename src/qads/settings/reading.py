@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -29,7 +29,7 @@ def read_settings(
     source: Path | str | Mapping[str, Any],
     overrides: Sequence[str] = (),
     *,
-    by_hand: Mapping[str, object] | None = None,
+    by_hand: Mapping[str, tuple[object, str]] | None = None,
 ) -> Root:
     """Read settings, strictly.
 
@@ -37,7 +37,7 @@ def read_settings(
         root: the dataclass that they are the fields of.
         source: a YAML file, or what one would hold.
         overrides: ``a.b=c`` settings on top, values in YAML.
-        by_hand: dotted path -> the one value that a file may give it: more is said at every start.
+        by_hand: dotted path -> a value that no file may give it, and what that does; it is said at every start.
 
     Raises:
         ConfigError: a key or value is wrong; names it by its dotted path, and the nearest known key.
@@ -46,8 +46,6 @@ def read_settings(
     where = f"{source}: " if isinstance(source, Path) else ""
     given = _read_yaml(source, root) if isinstance(source, Path) else source
     check_extent(given, _values_in, where)
-    if isinstance(source, Path):
-        _check_by_hand(given, by_hand or {}, overrides, where)
     raw = _copied(given)
     for override in overrides:
         _override(raw, override)
@@ -55,35 +53,38 @@ def read_settings(
     _check_texts(raw, where)
     _prepare_section(root, raw)
     try:
-        return _adapter(root).validate_python(raw)
+        found = _adapter(root).validate_python(raw)
     except ValidationError as error:
         mistakes = error.errors()
         lines = [_explain(root, raw, found) for found in mistakes[:_MOST_MISTAKES]]
         if len(mistakes) > _MOST_MISTAKES:
             lines.append(f"… and {len(mistakes) - _MOST_MISTAKES} more mistakes.")
         raise ConfigError((where if len(lines) == 1 else where and f"{where}\n") + "\n".join(lines)) from None
+    if isinstance(source, Path):
+        _check_by_hand(found, by_hand or {}, overrides, where)
+    return found
 
 
 def _check_by_hand(
-    given: Mapping[str, Any], by_hand: Mapping[str, object], overrides: Sequence[str], where: str
+    found: object, by_hand: Mapping[str, tuple[object, str]], overrides: Sequence[str], where: str
 ) -> None:
     """Refuse what a file asks for and only somebody who starts a command may: files are passed on, and untrusted.
 
     Raises:
-        ConfigError: names the setting, and how it is said by hand.
+        ConfigError: names the settings, and how they are said by hand.
     """
     said = [override.partition("=")[0].strip() for override in overrides]
-    for path, allowed in by_hand.items():
-        value: Any = given
-        for name in path.split("."):
-            value = cast(Mapping[str, Any], value).get(name) if isinstance(value, Mapping) else None
-        if value is None or value == allowed or any(path == each or path.startswith(f"{each}.") for each in said):
-            continue
-        shown = str(value).lower() if isinstance(value, bool) else value
-        raise ConfigError(
-            f"{where}{path} is {shown}, which a file cannot ask for: it would have programs that a model wrote run on "
-            f"whatever machine reads the file. Where you mean it, say so at the start: --set {path}={shown}"
-        )
+    lines: list[str] = []
+    for path, (value, what) in by_hand.items():
+        asked = reduce(lambda section, name: getattr(section, name, None), path.split("."), found)
+        if asked == value and not any(path == each or path.startswith(f"{each}.") for each in said):
+            shown = f"{path}={str(value).lower()}"
+            lines.append(
+                f"{path} {what}, and no file may say so, since files are passed on. Take it out, or where you mean it "
+                f"say it at every start: --set {shown}"
+            )
+    if lines:
+        raise ConfigError((where if len(lines) == 1 else f"{where}\n") + "\n".join(lines))
 
 
 def _values_in(value: object) -> Iterable[Any]:
