@@ -53,7 +53,7 @@ def read_settings(
     _check_texts(raw, where)
     _prepare_section(root, raw)
     try:
-        found = _adapter(root).validate_python(raw)
+        settings: Root = _adapter(root).validate_python(raw)
     except ValidationError as error:
         mistakes = error.errors()
         lines = [_explain(root, raw, found) for found in mistakes[:_MOST_MISTAKES]]
@@ -61,8 +61,8 @@ def read_settings(
             lines.append(f"… and {len(mistakes) - _MOST_MISTAKES} more mistakes.")
         raise ConfigError((where if len(lines) == 1 else where and f"{where}\n") + "\n".join(lines)) from None
     if isinstance(source, Path):
-        _check_by_hand(found, by_hand or {}, overrides, where)
-    return found
+        _check_by_hand(settings, by_hand or {}, overrides, where)
+    return settings
 
 
 def _check_by_hand(
