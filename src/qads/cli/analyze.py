@@ -171,7 +171,7 @@ def _analyze_runs(
         return
     _show(found, terminal)
     terminal.line(f"Page: {files[0]}  (the same as JSON, CSV and Parquet beside it)")
-    terminal.next_run(first.root, "--set", "budget=10%")
+    terminal.go_on("run", first.root, "--set", "budget=10%")
 
 
 def _check_same_pool(runs: Sequence[FinishedRun]) -> None:

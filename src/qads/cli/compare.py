@@ -120,8 +120,7 @@ def _report(experiment: Experiment, out: Path, json_file: Path | None, terminal:
         terminal.line(f"All {results.n_cells} cells are done.")
         terminal.next_command("status", out)
     else:
-        leave = ["--allow-code-execution"] if experiment.runs_programs else []
-        terminal.next_command("compare", out / "experiment.json", "--out", out, *leave)
+        terminal.go_on("compare", out)
 
 
 def _write_json(value: object, path: Path) -> None:

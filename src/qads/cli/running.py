@@ -80,7 +80,7 @@ def show_next(result: RunResult, terminal: Terminal, *, new_budget: bool = False
         terminal.next_command("explain", directory, "--not-picked")
     else:
         settings = ("--set", "budget=10%") if new_budget else ()
-        terminal.next_run(directory, *settings)
+        terminal.go_on("run", directory, *settings)
 
 
 def write_run_report(

@@ -52,15 +52,13 @@ def _show_experiment(directory: Path, terminal: Terminal) -> None:
     terminal.table(f"Experiment {directory}", ("size", "model", "arm", "seeds selected", "seeds done"), rows)
     terminal.line(f"{progress.n_done} of {progress.n_cells} cells are done, {progress.n_cells - progress.n_done} left.")
     _say_owner(progress.running, terminal)
-    go_on = ("compare", directory / "experiment.json", "--out", directory)
-    leave = ["--allow-code-execution"] if progress.runs_programs else []
     if progress.running:
         terminal.next_command("status", directory)
     elif progress.n_done == progress.n_cells:
         terminal.line(f"Page: {directory / 'report' / 'experiment.html'}")
-        terminal.next_command(*go_on, *leave, "--json", "found.json")
+        terminal.go_on("compare", directory, "--json", "found.json")
     else:
-        terminal.next_command(*go_on, *leave)
+        terminal.go_on("compare", directory)
 
 
 def _show_tasks(directory: Path, found: list[TaskStatus], terminal: Terminal) -> None:

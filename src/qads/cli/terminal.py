@@ -15,7 +15,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -70,14 +70,15 @@ class Terminal:
         if not self.as_json:
             self.line(f"Next: {shlex.join(['qads', *map(str, words)])}")
 
-    def next_run(self, directory: Path, *words: object) -> None:
-        """The command that goes on with a run; the leave that it keeps in no file is part of it."""
+    def go_on(self, command: Literal["run", "compare"], directory: Path, *words: object) -> None:
+        """The command that goes on with a directory; leave to run programs, which no file keeps, is part of it."""
         from qads.run import read_json
 
-        evaluate: Mapping[str, Any] = (read_json(directory / "config.json") or {}).get("evaluate") or {}
+        file = directory / {"run": "config.json", "compare": "experiment.json"}[command]
+        evaluate: Mapping[str, Any] = (read_json(file) or {}).get("evaluate") or {}
         runs_programs = evaluate.get("generate", True) and evaluate.get("method", "cot") != "cot"
         leave = ["--allow-code-execution"] if runs_programs else []
-        self.next_command("run", directory / "config.json", "--out", directory, *words, *leave)
+        self.next_command(command, file, "--out", directory, *leave, *words)
 
     def emit(self, value: object) -> None:
         """The result as JSON; what JSON lacks (NaN, infinities) becomes null, what a terminal may obey is escaped."""
@@ -223,7 +224,7 @@ class Terminal:
             self.next_command("explain", status.directory, "--not-picked")
         else:
             self.line("What is done is kept; what is missing is computed by the command that began it, or by this one.")
-            self.next_run(status.directory)
+            self.go_on("run", status.directory)
 
     def _damaged(self, status: RunStatus) -> None:
         """What computes damaged stages again; those that no run computes are made by the page."""
@@ -231,7 +232,7 @@ class Terminal:
 
         self.line("A damaged stage is used by nothing; it is computed again where that is asked for.")
         if again := [word for name in status.damaged if name not in ON_DEMAND for word in ("--redo", name)]:
-            self.next_run(status.directory, *again)
+            self.go_on("run", status.directory, *again)
         else:
             self.next_command("report", status.directory)
 

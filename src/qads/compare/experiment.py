@@ -294,11 +294,6 @@ class Experiment:
             )
 
     @property
-    def runs_programs(self) -> bool:
-        """Whether its evaluation runs programs that models write."""
-        return self.evaluate is not None and self.evaluate.runs_programs
-
-    @property
     def steps_by_match(self) -> bool:
         """Whether a step is so many rows where rows are matched, and so many tokens where tokens are."""
         return self.train is not None and self.train.batch_tokens is None

@@ -38,8 +38,6 @@ class ExperimentProgress:
     n_done: int
     arms: Mapping[tuple[str, str, str], ArmProgress]
     """(size, model, arm) -> its seeds."""
-    runs_programs: bool
-    """Whether a start has to be allowed to."""
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -74,7 +72,5 @@ def read_progress(directory: str | Path) -> ExperimentProgress:
         selected += [cell.seed] if finished[0] else []
         done += [cell.seed] if all(finished) else []
     found = {key: ArmProgress(tuple(selected), tuple(done)) for key, (selected, done) in arms.items()}
-    return ExperimentProgress(
-        RunDirectory(root).owner, len(cells), sum(len(each.done) for each in found.values()), found,
-        experiment.runs_programs,
-    )  # fmt: skip
+    n_done = sum(len(each.done) for each in found.values())
+    return ExperimentProgress(RunDirectory(root).owner, len(cells), n_done, found)

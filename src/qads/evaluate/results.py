@@ -99,7 +99,7 @@ class EvaluationResult:
 def _summary(name: str, measure: Measure, values: list[float | None]) -> Summary:
     known = np.array([value for value in values if value is not None], np.float64)
     counts = measure != "answer_log_likelihood"
-    low, high = wilson_interval(int(known.sum()), len(known)) if counts else mean_interval(known)
+    low, high = wilson_interval(int(known.sum()), len(known), _LEVEL) if counts else mean_interval(known)
     value = float(known.mean()) if len(known) else math.nan
     return Summary(name, measure, len(known), len(values) - len(known), value, low, high)
 

@@ -18,9 +18,9 @@ def wilson_interval(n: int, of: int, confidence: float = 0.95) -> tuple[float, f
     >>> [round(end, 3) for end in wilson_interval(0, 11)]
     [0.0, 0.259]
     """
-    from scipy.stats import binomtest  # A second to load, for nothing where nothing is counted.
-
     if of == 0:
         return math.nan, math.nan
+    from scipy.stats import binomtest  # A second to load, for nothing where nothing is counted.
+
     found = binomtest(n, of).proportion_ci(confidence, method="wilson")
     return float(found.low), float(found.high)
