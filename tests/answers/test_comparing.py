@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qads.answers import read_number, same_answer, same_number
+from qads.answers import read_number, right_option, same_answer, same_number
 
 OPTIONS = ("12 km", "0.5", r"\frac{3}{4}", "none of these")
 
@@ -220,3 +220,63 @@ def test_a_unit_of_one_letter_stands_after_a_space(unit: str) -> None:
 @pytest.mark.parametrize("other", ["5 x", "5 n", "5x", "5 k"])
 def test_a_letter_that_is_no_unit_makes_another_number_of_it(other: str) -> None:
     assert not same_answer(other, "5")
+
+
+@pytest.mark.parametrize(
+    ("found", "reference", "same"),
+    [
+        (r"1.6 \times 10^{-19}", r"9.9 \times 10^{-19}", False),
+        (r"1.60001 \times 10^{-19}", "1.6e-19", True),
+        ("2e-12", "1e-12", False),
+        ("0", "1e-12", False),
+        ("5.551115123125783e-17", "0", True),  # 0.1 + 0.2 - 0.3, of a program.
+        ("-1e-10", "0.00", True),
+        ("1e-8", "0", False),
+    ],
+)
+def test_a_small_number_is_another_unless_rounding_left_it_of_zero(found: str, reference: str, same: bool) -> None:
+    assert bool(same_answer(found, reference)) == same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("60 degrees", r"60^\circ"), ("40 °C", "40 degrees Celsius"), ("5 inches", "5 inch"), ("3 boxes", "3 box"),
+        ("5 buses", "5 bus"), ("5 houses", "5 house"), ("5 headaches", "5 headache"), ("5 glasses", "5 glass"),
+        ("5 pennies", "5 penny"), ("5 feet", "5 ft"), ("5 cm", "5 centimeters"), ("5 metres", "5 m"),
+        ("60 mph", "60 miles per hour"), ("60 km/h", "60 kilometers per hour"), ("5 in^2", "5 square inches"),
+        ("5 in", "5 inches"), ("12 hrs", "12 hours"),
+    ],
+)  # fmt: skip
+def test_names_of_a_unit_are_one_unit(one: str, other: str) -> None:
+    assert same_answer(one, other) and same_answer(other, one)
+    assert same_answer(one, one.split()[0]) and not same_answer(one, "6 " + other.split(maxsplit=1)[-1])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("50 cents", r"\$50"), ("50 cents", "$50"), ("£5", "$5"), (r"\$5", "€5"), ("Rs. 5", "$5"), ("$5", "5 hours"),
+        ("the total is £5", "$5"), ("5 ft", "5 ft^2"), ("5 in", "5 cm"), ("60 mph", "60 km/h"),
+    ],
+)  # fmt: skip
+def test_a_currency_or_another_unit_tells_two_answers_apart(one: str, other: str) -> None:
+    assert not same_answer(one, other) and not same_answer(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("$5", "5"), (r"\$5", "5"), ("$5", "5 dollars"), (r"\$5", "5 dollars"), ("USD 5", "$5"), ("$5", "$5$"),
+        ("$5 per hour", "5 dollars per hour"), ("$5", "5 each"), ("$5", "5 in all"), ("Rs. 5", "5 rupees"),
+        ("$0.50 cents", "$0.50"), (r"$5\text{ cm}", "5 cm"), ("x = $5", r"\$5"),
+    ],
+)  # fmt: skip
+def test_a_currency_may_be_left_out_or_spelt(one: str, other: str) -> None:
+    assert same_answer(one, other) and same_answer(other, one)
+
+
+def test_the_right_option_is_named_by_its_letter_or_by_a_text_that_is_its_own() -> None:
+    assert [right_option(text, OPTIONS) for text in ("B", "(d)", "0.75", "12 km")] == [1, 3, 2, 0]
+    assert [right_option(text, OPTIONS) for text in ("13", "E", "12")] == [None, None, 0]
+    assert right_option("7", ("7", "7.0", "8")) is None

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from qads import Deduplication, Duplicates, load_pool
 from qads.clean import exact_key
-from qads.clean.keys import mathematics
+from qads.clean.keys import RowKeys, mathematics
+from qads.clean.settling import REASONS, Standing
 from qads.clean.solutions import most_different
 from qads.errors import AlignmentError, InputError
 from qads.kernels.distance import Points
@@ -27,6 +28,13 @@ LONG = "Count the apples in the first basket, then those in the second, and add 
 def pool(*rows: tuple[str, str, str]) -> Pool:
     """Source, problem and solution of each row."""
     return Pool.from_rows(Row(id=f"r{n}", source=s, problem=p, solution=a) for n, (s, p, a) in enumerate(rows))
+
+
+def standing_of(problems: np.ndarray) -> Standing:
+    """Rows of which no two are equal, preferred in their order."""
+    n = len(problems)
+    none = np.zeros(n, np.uint64)
+    return Standing(RowKeys(np.arange(n), problems, none, none, np.zeros(n, np.int64)), np.arange(n))
 
 
 def went(found: Duplicates) -> list[tuple[int, int, str]]:
@@ -129,6 +137,31 @@ def test_a_row_that_comes_back_over_the_cap_goes_for_the_solution_most_like_it()
     found = Deduplication(shingle=1, solutions=2)(table)
     assert went(found) == [(2, 0, "solution"), (3, 0, "solution")]
     assert found.similarity.tolist() == pytest.approx([13 / 27, 11 / 27])
+
+
+def test_a_row_that_comes_back_counts_against_the_cap_for_the_next():
+    first, likest = "We add three and four and get seven at once.", "We add three and four and get eight at once."
+    rows = pool(*(("s", LONG, text) for text in (first, "Other words, all of them.", likest, likest + " Yes.")))
+    standing = standing_of(np.zeros(4, np.int64))
+    for row in (2, 3):
+        standing._drop(row, (0, "near", 1.0))
+    standing._drop(0, (1, "near", 1.0))
+    standing.cap_solutions(rows, 2, size=1)
+    assert standing.is_kept.tolist() == [False, True, True, False], "2 comes back, 3 is one too many"
+    assert (standing.kept_for[3], standing.reason[3]) == (2, REASONS.index("solution"))
+
+
+def test_rows_of_many_problems_that_are_looked_at_again_go_for_the_row_of_their_own():
+    n_problems, n = 50, 1000
+    problems = np.concatenate([np.repeat(np.arange(n_problems), 3), n_problems + np.arange(n - 3 * n_problems)])
+    rows = pool(*(("s", LONG, f"Way {k % 3}.") for k in range(3 * n_problems)))
+    standing = standing_of(problems)
+    for row in range(0, 3 * n_problems, 3):  # The second row went for the first, and that for the third.
+        standing._drop(row + 1, (row, "near", 1.0))
+        standing._drop(row, (row + 2, "near", 1.0))
+    standing.cap_solutions(rows, 1, size=1)
+    assert standing.kept_for[: 3 * n_problems : 3].tolist() == list(range(2, 3 * n_problems, 3))
+    assert standing.kept_for[1 : 3 * n_problems : 3].tolist() == list(range(2, 3 * n_problems, 3))
 
 
 def test_the_same_question_with_other_wrong_options_is_one_problem():

@@ -104,6 +104,9 @@ def test_two_budgets_of_the_same_rows_are_one_that_is_told(files: Files, tmp_pat
     assert found.notes == read_results(out, both).notes == (told,)
     assert found.n_cells == 2 * first.n_cells and {s.setting.size.name for s in found.settings} == {"4-rows", "9-rows"}
     assert read_progress(out).n_cells == found.n_cells
+    size = {"size": ["10-percent"]}  # As it stands in the file.
+    assert len(estimate_experiment(both, out, only=size).cells) == len(estimate_experiment(both, out).cells) // 2
+    assert run_experiment(both, out, only=size).n_done == found.n_done
 
 
 def test_a_training_that_does_not_reach_all_of_its_rows_is_told(files: Files, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from qads.config import ConstraintsConfig, QuotaConfig
 from qads.errors import InputError
 from qads.run import SilentObserver
 from qads.selection import FacilityLocation, KCenterGreedy, RandomSelection, TokenBudget, TopQuality
+from qads.selection.terms import is_short
 
 Finished = tuple[Experiment, Path, Results]
 
@@ -87,6 +89,31 @@ def test_the_best_sources_give_all_rows_and_more_sources_come_in_where_they_are_
     assert two.sources == tuple(order[:2])
     with pytest.raises(InputError, match="best_sources is 9, but only 3 sources"):
         choose(Arm(selection=RandomSelection(), best_sources=9), shared, 3, seed=0)
+
+
+def test_rows_without_quality_do_not_fill_the_budget_of_the_best_sources(shared: SharedRun, tokens: np.ndarray) -> None:
+    best, second, *_ = sources_by_quality(shared.pool, shared.quality)
+    rows = shared.pool.rows_by_source()[best]
+    some, keep = SharedRun(shared.root, shared.config), len(rows) - 4
+    some.__dict__["quality"] = np.where(np.isin(np.arange(40), rows[:4]), np.nan, shared.quality)
+    arm = Arm(selection=TopQuality(), best_sources=1)
+    assert choose(arm, some, keep, seed=0).sources == (best,)
+    assert choose(arm, some, keep + 1, seed=0).sources == (best, second)
+    budget = TokenBudget(max_tokens=int(tokens[rows[4:]].sum()) + 1, tokens=tokens)
+    assert choose(arm, some, budget, seed=0).sources == (best, second)
+
+
+def test_that_rows_ran_out_under_a_token_budget_is_told_from_its_end_within_a_row(
+    shared: SharedRun, tokens: np.ndarray
+) -> None:
+    arm = Arm(selection=RandomSelection())
+    full = choose(arm, shared, TokenBudget(max_tokens=900, tokens=tokens), seed=0).selection
+    assert full.stopped is not None and not is_short(full.stopped)
+    one = {"source": {"*": QuotaConfig(at_most=1)}}
+    few = dataclasses.replace(arm, constraints=ConstraintsConfig(quotas=one))
+    short = choose(few, shared, TokenBudget(max_tokens=9000, tokens=tokens), seed=0).selection
+    assert len(short) == 3 and is_short(short.stopped)
+    assert not is_short(None)
 
 
 def test_ranks_within_a_source_forget_the_source(shared: SharedRun) -> None:

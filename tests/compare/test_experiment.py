@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from qads.compare import all_cells, load_experiment, only_cells
+from qads.compare.grid import Size
 from qads.errors import ConfigError
 from qads.train import PRESETS
 
@@ -108,6 +109,22 @@ def test_what_cannot_be_carried_out_is_refused_by_name(
 def test_a_name_that_is_no_folder_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'\.\./x' is no name for a folder"):
         load_experiment(given(arms=ARMS | {"../x": {}}))
+
+
+def test_an_arm_is_not_called_what_the_base_model_is_called() -> None:
+    with pytest.raises(ConfigError, match="arms: 'untrained' is what results call the base model"):
+        load_experiment(given(arms=ARMS | {"untrained": {}}))
+
+
+@pytest.mark.parametrize("models", [["org/a", "org--a"], ["a", "./a"], [".."]])
+def test_base_models_that_would_share_a_folder_are_refused(models: list[str]) -> None:
+    with pytest.raises(ConfigError, match="need a folder each"):
+        all_cells(load_experiment(given(models=models, scored_by="x")))
+
+
+def test_shares_that_differ_have_names_that_differ() -> None:
+    names = [Size(share).name for share in (0.1, 0.07, 0.1234567, 0.1234568)]
+    assert names == ["10-percent", "7-percent", "12.34567-percent", "12.34568-percent"]
 
 
 def test_an_arm_sees_quality_where_its_selector_reads_it() -> None:

@@ -66,12 +66,26 @@ def test_a_launcher_that_fails_or_is_not_there_says_so_and_the_next_start_trains
     experiment = files.experiment()
     with pytest.raises(InputError, match="--launch no-such-launcher: cannot be started"):
         run_experiment(experiment, tmp_path / "out", only=ONE, launch=["no-such-launcher"])
-    with pytest.raises(RunError, match=r"(?s)ended with exit code 3; .*Its last words .*:\nno GPU here"):
+    with pytest.raises(
+        RunError, match=r"(?s)ended with exit code 3; it had kept no checkpoint\. Its last words:\nno GPU here"
+    ):
         broken = "import sys; sys.exit(print('no GPU here') or 3)"
         run_experiment(experiment, tmp_path / "out", only=ONE, launch=[sys.executable, "-c", broken])
     with pytest.raises(RunError, match="left no training"):
         run_experiment(experiment, tmp_path / "out", only=ONE, launch=[sys.executable, "-c", "pass"])
     assert run_experiment(experiment, tmp_path / "out", only=ONE).n_done == 1
+
+
+def test_a_launched_training_that_fails_keeps_its_checkpoints_and_its_log(files: Files, tmp_path: Path) -> None:
+    fails = (
+        "import pathlib, sys; out = pathlib.Path(sys.argv[sys.argv.index('-o') + 1]); print('out of memory');"
+        "(out / 'train/checkpoints/step-00000500').mkdir(parents=True); sys.exit(1)"
+    )
+    with pytest.raises(RunError, match=r"(?s)goes on from its last checkpoint, .*log.txt.*\nout of memory"):
+        run_experiment(files.experiment(), tmp_path / "out", only=ONE, launch=[sys.executable, "-c", fails])
+    (log,) = (tmp_path / "out").rglob("launched/log.txt")
+    assert "out of memory" in log.read_text()
+    assert list((tmp_path / "out").rglob("launched/trained/train/checkpoints/step-00000500"))
 
 
 @pytest.mark.slow

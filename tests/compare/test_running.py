@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -216,6 +217,19 @@ def test_weights_that_were_damaged_before_their_evaluation_are_not_evaluated(
     shutil.rmtree(weights)  # Gone, it is trained again.
     run_experiment(kept, copy, only=only)
     assert list(copy.rglob("weights"))
+
+
+def test_weights_that_are_left_of_finished_cells_are_told(
+    files: Files, copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    experiment, only = files.experiment(match=["rows", "tokens"]), {"arm": ["qads"], "seed": ["0"]}
+    left = copy / "cells" / next((copy / "cells").iterdir()).name / "9-rows" / "qads" / "seed-0" / "weights"
+    left.mkdir()
+    run_experiment(experiment, copy, only=only)
+    assert "trained weights of 1 finished cells are there" in caplog.text and str(left) in caplog.text
+    caplog.clear()
+    run_experiment(dataclasses.replace(experiment, keep_models=True), copy, only=only)
+    assert "weights" not in caplog.text and left.exists()
 
 
 @pytest.mark.long

@@ -81,6 +81,12 @@ def test_wins_ties_and_losses_are_of_items_on_the_mean_of_their_seeds() -> None:
     assert (found.wins, found.ties, found.losses, found.seeds_ahead, found.n_seeds) == (1, 2, 1, 2, 2)
 
 
+def test_what_differs_by_rounding_alone_is_a_tie() -> None:
+    values = (np.full((3, 20), 0.7), np.full((5, 20), 0.7) * np.linspace(1, 1, 5)[:, None])
+    (found,) = compare_arms(PairedItems(("a", "b"), values, ("x",), np.zeros(20, np.int64)), [("b", "a")])
+    assert (found.wins, found.ties, found.losses, found.seeds_ahead) == (0, 20, 0, 0)
+
+
 def test_an_arm_alone_has_the_mean_of_all_its_values_and_of_a_seed() -> None:
     items = alike(np.random.default_rng(3), 4)
     assert estimate_arm(items, "b")["y"].value == pytest.approx(items.values[1][:, 20:].mean())

@@ -61,6 +61,16 @@ def test_ids_that_two_sets_share_have_the_name_of_the_set_before_them(tmp_path: 
     assert load_evaluation([f"a={one}"]).strings("id") == ["7"]
 
 
+def test_ids_that_two_files_of_one_set_share_have_the_name_of_the_file_before_them(tmp_path: Path):
+    folder = tmp_path / "exam"
+    folder.mkdir()
+    write(folder / "one.jsonl", "1+1?", id="7")
+    write(folder / "other.jsonl", "2+2?", id="7")
+    found = load_evaluation([f"a={folder}"])
+    assert found.sources == ["a"]
+    assert found.strings("id") == ["a/one/7", "a/other/7"]
+
+
 def test_a_file_that_is_there_goes_before_a_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gsm8k").mkdir()

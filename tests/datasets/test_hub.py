@@ -60,6 +60,16 @@ def test_a_hub_source_is_named_after_its_repository(locations: list[str], names:
     assert [file.name for file in expand_sources(locations)] == names
 
 
+def test_a_folder_that_would_be_read_instead_of_the_hub_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own" / "set").mkdir(parents=True)
+    (tmp_path / "own" / "set" / "train.jsonl").write_bytes(FILE)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PoolError, match="hf://own/set: the folder own/set is here, and would be read instead"):
+        load_pool("hf://own/set")
+
+
 class _Hub(http.server.BaseHTTPRequestHandler):
     """As much of the hub as reading one file of one dataset takes."""
 

@@ -10,9 +10,11 @@ import pytest
 
 import qads
 from qads.cluster import Execution, MemoryShards
+from qads.config import EvaluateConfig
 from qads.errors import InputError, PoolError
 from qads.evaluate import Evaluation, read_items
 from qads.kernels.shares import wilson_interval
+from qads.run.measured import evaluation_plan
 
 CPU = Execution(device="cpu")
 
@@ -117,6 +119,15 @@ def test_a_generation_is_judged_by_the_answer_in_it(exam: str, model: Path):
 
 def test_settings_say_all_that_changes_the_result():
     assert {field.name for field in dataclasses.fields(Evaluation)} >= {"sets", "limit", "seed", "template", "dtype"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_marked"),
+    [({}, True), ({"generate": False}, False), ({"generate": False, "choice": "likelihood"}, True)],
+)
+def test_what_rules_decide_is_recorded_with_them(settings: dict[str, Any], is_marked: bool, exam: str, model: Path):
+    plan = evaluation_plan(EvaluateConfig(sets=(exam,), **settings), str(model), CPU)
+    assert ("judging" in plan.settings) == is_marked
 
 
 def test_generation_tells_how_far_it_is_within_a_shard(model: Path, exam: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,24 @@ def test_a_batch_of_prompts_is_gone_on_from_as_each_alone(name: str, model: Path
         assert each.text == lm.tokenizer.decode(plain, skip_special_tokens=True)
         assert each.n_tokens == len(plain)
         assert each.is_truncated == (plain[-1] != lm.tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize("settings", [{"repetition_penalty": 1.3}, {"num_beams": 3}])
+def test_settings_of_generation_that_come_with_a_model_do_not_change_what_it_writes(
+    settings: dict[str, Any], model: Path, tmp_path: Path
+):
+    prompts = [(5, 6, 7), (20, 21, 22, 23), (5, 5, 5)]
+    lm = open_causal_lm(str(model), dtype="float32", device="cpu")
+    ends = [lm.tokenizer.eos_token_id, greedy(lm, prompts[1], 8)[5]]
+    written = []
+    for name, more in (("plain", {}), ("set", settings)):
+        folder = shutil.copytree(model, tmp_path / name)
+        file = folder / "generation_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token_id": ends} | more))
+        lm = open_causal_lm(str(folder), dtype="float32", device="cpu")
+        written.append(Harness(lm, stops=(), max_new_tokens=16, max_tokens_per_batch=1000)(prompts))
+    assert written[0] == written[1]
+    assert written[0][1].n_tokens == 6 and not written[0][1].is_truncated, "any of the tokens that end a text does"
 
 
 @pytest.mark.parametrize(

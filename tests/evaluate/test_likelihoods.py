@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Regex
+from tokenizers.normalizers import Replace
 
 import qads
 from qads.cluster import Execution
@@ -110,6 +112,21 @@ def test_bfloat16_weights_change_a_likelihood_by_no_rounding_of_activations(exam
     whole = Evaluation(sets=(exam,), generate=False, limit=1, dtype="float32")("smollm2-135m", execution=CPU)
     for a, b in zip(*(values(each, "answer_log_likelihood") for each in (half, whole)), strict=True):
         assert a == pytest.approx(b, abs=0.02)
+
+
+def test_options_that_cannot_be_scored_have_a_true_reason(model: Path, quiz: str):
+    lm = open_causal_lm(str(model), dtype="float32", device="cpu")
+
+    def reason(max_length: int) -> str:
+        renderer = qads.ExemplarTemplate().renderer(None)
+        scorer = LikelihoodScorer(lm.model, lm.tokenizer, renderer, max_length=max_length, max_tokens_per_batch=1000)
+        (row,) = scorer.choices(read_items([quiz], limit=1).items)
+        assert "value" not in row
+        return row["reason"]
+
+    assert reason(10) == "longer than the context of 10 tokens"
+    lm.tokenizer._tokenizer.normalizer = Replace(Regex(r"\([ABC]\)\.\Z"), "")  # As if no token were any letter's.
+    assert reason(1024) == "the options have no token of their own that can be predicted"
 
 
 def test_a_solution_that_does_not_fit_has_no_likelihood_and_a_reason(model: Path, tmp_path: Path):

@@ -131,6 +131,17 @@ def test_which_option_is_right_may_be_said_in_several_ways(answer: object, lette
     assert item.row.answer == letter
 
 
+def test_the_right_option_may_be_named_by_its_text(tmp_path: Path):
+    item = only(tmp_path, {"problem": "What is 5+5? Answer Choices: (A) 10 (B) 11", "answer": "10"})
+    assert (item.options, item.right_option) == (("10", "11"), 0)
+    verdicts = [judge_solution(text, item).verdict for text in ("The answer is (A).", "It is 10.", "So B", "It is 11.")]
+    assert verdicts == ["right", "right", "wrong", "wrong"]
+    chosen = Evaluation(sets=(f"exam={tmp_path / 'rows.jsonl'}",), choice="likelihood")
+    assert [len(found) for found in chosen.measured(chosen.items()).values()] == [0, 1, 0]
+    several = only(tmp_path, {"problem": "What is 5+5? Answer Choices: (A) 10 (B) 10.0", "answer": "10"})
+    assert (several.options, several.right_option) == ((), None)
+
+
 def test_a_query_with_several_right_options_is_no_item(tmp_path: Path):
     row = UPSTREAM["sat-math"][0]
     found = read_items([f"exam={write(tmp_path / 'rows.jsonl', row, row | {'gold': [0, 1]})}"])

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import qads
 from qads import Execution, OneShotInfluence
 from qads.errors import ModelError
+from qads.quality.stopping import UntilStandardError
 from run.tiny import make_model, rows
 
 
@@ -55,6 +56,23 @@ def test_the_model_fails_at_two_rows_in_the_midst_of_good_ones(
     again = method(pool(20, broken={3, 17}), anchors, known=found, execution=execution)
     assert (list(again.affected), again.n_reused) == (list(found.affected), 18 * 3)
     np.testing.assert_array_equal(again.one_shot, found.one_shot)
+
+
+@pytest.mark.parametrize(("n", "broken"), [(9, {8}), (10, {8, 9}), (3, {1}), (1, {0})])
+def test_the_last_shard_may_hold_nothing_but_rows_that_the_model_fails_at(model: Path, n: int, broken: set[int]):
+    method, anchors = OneShotInfluence(model=str(model), dtype="float32"), pool(3, broken=set(), prefix="a", seed=9)
+    found = method(pool(n, broken=broken), anchors)
+    assert set(np.flatnonzero(np.isnan(found.one_shot).all(axis=1)).tolist()) == broken
+    assert list(found.affected) == [f"candidate r{i}" for i in sorted(broken)]
+
+
+def test_no_further_round_asks_for_a_row_that_the_model_fails_at(model: Path):
+    stopping = UntilStandardError(se=1e-9, start=4, panel=1)
+    method = OneShotInfluence(model=str(model), dtype="float32", stopping=stopping)
+    found = method(pool(9, broken={8}), pool(8, broken=set(), prefix="a", seed=9))
+    assert [each.n_candidates for each in found.rounds] == [9, *[8] * (len(found.rounds) - 1)]
+    assert len(found.rounds) > 1 and not found.pending.any()
+    assert list(found.affected) == ["candidate r8"]
 
 
 def test_a_model_that_fails_at_every_row_or_at_an_anchor_is_an_error(model: Path):

@@ -53,6 +53,22 @@ def judged(predicted: np.ndarray, *, terms: np.ndarray | None = None, **more: ob
     return fidelity(replace(ROWS, predicted=predicted, **more), terms=terms, n_bootstraps=100)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("n_clusters", [2, 5])
+def test_few_clusters_are_no_certainty(n_clusters: int):
+    rng = np.random.default_rng(0)
+    above = 0
+    for _ in range(10):
+        real, cluster = rng.standard_normal(40), np.arange(40) % n_clusters
+        noise = replace(
+            ROWS, id=ROWS.id[:40], source=("a",) * 40, real=real, predicted=rng.standard_normal(40),
+            cluster=cluster, fold=cluster % 5, source_mean=np.zeros(40), length=ROWS.length[:40],
+        )  # fmt: skip
+        found = fidelity(noise, terms=None, n_bootstraps=100).overall["pearson"]
+        assert found.low < found.value < found.high
+        above += found.low > 0
+    assert above <= 3
+
+
 def test_a_perfect_prediction_agrees_in_everything():
     found = judged(ROWS.real)
     for estimates in (found.overall, found.within_source, {s: f.pearson for s, f in found.by_source.items()}):

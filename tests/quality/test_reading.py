@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import qads
 from qads.cluster import Execution, MemoryShards
 from qads.errors import InputError
 from qads.quality.scorers import reading
+from qads.quality.scorers.rating import RowRater
 from qads.quality.scorers.reading import LIKELIHOODS
 from run.tiny import make_model, rows, write_rows
 
@@ -73,6 +76,35 @@ def test_a_row_that_the_model_cannot_read_has_no_number_and_a_reason(pool: qads.
     assert sorted(found.reasons) == unread.tolist() == np.flatnonzero(np.isnan(found.quality)).tolist()
     assert all("tokens where the context of the model holds" in reason for reason in found.reasons.values())
     assert fitted.out_of_fold is not None and np.isnan(fitted.out_of_fold.predicted[unread]).all()
+
+
+def test_a_row_of_which_the_model_makes_no_number_has_none_and_a_reason(
+    pool: qads.Pool, tmp_path: Path, probe: qads.ProbeScorer
+):
+    folder = make_model(tmp_path / "broken")
+    broken = AutoModelForCausalLM.from_pretrained(folder)
+    (tilde,) = AutoTokenizer.from_pretrained(folder)("~", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        broken.model.embed_tokens.weight[tilde] = float("nan")
+    broken.save_pretrained(folder)
+    some = qads.Pool.from_rows(
+        dataclasses.replace(row, problem=f"{row.problem}~") if number in (3, 17) else row
+        for number, row in enumerate(pool)
+    )
+    fitted = dataclasses.replace(probe, model=str(folder)).fit(some, quality_of(some), execution=CPU)
+    found = fitted.prediction(some, execution=CPU)
+    assert fitted.n_labels == 38 and np.flatnonzero(np.isnan(found.quality)).tolist() == [3, 17]
+    assert set(found.reasons.values()) == {reading.NO_NUMBER} and sorted(found.reasons) == [3, 17]
+    few = some.take(range(10))
+    with pytest.raises(
+        InputError, match=r"of 10 scored rows the model can read 9 \(of another: what the model gives is no"
+    ):
+        dataclasses.replace(probe, model=str(folder)).fit(few, quality_of(few), execution=CPU)
+    asking = qads.LMScorer(model=str(folder), dtype="float32").completed()
+    lm = asking.open_model(CPU)
+    rated = RowRater(lm, asking.texts(lm), n_levels=2, max_tokens_per_batch=999)(some)
+    assert rated.reasons == found.reasons
+    assert np.flatnonzero(np.isnan(rated.probabilities).any(axis=1)).tolist() == [3, 17]
 
 
 def test_a_folder_keeps_a_probe_and_another_model_is_refused(

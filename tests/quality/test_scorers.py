@@ -359,6 +359,17 @@ def test_a_learning_curve_holds_every_row_out_and_rises_where_there_is_something
     assert scorer.fit(pool, y, embeddings=x).curve == ()
 
 
+@pytest.mark.parametrize("n_groups", [2, 3, 4, 6])
+@pytest.mark.parametrize("scorer", [PLAIN, qads.RetrievalScorer()], ids=["probe", "retrieval"])
+def test_there_is_no_learning_curve_where_a_part_of_few_groups_leaves_nothing_beside_a_fold(
+    scorer: qads.ProbeScorer | qads.RetrievalScorer, n_groups: int
+):
+    pool, x = pool_of(120), unit(120)
+    y = x @ PLANE + 0.05 * RNG.standard_normal(120)
+    fitted = scorer.fit(pool, y, embeddings=x, groups=np.arange(120) % n_groups, curve=True)
+    assert all(n >= 10 for n, _ in fitted.curve) and len(fitted.curve) <= 2
+
+
 @pytest.mark.parametrize(
     "scorer", [dataclasses.replace(PLAIN, families=("ridge",)), qads.RetrievalScorer()], ids=["probe", "retrieval"]
 )

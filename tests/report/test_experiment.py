@@ -230,6 +230,16 @@ def test_json_holds_for_every_arm_what_was_promised(experiment: Experiment) -> N
     assert {(c["arm"], c["other"]) for c in found["comparisons"]} == set(experiment.pairs)
 
 
+def test_comparisons_are_on_the_page_where_none_is_with_the_reference(experiment: Experiment) -> None:
+    results = make_results(experiment)
+    done = results.settings[0]
+    (measured,) = done.measured
+    others = tuple(each for each in measured.outcomes if each.other != "random")
+    some = replace(done, measured=(replace(measured, outcomes=others),))
+    html = render_experiment(experiment, replace(results, settings=(some,)))
+    assert "<small>against like</small>" in html and "Difference to random" not in html
+
+
 def test_tables_are_the_same_bytes_twice_and_start_no_formula(experiment: Experiment, tmp_path: Path) -> None:
     results = make_results(experiment)
     first, second = (write_experiment(experiment, results, tmp_path / name) for name in "ab")

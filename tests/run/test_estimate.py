@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from qads.config import RunConfig, load_config
+from qads.cluster import Execution
+from qads.config import EvaluateConfig, RunConfig, load_config
 from qads.errors import TooLongError
-from qads.run import StageEstimate, estimate_run, run_pipeline
+from qads.models import open_tokenizer, prompt_ids
+from qads.pool import Kind
+from qads.run import StageEstimate, estimate_evaluation, estimate_run, run_pipeline
 from qads.run.plan import plan_stages
 from quality.serving import serving
 from run.tiny import rows, settings, write_rows
@@ -129,6 +133,30 @@ def test_the_tokens_of_a_pass_are_no_part_of_the_fingerprint(anchored: dict[str,
     ]
     assert [p["influence"].execution["max_tokens_per_batch"] for p in plans] == [2048, 64]
     assert plans[0]["influence"].fingerprint == plans[1]["influence"].fingerprint
+
+
+def test_an_evaluation_counts_worked_examples_suffixes_and_earlier_turns(model: Path, tmp_path: Path):
+    asked = [{"role": "user", "content": "Let a pear cost 7 and a plum 12, in cents of today. " * 3}]
+    asked += [{"role": "assistant", "content": "Very well, a pear costs 7 and a plum costs 12 cents."}]
+    exam = write_rows(tmp_path / "exam.jsonl", [row | {"context": asked} for row in rows(6)])
+    shots = write_rows(tmp_path / "shots.jsonl", rows(4, seed=9))
+    method = EvaluateConfig(
+        sets=(f"exam={exam}",), model=str(model), likelihood=False, max_new_tokens=16, shots=3, shots_from=str(shots),
+        method="pot-cot", suffix={"pot": " Let's write a program that prints it."},
+    )  # fmt: skip
+    found = estimate_evaluation(method, tmp_path / "out", Execution(device="cpu"))
+    lm = open_tokenizer(str(model))
+    renderer, examples = method.template.renderer(None), method.examples()
+    kinds: tuple[Kind, ...] = ("pot", "cot")
+    prompts = [
+        prompt_ids(lm.tokenizer, renderer, replace(row, problem=row.problem + method.suffix.get(kind, "")), examples=examples)
+        for row in (item.row for item in method.items().items)
+        for kind in kinds
+    ]  # fmt: skip
+    assert any(item.row.context for item in method.items().items)
+    assert found.tokens is not None and found.basis == "estimated"
+    # The tiny model's tokens are shorter than those that the estimate supposes.
+    assert 0.3 < (found.tokens - len(prompts) * 16) / sum(map(len, prompts)) < 1.2
 
 
 def test_embedding_and_reading_are_called_estimates(anchored: dict[str, Any], tmp_path: Path):

@@ -16,10 +16,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import qads
-from qads.config import load_config
+from qads.config import SavedScorer, load_config
 from qads.errors import CorruptError, DriftError, InputError
 from qads.pool import to_json
 from qads.run import ensure_coverage, run_pipeline
+from qads.run.plan import _scorer_files
 from run.tiny import rows, run, settings, write_rows
 
 LONG = " ".join(map(str, range(10_000, 10_600)))
@@ -80,6 +81,15 @@ def test_a_row_without_quality_that_is_to_be_in_is_in(with_long_rows: dict[str, 
     found = ensure_coverage(tmp_path / "run")
     assert found.mean_quality is not None and np.isfinite(found.mean_quality).tolist() == [False, True, True]
     assert manifest(tmp_path / "run", "select")["excluded_without_quality"] == 1
+
+
+def test_the_only_rows_without_quality_may_all_be_wanted(with_long_rows: dict[str, Any], tmp_path: Path):
+    (tmp_path / "wanted.txt").write_text("r4\nr17\n")
+    config = load_config(with_long_rows | {"budget": 4, "constraints": {"include": str(tmp_path / "wanted.txt")}})
+    run(config, tmp_path / "run", until="select")
+    selected = pq.read_table(tmp_path / "run" / "select" / "selection.parquet")
+    assert selected["id"].to_pylist()[:2] == ["r4", "r17"] and selected["quality"].null_count == 2
+    assert manifest(tmp_path / "run", "select")["excluded_without_quality"] == 0
 
 
 def test_a_selector_that_picks_rows_as_a_whole_refuses_rows_without_quality(
@@ -236,6 +246,20 @@ def test_other_weights_of_the_model_that_reads_the_rows_are_drift_even_where_the
         assert run(config, root, until="quality", redo=["quality"]).computed == ["quality"]
     finally:
         file.write_bytes(before)
+
+
+@pytest.mark.parametrize("weights", ["adapter/adapter_model.safetensors", "model/model.safetensors"])
+def test_the_weights_of_a_saved_scorer_are_a_part_of_it(tmp_path: Path, weights: str):
+    (tmp_path / "scorer.json").write_text("{}")
+    (tmp_path / weights).parent.mkdir()
+    found: list[dict[str, str]] = []
+    for content in ("one", "other"):
+        (tmp_path / weights).write_text(content)
+        found.append(_scorer_files(SavedScorer(path=str(tmp_path))))
+    assert [set(each) for each in found] == [{"scorer.json", weights}] * 2 and found[0] != found[1]
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": {weights: {"sha256": found[0][weights]}}}))
+    with pytest.raises(CorruptError, match="the file was changed or damaged, so that nothing is predicted with it"):
+        _scorer_files(SavedScorer(path=str(tmp_path)))
 
 
 def test_a_place_that_holds_no_scorer_is_named_before_anything_runs(model: Path, pool_file: Path, tmp_path: Path):

@@ -15,7 +15,7 @@ import pytest
 import qads
 from qads.config import TrainConfig, load_config
 from qads.datasets import source_identity
-from qads.errors import ConfigError, DriftError, InputError, RunError, StorageError
+from qads.errors import ConfigError, CorruptError, DriftError, InputError, RunError, StorageError
 from qads.models import open_causal_lm
 from qads.run import estimate_run, estimate_training, read_status, run_pipeline, train_files
 from qads.run.directory import StageDirectory
@@ -238,6 +238,23 @@ def test_of_several_variants_one_is_named(pool_file: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"2 variants \(small, large\); name one by its folder"):
         find_training_files([str(folder)])
     assert len(find_training_files([str(folder / "data" / "small")]).load()) == 5
+
+
+@pytest.mark.parametrize("content", ["[]", "{not JSON", '{"what": "something"}'])
+def test_a_manifest_of_another_program_is_none_of_ours(pool_file: Path, tmp_path: Path, content: str):
+    rows_file = tmp_path / "project" / "data" / "a.jsonl"
+    rows_file.parent.mkdir(parents=True)
+    rows_file.write_bytes(pool_file.read_bytes())
+    (tmp_path / "project" / "manifest.json").write_text(content)
+    assert find_training_files([str(rows_file)]).locations == (str(rows_file),)
+
+
+def test_a_damaged_manifest_of_a_mixture_is_told(pool_file: Path, tmp_path: Path):
+    folder = mixed(pool_file, tmp_path / "mixture")
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text()[:-40])
+    with pytest.raises(CorruptError, match="not valid JSON"):
+        find_training_files([str(folder)])
 
 
 def test_a_run_stands_for_its_largest_file(model: Path, pool_file: Path, tmp_path: Path):

@@ -101,6 +101,7 @@ def test_the_same_answers_come_without_walls(found: dict[str, ProgramResult], ca
     results = bare(programs, workers=2)
     assert results[: len(ANSWERS)] == [found[name] for name in ANSWERS]
     assert [result.status for result in results[len(ANSWERS) :]] == ["timeout", "memory", "output"]
+    assert results[-2].message == "needed more than 200 MiB of memory"
 
 
 @pytest.mark.parametrize("isolation", ["bubblewrap", "none"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import reference
 from qads.errors import InputError
 from qads.kernels.distance import Points
 from qads.selection import D4, KMeansPrototypes, PrototypeDistance, SemDeDup
-from qads.selection.cells import find_cells, members
+from qads.selection.cells import Cells, find_cells, members
 from qads.selection.dedup import redundancy
 
 laws = settings(deadline=None, max_examples=20)
@@ -114,6 +115,16 @@ def test_blocks_of_a_cell_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = redundancy(points, cells, keep="hard", seed=0)
     monkeypatch.setattr("qads.selection.dedup._BLOCK", 7)
     np.testing.assert_allclose(redundancy(points, cells, keep="hard", seed=0), whole, atol=1e-11)
+
+
+def test_a_cell_that_holds_all_rows_takes_no_memory() -> None:
+    points = Points(np.random.default_rng(0).normal(size=(8_000, 4)), cosine=True)
+    cells = Cells(np.zeros(8_000, np.int64), np.arange(8_000.0), 1)
+    tracemalloc.start()
+    redundancy(points, cells, keep="easy", seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6  # A block against all rows before it is 65 MB alone.
 
 
 @laws

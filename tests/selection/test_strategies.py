@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import reference
 from qads.errors import InputError
 from qads.kernels.apportion import apportion
+from qads.kernels.distance import Points
 from qads.selection import (
     Constraints,
     Deita,
@@ -347,6 +348,19 @@ def test_an_anchor_that_has_looked_up_too_few_rows_looks_again() -> None:
     x, targets = rng.normal(size=(600, 4)), rng.normal(size=(1, 4)) + 0.001 * rng.normal(size=(40, 4))
     sel = NearestToAnchors()(x, budget=200, targets=targets)  # All anchors want the same rows.
     assert sel.indices.tolist() == reference.nearest_in_turn(x, targets, 200)
+
+
+@pytest.mark.parametrize(("m", "k", "spread", "most"), [(40, 400, 0.0, 20), (40, 400, 0.1, 20), (300, 200, 0.1, 60)])
+def test_anchors_that_are_alike_look_again_together(
+    m: int, k: int, spread: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    x, targets = rng.normal(size=(600, 4)), rng.normal(size=(1, 4)) + spread * rng.normal(size=(m, 4))
+    passes, blocks = [], Points.blocks
+    monkeypatch.setattr(Points, "blocks", lambda points: passes.append(len(points)) or blocks(points))
+    sel = NearestToAnchors()(x, budget=k, targets=targets)
+    assert passes.count(len(x)) <= most  # Each for itself, they take 150 and more.
+    assert sel.indices.tolist() == reference.nearest_in_turn(x, targets, k)
 
 
 def test_targets_of_another_dimension_are_refused() -> None:

@@ -18,6 +18,7 @@ import reference
 from qads.errors import InputError
 from qads.pool import Selection
 from qads.selection import Constraints, Grouping, KCenterGreedy, Quota, RandomSelection, TokenBudget, TopQuality
+from qads.selection.constraints import encoded_groups
 
 SEEDS = st.integers(0, 10_000)
 METHODS = (KCenterGreedy(), RandomSelection(), TopQuality())
@@ -327,3 +328,10 @@ def test_a_token_budget_may_be_of_any_whole_type_and_a_quota_is_of_a_text() -> N
 def test_a_quota_takes_the_numbers_of_numpy(no_shape_checks: None, given: Any, kept: float) -> None:
     quota = Quota(value="a", maximum=given)
     assert (quota.maximum, type(quota.maximum)) == (kept, type(kept))
+
+
+def test_a_limit_for_each_of_many_values_is_read() -> None:
+    values = np.arange(20_000).astype(str)
+    quotas = tuple(Quota(value=value, maximum=1) for value in values.tolist())
+    codes = encoded_groups(Grouping(name="meta.author", values=values, quotas=quotas), len(values), method="m")
+    assert codes.tolist() == list(range(len(values)))

@@ -294,6 +294,25 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     np.testing.assert_allclose(losses(again), losses(undisturbed), atol=1e-6, rtol=0)
 
 
+def test_damaged_checkpoints_do_not_push_new_ones_out(
+    brief: dict[str, Any], pool: qads.Pool, undisturbed: qads.Trained, tmp_path: Path
+):
+    method = FineTuning(**brief, checkpoints=Checkpointing(steps=1, limit=1))
+    with pytest.raises(KeyboardInterrupt):
+        method(pool, tmp_path, execution=CPU, on_step=interrupt_at(4))
+    (tmp_path / "checkpoints" / "step-00000003" / "whole.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        method(pool, tmp_path, execution=CPU, on_step=interrupt_at(3))
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+    again = method(pool, tmp_path, execution=CPU)
+    np.testing.assert_allclose(losses(again), losses(undisturbed), atol=1e-6, rtol=0)
+
+
+def test_no_rows_are_no_training(brief: dict[str, Any], pool: qads.Pool):
+    with pytest.raises(InputError, match="train: there are no rows to train on"):
+        FineTuning(**brief).plan(pool.take([]))
+
+
 def test_checkpoints_of_another_training_are_refused_unless_it_starts_anew(
     brief: dict[str, Any], pool: qads.Pool, tmp_path: Path
 ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qads.answers.comparing import Comparison, same_answer
+from qads.answers.comparing import Comparison, right_option, same_answer
 from qads.answers.extracting import FoundAnswer, extract_answer, find_answer
 from qads.answers.latex import FIGURE, without_latex
 from qads.answers.numbers import Number, last_number, read_number, same_number
@@ -25,6 +25,7 @@ __all__ = [
     "named_option",
     "printed_answer",
     "read_number",
+    "right_option",
     "same_answer",
     "same_expression",
     "same_number",

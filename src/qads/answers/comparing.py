@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qads.answers.latex import without_latex
@@ -16,8 +16,9 @@ from qads.answers.numbers import Number, read_number, same_number
 from qads.answers.options import LETTERS, is_letter, named_option
 from qads.answers.sentences import said_number, without_emphasis
 from qads.answers.symbolic import Algebra, same_expression
+from qads.answers.units import currency_in
 
-__all__ = ["Comparison", "same_answer"]
+__all__ = ["Comparison", "right_option", "same_answer"]
 
 How = Literal["letter", "option", "text", "number", "parts", "algebra", "different", "nothing", "undecided"]
 
@@ -82,16 +83,27 @@ def same_answer(
         options = LETTERS  # The letter is all that is known of the option.
     if options:
         return _same_option(found, reference, options, algebra)
-    said, wanted = said_number(_plain(found)), _number(_plain(reference))
+    said, wanted = said_number(_plain(found)), _number(reference, _plain(reference))
     if said is not None and wanted is not None and (number := read_number(said)) is not None:
         return Comparison(True, "number") if same_number(number, wanted) else _DIFFERENT
     return _same_value(found, reference, algebra)
 
 
+def right_option(reference: str, options: Sequence[str], *, algebra: Algebra | None = None) -> int | None:
+    """The place of the option that a reference means: by its letter, or by a text that is that of one option alone.
+
+    None where it means none of them.
+
+    >>> options = ("4", "5", "5.0")
+    >>> [right_option(text, options) for text in ("B", "4.0", "5", "6")]
+    [1, 0, None, None]
+    """
+    named = named_option(reference, options)
+    return _option_like(reference, options, algebra) if named is None else named
+
+
 def _same_option(found: str, reference: str, options: Sequence[str], algebra: Algebra | None) -> Comparison:
-    wanted = named_option(reference, options)
-    if wanted is None:
-        wanted = _option_like(reference, options, algebra)
+    wanted = right_option(reference, options, algebra=algebra)
     if wanted is None:
         return _same_value(found, reference, algebra)
     if (named := named_option(found, options)) is not None:
@@ -118,7 +130,7 @@ def _same_value(found: str, reference: str, algebra: Algebra | None) -> Comparis
     plain, wanted = _plain(found), _plain(reference)
     if _key(plain) == _key(wanted):
         return Comparison(True, "text")
-    one, other = _number(plain), _number(wanted)
+    one, other = _number(found, plain), _number(reference, wanted)
     if one is not None and other is not None:
         return Comparison(True, "number") if same_number(one, other) else _DIFFERENT
     if (parts := _same_parts(plain, wanted)) is not None and parts:
@@ -146,10 +158,14 @@ def _key(plain: str) -> str:
     return _SPACE_IN_KEY.sub("", text.strip())
 
 
-def _number(plain: str) -> Number | None:
+def _number(answer: str, plain: str) -> Number | None:
     """The number that an answer is, if need be what it says that something is."""
-    whole = read_number(plain)
-    return whole if whole is not None or not _is_result(plain) else read_number(_RELATION.split(plain)[-1])
+    number = read_number(plain)
+    if number is None and _is_result(plain):
+        number = read_number(_RELATION.split(plain)[-1])
+    if number is None or number.currency:
+        return number
+    return replace(number, currency=currency_in(answer.strip(" *`")))  # A lone dollar sign is gone with LaTeX's.
 
 
 def _is_result(plain: str) -> bool:

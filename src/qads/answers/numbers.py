@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from qads.answers.latex import without_latex
+from qads.answers.units import currency_in, same_unit
 
 __all__ = ["SCALES", "Number", "last_number", "read_number", "same_number"]
 
@@ -17,12 +18,12 @@ _SCALE = "|".join(SCALES)
 _MOST_DIGITS = 60
 _MOST_TENS = 300
 _RELATIVE = Fraction(1, 10_000)
-_ABSOLUTE = Fraction(1, 10**9)
+_ROUNDING = Fraction(1, 10**9)
 _ROUNDED = Fraction(1, 100)
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)"
 _NUMBER = re.compile(
-    rf"(?P<sign>[-+−–]?)\s*(?:us|rs\.?|usd|eur|inr)?\s*[$€£¥₹]?\s*(?P<second>[-+−]?)"
+    rf"(?P<sign>[-+−–]?)\s*(?:usd?|rs\.?|eur|inr)?\s*[$€£¥₹]?\s*(?P<second>[-+−]?)"
     rf"(?:(?P<mixed>{_DIGITS})\s+(?P<upper>\d+)\s*/\s*(?P<lower>\d+)"
     rf"|\(?(?P<top>[-−]?{_DIGITS}(?:\.\d+)?)\)?\s*/\s*\(?(?P<bottom>{_DIGITS}(?:\.\d+)?)\)?"
     rf"|(?P<whole>{_DIGITS})?(?:\.(?P<decimals>\d*))?(?:\s*(?:e|[×x*·]\s*10\s*\^)\s*\(?(?P<power>[-+−]?\d+)\)?)?)"
@@ -47,7 +48,6 @@ _CUBIC = re.compile(r"\b(?:cubic|cu)\b\.?\s+(?P<word>[a-z]+)|\b(?P<after>[a-z]+)
 _LAST = re.compile(
     rf"(?<![\w.])[-−]?[$€£]?{_DIGITS}(?:\.\d+)?(?:\s*/\s*\d+)?%?(?:\s(?:{_SCALE})s?\b)*|(?<![\w.])[-−]?\.\d+%?"
 )
-_PLURAL = re.compile(r"s+(?=\^|\Z)")
 _MINUS = str.maketrans("−–", "--")
 
 
@@ -64,6 +64,8 @@ class Number:
     is_percent: bool
     unit: str
     """What follows it, in lower case; empty where nothing does."""
+    currency: str = ""
+    """The currency that stands before it (``dollar``); empty where none does."""
 
 
 def read_number(text: str) -> Number | None:
@@ -93,6 +95,7 @@ def read_number(text: str) -> Number | None:
         decimals=len(found["decimals"] or "") - power,
         is_percent=found["percent"] is not None,
         unit=unit,
+        currency=currency_in(text.strip()) or currency_in(plain),
     )
 
 
@@ -136,8 +139,11 @@ def _unit(text: str) -> str | None:
 
 
 def _raised(words: str) -> str:
-    """Words of a unit, its powers in one form: `square cm`, `cm squared`, `cm²`, `cm2` and `cm^(2)` are `cm^2`."""
-    plain = words.translate(_POWERS)
+    """Words of a unit, its powers in one form: `square cm`, `cm squared`, `cm²`, `cm2` and `cm^(2)` are `cm^2`.
+
+    A slash is `per`.
+    """
+    plain = words.translate(_POWERS).replace("/", " per ")
     for pattern, power in ((_SQUARE, 2), (_CUBIC, 3)):
         plain = pattern.sub(rf"\g<word>\g<after>^{power}", plain)
     return " ".join(re.findall(r"[a-z]+(?:\^[23])?|°", _POWER.sub(r"^\1", plain)))
@@ -156,14 +162,15 @@ def same_number(found: Number, reference: Number) -> bool:
 
     Whole numbers and fractions must be equal. Where one of the two is a decimal, that is perhaps rounded: they may
     differ by 10⁻⁴ of the larger, but by no more than 0.01 or half a unit of the last figure shown, whichever is more;
-    or one may be the other rounded to two decimals or more. A percent sign on one side only may be left out or carried
-    out (12% is 12, and is 0.12). Where both have a unit, it is the same.
+    or one may be the other rounded to two decimals or more. Where 0 was asked for, what the arithmetic of a program
+    leaves of it, 10⁻⁹ at most, is 0. A percent sign on one side only may be left out or carried out (12% is 12, and is
+    0.12). Where both have a unit, it is the same; so is a currency.
 
     >>> def same(a, b): return same_number(read_number(a), read_number(b))
     >>> same("1/3", "0.33"), same("0.34", "0.33"), same("10000.9", "10000"), same("50%", "0.5"), same("5 cm", "5 cm^2")
     (True, False, False, True, False)
     """
-    if found.unit and reference.unit and not _same_unit(found.unit, reference.unit):
+    if not same_unit(found.unit, reference.unit, (found.currency, reference.currency)):
         return False
     if found.is_percent == reference.is_percent:
         return _near(found, reference, Fraction(1))
@@ -180,7 +187,7 @@ def _near(found: Number, reference: Number, factor: Fraction) -> bool:
     apart = abs(value - wanted)
     shown = min(number.decimals for number in (found, reference) if number.is_decimal)
     most = max(_ROUNDED, _last_figure(shown) / 2)
-    if apart <= max(min(_RELATIVE * max(abs(value), abs(wanted)), most), _ABSOLUTE):
+    if apart <= min(_RELATIVE * max(abs(value), abs(wanted)), most) or (not wanted and apart <= _ROUNDING):
         return True
     return _is_rounded(found, apart / factor) or _is_rounded(reference, apart)
 
@@ -194,13 +201,6 @@ def _is_rounded(number: Number, apart: Fraction) -> bool:
 def _last_figure(decimals: int) -> Fraction:
     """What one unit of the last of so many figures after the point is."""
     return Fraction(10) ** -decimals
-
-
-def _same_unit(one: str, other: str) -> bool:
-    """The same words; a plural is a singular, and a longer phrase may begin with the shorter."""
-    a, b = ([_PLURAL.sub("", word) for word in unit.split()] for unit in (one, other))
-    n = min(len(a), len(b))
-    return a[:n] == b[:n]
 
 
 def last_number(text: str) -> str | None:

@@ -12,7 +12,8 @@ The hashes have 64 bits: among a million windows in the index and a billion look
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ _BASE = 0x9E3779B97F4A7C15
 """Odd, so that it has an inverse modulo 2^64."""
 _FEW_WORDS = 3
 """A window with fewer words that are no numbers is looked up with its numbers; masked, all lists would be the same."""
+_HITS = 1 << 18
+"""Windows of texts and of documents that are compared at a time; each takes some hundred bytes."""
 
 
 class Overlaps(NamedTuple):
@@ -86,14 +89,31 @@ class NgramIndex:
         windows = self._windows(documents)
         order = np.argsort(windows.looked_up, kind="stable")
         self._index = _Windows(*(column[order] for column in windows))
+        first = np.searchsorted(self._index.looked_up, self._index.looked_up, "left")
+        self._keys = first * len(lengths) + self._index.owner
+        """Of every window in the index the first that looks the same, and the document; rising."""
 
-    def overlaps(self, texts: Sequence[Sequence[str]]) -> Overlaps:
-        """What a batch of texts, each as its words, shares with the documents."""
-        windows = self._windows(texts)
+    def overlaps(self, texts: Sequence[Sequence[str]]) -> Iterator[Overlaps]:
+        """What a batch of texts, each as its words, shares with the documents; by text, then by document.
+
+        It comes in parts, so that a phrase that all texts and all documents have takes time and no memory.
+        """
+        windows, n_documents = self._windows(texts), len(self._ngram)
         first = np.searchsorted(self._index.looked_up, windows.looked_up, "left")
         count = np.searchsorted(self._index.looked_up, windows.looked_up, "right") - first
+        some = np.flatnonzero(count)
+        windows, first, count = _Windows(*(column[some] for column in windows)), first[some], count[some]
+        for part in _whole_texts(windows.owner, count):
+            n_parts = min(-(-int(count[part].sum()) // _HITS), n_documents)
+            for documents in pairwise(np.linspace(0, n_documents, n_parts + 1).astype(np.int64).tolist()):
+                yield self._shared(_Windows(*(column[part] for column in windows)), first[part], documents)
+
+    def _shared(self, windows: _Windows, first: Int[np.ndarray, " w"], documents: tuple[int, int]) -> Overlaps:
+        """What whole texts share with the documents from the one number to before the other."""
+        start, end = (np.searchsorted(self._keys, first * len(self._ngram) + number) for number in documents)
+        count = end - start
         here = np.repeat(np.arange(len(count)), count)
-        there = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(here))
+        there = np.repeat(start - np.cumsum(count) + count, count) + np.arange(len(here))
         text, document = windows.owner[here], self._index.owner[there]
         position, diagonal = self._index.position[there], windows.position[here] - self._index.position[there]
         order = np.lexsort((position, diagonal, document, text))
@@ -138,6 +158,19 @@ class NgramIndex:
         known = np.concatenate([[0], np.cumsum(masked == 0)])
         keep = known[start + SEED] == known[start]
         return _Windows(looked_up[keep], exact[keep], owner[start[keep]], position[start[keep]])
+
+
+def _whole_texts(owner: Int[np.ndarray, " w"], count: Int[np.ndarray, " w"]) -> Iterator[slice]:
+    """The windows of as many texts at a time as have `_HITS` hits together; of one text where it has more."""
+    hits, start = np.cumsum(count), 0
+    while start < len(owner):
+        end = int(np.searchsorted(hits, hits[start] - count[start] + _HITS, "right"))
+        if end < len(owner):
+            end = int(np.searchsorted(owner, owner[end]))
+        if end <= start:
+            end = int(np.searchsorted(owner, owner[start], "right"))
+        yield slice(start, end)
+        start = end
 
 
 def _hashes(values: UInt64[np.ndarray, " t"], start: Int[np.ndarray, " w"]) -> UInt64[np.ndarray, " w"]:

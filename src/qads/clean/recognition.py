@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal, NamedTuple, get_args
 
 from qads.clean.evaluation import LONG, Asked, EvaluationTexts, Part, Reading
@@ -86,7 +87,7 @@ class Recognition:
         texts = list(_texts_of(rows))
         strongest: dict[tuple[int, int, Part], Found] = {}
         filled: dict[tuple[int, str, tuple[str, ...]], Filled] = {}
-        for row, found in (*self._equal(texts), *self._overlapping(texts)):
+        for row, found in chain(self._equal(texts), self._overlapping(texts)):
             if isinstance(found, Filled):
                 filled[row, found.asked.source, found.shape] = found
                 continue
@@ -124,8 +125,9 @@ class Recognition:
 
     def _overlapping(self, texts: Sequence[_Text]) -> Iterator[tuple[int, Found]]:
         """Texts that share long stretches."""
-        shared = self._index.overlaps([text.reading.words for text in texts])
-        for number, document, *counts in zip(*(column.tolist() for column in shared), strict=True):
+        parts = self._index.overlaps([text.reading.words for text in texts])
+        pairs = (zip(*(column.tolist() for column in part), strict=True) for part in parts)
+        for number, document, *counts in chain.from_iterable(pairs):
             text, asked = texts[number], self._texts.asked[document]
             if asked.part == "solution" and text.part != "solution":
                 continue

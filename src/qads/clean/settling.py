@@ -9,6 +9,7 @@ like B, B like C, A unlike C) never makes one of A and C.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -134,16 +135,21 @@ class Standing:
         """Find another reason for the rows whose reason went, or let them come back."""
         went = np.flatnonzero(~self.is_kept)
         orphans = self._by_rank(went[~self.is_kept[self.kept_for[went]]])
-        nearby = _Nearby(self, np.array(orphans, np.int64), semantic) if semantic and orphans else None
+        asked = np.array(orphans, np.int64)
+        others: list[_SameProblem | _Nearby] = []
+        if self._cap and orphans:
+            others.append(_SameProblem(self, asked, self._cap))
+        if semantic and orphans:
+            others.append(_Nearby(self, asked, semantic))
         for row in orphans:
-            found = self._copy(row) or self._near_duplicate(row) or self._beyond_cap(row)
-            found = found or (nearby and nearby.find(row))
+            found = self._copy(row) or self._near_duplicate(row)
+            found = found or next((its for each in others if (its := each.find(row))), None)
             if found:
                 self._drop(row, found)
-            else:
-                self._come_back(row)
-                if nearby:
-                    nearby.add(row)
+                continue
+            self._come_back(row)
+            for each in others:
+                each.add(row)
 
     def _come_back(self, row: int) -> None:
         self.is_kept[row], self.kept_for[row], self.similarity[row] = True, -1, 0
@@ -164,16 +170,35 @@ class Standing:
         found = self._near.repeated_by(row, like=leader, is_kept=self.is_kept, rank=self.rank)
         return found and (found[0], "near", found[1])
 
-    def _beyond_cap(self, row: int) -> _Found | None:
-        if self._cap is None:
-            return None
-        others = np.array(self._by_rank(np.flatnonzero((self.problems == self.problems[row]) & self.is_kept)), np.int64)
+
+class _SameProblem:
+    """The rows that stay of the problems of the rows that are looked at again."""
+
+    def __init__(self, standing: Standing, asked: Int[np.ndarray, " q"], cap: _Cap) -> None:
+        self._problems, self._rank, self._cap = standing.problems, standing.rank, cap
+        kept = np.flatnonzero(standing.is_kept)
+        kept = kept[np.isin(self._problems[kept], self._problems[asked])]
+        self._rows = kept[np.argsort(self._problems[kept])]
+        self._problem_at = self._problems[self._rows]
+        self._came_back: dict[int, list[int]] = defaultdict(list)
+
+    def add(self, row: int) -> None:
+        self._came_back[int(self._problems[row])].append(row)
+
+    def find(self, row: int) -> _Found | None:
+        others = self._others(int(self._problems[row]))
         if len(others) < self._cap.k:
             return None
         own, *theirs = (shingles(text, self._cap.size) for text in _solutions(self._cap.pool, np.append(row, others)))
         likeness = [jaccard(own, each) for each in theirs]
         likest = int(np.argmax(likeness))  # The first of equals.
         return int(others[likest]), "solution", likeness[likest]
+
+    def _others(self, problem: int) -> Int[np.ndarray, " k"]:
+        """The rows that stay of a problem, the preferred first."""
+        first, end = np.searchsorted(self._problem_at, [problem, problem + 1])
+        rows = np.concatenate([self._rows[first:end], np.array(self._came_back.get(problem, ()), np.int64)])
+        return rows[np.argsort(self._rank[rows])]
 
 
 class _Nearby:

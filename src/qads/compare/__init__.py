@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from qads.compare.estimate import CellEstimate, ExperimentEstimate, estimate_experiment
-from qads.compare.experiment import Arm, Experiment, JudgingConfig, load_experiment
+from qads.compare.experiment import UNTRAINED, Arm, Experiment, JudgingConfig, load_experiment
 from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.progress import ArmProgress, ExperimentProgress, read_progress
-from qads.compare.results import UNTRAINED, ArmResult, Measured, Results, SettingResult, TrainingFacts
+from qads.compare.results import ArmResult, Measured, Results, SettingResult, TrainingFacts
 from qads.compare.running import EXPERIMENT_FILE, read_results, run_experiment
 from qads.compare.statistics import ALL_SETS, Estimate, Outcome, PairedItems, Verdict, compare_arms, estimate_arm
 

@@ -7,7 +7,8 @@ say by themselves is said here, in a dry run as well.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from jaxtyping import Int
 
 from qads.amounts import Amount, Tokens
 from qads.compare.experiment import Arm, Experiment
-from qads.compare.grid import Size, all_settings
+from qads.compare.grid import Cell, Size, all_cells, all_settings, only_cells
 from qads.compare.shared import SharedRun, rows_stage, shared_folder
 from qads.datasets import load_pool
 from qads.errors import InputError
@@ -25,7 +26,7 @@ from qads.selection import Constraints, KCenterGreedy, TokenBudget
 from qads.selection.budget import resolve_budget
 from qads.selection.terms import Terms
 
-__all__ = ["RowTokens", "check_amounts", "counted_models", "has_pool", "merge_budgets", "pool_so_far"]
+__all__ = ["Merged", "RowTokens", "check_amounts", "counted_models", "has_pool", "merge_budgets", "pool_so_far"]
 
 RowTokens = Mapping[str, Int[np.ndarray, " n"]]
 """Base model -> tokens of every row of the pool."""
@@ -117,7 +118,25 @@ def _check_arm(
         )
 
 
-def merge_budgets(experiment: Experiment, n_rows: int, out: Path) -> tuple[Experiment, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Merged:
+    """An experiment in which every number of rows stands once."""
+
+    experiment: Experiment
+    notes: tuple[str, ...]
+    """What there is to say of its amounts."""
+    sizes: Mapping[str, str]
+    """Name of a size that was merged -> that of the one computed for it."""
+
+    def cells(self, only: Mapping[str, Sequence[str]] | None) -> list[Cell]:
+        """The cells with one of the values that are named for each part; a merged size is known by its name, too."""
+        asked = dict(only or {})
+        if "size" in asked:
+            asked["size"] = [self.sizes.get(name, name) for name in asked["size"]]
+        return only_cells(all_cells(self.experiment), asked)
+
+
+def merge_budgets(experiment: Experiment, n_rows: int, out: Path) -> Merged:
     """The experiment with every number of rows once, and what there is to say of its amounts.
 
     Of two budgets that mean the same rows that one stays which the directory has cells of, else the first.
@@ -126,24 +145,23 @@ def merge_budgets(experiment: Experiment, n_rows: int, out: Path) -> tuple[Exper
         experiment: what was asked for.
         n_rows: of the pool.
         out: directory of the experiment.
-
-    Returns:
-        The experiment to compute, and sentences.
     """
     groups: dict[Amount, list[Amount]] = {}
     for amount in experiment.budgets:
         means = amount if isinstance(amount, Tokens) else resolve_budget(amount, n_rows, method="budgets")
         groups.setdefault(means, []).append(amount)
-    kept, notes = list[Amount](), list[str]()
+    kept, notes, sizes = list[Amount](), list[str](), dict[str, str]()
     for means, amounts in groups.items():
         stays = min(amounts, key=lambda amount: not any(out.glob(f"cells/*/{Size(amount).name}")))
         kept.append(stays)
+        sizes |= {Size(amount, match).name: Size(stays, match).name for amount in amounts for match in experiment.match}
         if len(amounts) > 1:
             named = " and ".join(f"{amount:g}" if isinstance(amount, float) else str(amount) for amount in amounts)
             notes.append(
                 f"Budgets {named} are the same {means:,} of {n_rows:,} rows: computed once, as {Size(stays).name}"
             )
-    return dataclasses.replace(experiment, budgets=tuple(kept)), (*notes, *_short_trainings(experiment, groups))
+    notes += _short_trainings(experiment, groups)
+    return Merged(dataclasses.replace(experiment, budgets=tuple(kept)), tuple(notes), sizes)
 
 
 def _short_trainings(experiment: Experiment, budgets: Mapping[Amount, list[Amount]]) -> Iterator[str]:

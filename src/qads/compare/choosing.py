@@ -147,6 +147,8 @@ def _allowed_sources(
         raise InputError(f"best_sources is {n}, but only {len(order)} sources have any quality.")
     while n < len(order):
         held = np.setdiff1d(np.concatenate([rows[name] for name in order[:n]]), shared.excluded)
+        if arm.sees != "none":
+            held = held[~np.isnan(quality[held])]
         if isinstance(budget, TokenBudget):
             filled = np.asarray(budget.tokens)[held].sum() >= budget.max_tokens
         else:

@@ -18,7 +18,7 @@ from qads.compare.amounts import check_amounts, counted_models, merge_budgets, p
 from qads.compare.cells import GridContext, count_row_tokens, finished
 from qads.compare.costs import parameters_of
 from qads.compare.experiment import Experiment
-from qads.compare.grid import Cell, all_cells, only_cells
+from qads.compare.grid import Cell
 from qads.compare.shared import open_shared, shared_folder
 from qads.compare.trials import cell_stages, training_of, untrained_manifest
 from qads.config import check_suffixes
@@ -91,10 +91,11 @@ def estimate_experiment(
     pool, excluded = pool_so_far(experiment, root)
     tokens = {model: count_row_tokens(experiment, model, pool) for model in counted_models(experiment)}
     check_amounts(experiment, pool, excluded, tokens)
-    experiment, notes = merge_budgets(experiment, len(pool), root)
+    merged = merge_budgets(experiment, len(pool), root)
+    experiment, notes = merged.experiment, merged.notes
     if (evaluation := experiment.evaluate) is not None:
         notes += tuple(evaluation.lacking(evaluation.items()))
-    cells = only_cells(all_cells(experiment), only or {})
+    cells = merged.cells(only)
     scored = any(arm.needs_quality for arm in experiment.arms.values())
     shared: dict[str, list[StageEstimate]] = {}
     for model in experiment.scoring_models:

@@ -36,7 +36,10 @@ from qads.selection import KCenterGreedy, RandomSelection, Selector
 from qads.settings import read_settings
 from qads.train import FineTuning
 
-__all__ = ["Arm", "Experiment", "JudgingConfig", "load_experiment"]
+__all__ = ["UNTRAINED", "Arm", "Experiment", "JudgingConfig", "load_experiment"]
+
+UNTRAINED = "untrained"
+"""What the base model as it is stands under beside the arms."""
 
 _FORBID: Mapping[str, Any] = {"extra": "forbid"}
 _NAME = re.compile(r"[\w][\w.+-]*")
@@ -237,6 +240,8 @@ class Experiment:
                 raise ConfigError(
                     f"arms: {name!r} is no name for a folder; use letters, digits, '.', '_', '+' and '-'."
                 )
+            if name == UNTRAINED:
+                raise ConfigError(f"arms: {name!r} is what results call the base model as it is; take another name.")
         asked = {"reference": self.reference, "tokens_of": self.tokens_of}
         asked |= {f"arms.{name}.source_shares_of": arm.source_shares_of for name, arm in self.arms.items()}
         asked |= {f"contrasts ({name})": name for name in self.contrasts}

@@ -32,7 +32,7 @@ class Size:
         """What its folder is called."""
         if isinstance(self.amount, Tokens):
             return f"{self.amount.tokens}-tokens"
-        of = f"{self.amount}-rows" if isinstance(self.amount, int) else f"{100 * self.amount:g}-percent"
+        of = f"{self.amount}-rows" if isinstance(self.amount, int) else f"{100 * self.amount:.12g}-percent"
         return of if self.match == "rows" else f"tokens-of-{of}"
 
 
@@ -103,7 +103,18 @@ def all_settings(experiment: Experiment) -> list[Setting]:
 
 
 def all_cells(experiment: Experiment) -> list[Cell]:
-    """Every training that there is, each once: seed by seed, so that a part of the grid is a smaller experiment."""
+    """Every training that there is, each once: seed by seed, so that a part of the grid is a smaller experiment.
+
+    Raises:
+        ConfigError: two base models, or two that score, would have one folder.
+    """
+    for models in (experiment.models, experiment.scoring_models):
+        folders = [folder_name(model) for model in models]
+        if "" in folders or len(set(folders)) < len(folders):
+            raise ConfigError(
+                f"models: {', '.join(models)} need a folder each, but theirs would be called {', '.join(folders)}; "
+                "rename one of them, or give it by another path."
+            )
     return list(
         dict.fromkeys(
             setting.cell(experiment, arm, seed)

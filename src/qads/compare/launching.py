@@ -104,9 +104,12 @@ def _run(command: Sequence[str], folder: Path, progress: Progress) -> None:
             _end(process)
     if process.returncode != 0:
         words = log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip()
+        left = "the same command goes on from its last checkpoint, and all it said is in {log}"
+        if not any((folder / "trained").rglob("step-*")):
+            left = "it had kept no checkpoint"
         raise RunError(
-            f"--launch: {command[0]} ended with exit code {process.returncode}; the same command goes on from the last "
-            f"checkpoint. Its last words ({log}):\n{words}"
+            f"--launch: {command[0]} ended with exit code {process.returncode}; {left.format(log=log)}. Its last "
+            f"words:\n{words}"
         )
 
 

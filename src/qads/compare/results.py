@@ -19,19 +19,17 @@ from jaxtyping import Float
 
 from qads.compare.cells import GridContext, finished
 from qads.compare.costs import StageCost, selection_cost, total
+from qads.compare.experiment import UNTRAINED
 from qads.compare.grid import Cell, Setting, all_settings
 from qads.compare.statistics import Estimate, Outcome, PairedItems, compare_arms, estimate_arm
 from qads.compare.trials import cell_items, is_done, train_manifest, untrained_items, untrained_manifest
 from qads.evaluate import told_lacks
 from qads.run import Manifest
+from qads.selection.terms import is_short
 
 __all__ = [
-    "UNTRAINED", "ArmResult", "Composition", "Measured", "Results", "SettingResult", "TrainingFacts", "Trial",
-    "collect",
+    "ArmResult", "Composition", "Measured", "Results", "SettingResult", "TrainingFacts", "Trial", "collect",
 ]  # fmt: skip
-
-UNTRAINED = "untrained"
-"""Where an arm's name stands, the base model."""
 
 
 @dataclass(frozen=True)
@@ -202,8 +200,12 @@ def _arm(
         shares={
             name: float(np.mean([m["sources"].get(name, 0) / m["rows"] for m in manifests])) for name in pool.sources
         },
-        # That a budget in tokens ends somewhere below them is no shortage.
-        stopped=tuple(dict.fromkeys(m["stopped"] for m in manifests if m["stopped"] and not counts_tokens)),
+        # That a budget in tokens ends within a row's length of them is no shortage.
+        stopped=tuple(
+            dict.fromkeys(
+                m["stopped"] for m in manifests if m["stopped"] and (not counts_tokens or is_short(m["stopped"]))
+            )
+        ),
     )
     facts, ended = [_training(each) for each in trained], [_training(each) for each in trained if each]
     trials = {

@@ -12,6 +12,7 @@ OUT/cells/MODEL/SIZE/ARM/seed-N/   select otherwise; train, evaluate
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from qads.compare.experiment import Experiment
 from qads.compare.grid import Cell, all_cells, only_cells
 from qads.compare.results import Results, collect
 from qads.compare.shared import SHARED_STAGES, SharedRun, compute_shared, open_shared
-from qads.compare.trials import CELL_STAGES, cell_stages, evaluate_untrained, is_done, run_trial
+from qads.compare.trials import CELL_STAGES, cell_stages, evaluate_untrained, has_old_weights, is_done, run_trial
 from qads.config import check_suffixes
 from qads.datasets import refuse_own_output
 from qads.errors import ConfigError, RunError
@@ -30,6 +31,8 @@ from qads.run.kinds import refuse_other_kinds
 from qads.run.sealed import write_json
 
 __all__ = ["EXPERIMENT_FILE", "read_results", "run_experiment"]
+
+logger = logging.getLogger(__name__)
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -80,9 +83,9 @@ def run_experiment(
             experiment, root, redo=of_shared, reuse=reuse, observer=observer,
             check=lambda run: _check_amounts(experiment, root, run, observer),
         )  # fmt: skip
-        experiment, notes = merge_budgets(experiment, len(shared[experiment.scoring_models[0]].pool), root)
+        merged = merge_budgets(experiment, len(shared[experiment.scoring_models[0]].pool), root)
+        experiment, chosen = merged.experiment, merged.cells(only)
         _write_experiment(experiment, root)
-        chosen = only_cells(cells := all_cells(experiment), only or {})
         context = GridContext(experiment, root, shared, observer, tuple(launch))
         _remove(context, chosen, ["select"] if of_shared else [name for name in redo if name in CELL_STAGES])
         for cell in chosen:
@@ -92,7 +95,7 @@ def run_experiment(
         for cell in chosen:
             context.select(cell)
         _run_trials(context, chosen, max_cells)
-        return collect(context, cells, notes)
+        return collect(context, all_cells(experiment), merged.notes)
 
 
 def _write_experiment(experiment: Experiment, root: Path) -> None:
@@ -125,8 +128,9 @@ def read_results(out: str | Path, experiment: Experiment) -> Results:
     """
     root = Path(out)
     shared = open_shared(experiment, root)
-    experiment, notes = merge_budgets(experiment, len(shared[experiment.scoring_models[0]].pool), root)
-    return collect(GridContext(experiment, root, shared, SilentObserver()), all_cells(experiment), notes)
+    merged = merge_budgets(experiment, len(shared[experiment.scoring_models[0]].pool), root)
+    context = GridContext(merged.experiment, root, shared, SilentObserver())
+    return collect(context, all_cells(merged.experiment), merged.notes)
 
 
 def _check_amounts(experiment: Experiment, root: Path, run: SharedRun, observer: Observer) -> None:
@@ -141,9 +145,22 @@ def _run_trials(context: GridContext, chosen: Sequence[Cell], max_cells: int | N
         return
     for model in dict.fromkeys(cell.model for cell in chosen):
         evaluate_untrained(context, model)
+    _tell_weights(context, chosen)
     left = [cell for cell in chosen if not is_done(context, cell)][:max_cells]
     for number, cell in enumerate(left, 1):
         run_trial(context, cell, number=number, n_cells=len(left))
+
+
+def _tell_weights(context: GridContext, chosen: Sequence[Cell]) -> None:
+    """Of weights that nobody needs any more, as a kill at the end of a cell or `keep_models` leaves them."""
+    if context.experiment.keep_models:
+        return
+    found = [str(context.root / cell.folder / "weights") for cell in chosen if has_old_weights(context, cell)]
+    if found:
+        logger.warning(
+            "trained weights of %d finished cells are there, and nothing needs them; remove them if you do not: %s",
+            len(found), ", ".join(found[:3]) + (", …" if len(found) > 3 else ""),
+        )  # fmt: skip
 
 
 def _remove(context: GridContext, cells: Sequence[Cell], names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from qads.compare.experiment import Experiment
 from qads.compare.grid import folder_name
 from qads.config import RunConfig
-from qads.errors import ConfigError, RunError
+from qads.errors import RunError
 from qads.pool import Pool
 from qads.run import Manifest, Observer, pool_file, read_json, read_stage_record, run_pipeline, share_stages
 from qads.run.context import read_pool
@@ -117,8 +117,6 @@ def compute_shared(
     """
     found: dict[str, SharedRun] = {}
     folders = [shared_folder(out, model) for model in experiment.scoring_models]
-    if len(set(folders)) < len(folders):
-        raise ConfigError(f"models: {list(experiment.scoring_models)} share a folder; rename one of them.")
     for model, folder in zip(experiment.scoring_models, folders, strict=True):
         if folder != folders[0]:
             share_stages(folders[0], folder, _MODEL_FREE)

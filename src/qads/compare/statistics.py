@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qads.errors import InputError
-from qads.kernels.crossed import crossed_means, group_means, seed_part, share_interval, student_interval
+from qads.kernels.crossed import ROUNDING, crossed_means, group_means, seed_part, share_interval, student_interval
 
 __all__ = ["ALL_SETS", "Estimate", "Outcome", "PairedItems", "Verdict", "compare_arms", "estimate_arm"]
 
@@ -131,12 +131,13 @@ def _outcomes(
     parts = [seed_part(each, weights, items.codes) for each in (arm, other)]
     means = crossed_means(np.tile(x, (len(weights), 1)), weights, items.codes, parts)
     alone, together = student_interval(*means, tail), student_interval(*means, tail / family)
-    n_seeds = min(len(arm), len(other))
+    n_seeds, rounding = min(len(arm), len(other)), ROUNDING * max(np.abs(each).max() for each in (arm, other))
     return [
         Outcome(
             *pair, scope, Estimate(float(means[0][c]), float(alone[0][c]), float(alone[1][c])),
             low := float(together[0][c]), high := float(together[1][c]), family, _verdict(low, high, n_seeds),
-            *_counts(x[weights[c][items.codes] > 0], tie), _ahead(arm, other, weights[c], items.codes), len(arm),
+            *_counts(x[weights[c][items.codes] > 0], tie + rounding), _ahead(arm, other, weights[c], items.codes),
+            len(arm),
         )
         for c, scope in enumerate(items.scopes)
     ]  # fmt: skip
@@ -158,7 +159,7 @@ def _ahead(
     arm: Float[np.ndarray, "s i"], other: Float[np.ndarray, "t i"], weights: Float[np.ndarray, " g"], codes: np.ndarray
 ) -> int:
     means, others = (group_means(each, codes, len(weights)) @ weights for each in (arm, other))
-    return int((means > others.mean()).sum())
+    return int((means - others.mean() > ROUNDING * np.abs(means).max()).sum())
 
 
 def estimate_arm(

@@ -28,8 +28,8 @@ from qads.run.training import train_in
 from qads.train import FineTuning
 
 __all__ = [
-    "CELL_STAGES", "cell_items", "cell_stages", "evaluate_untrained", "is_done", "run_trial", "train_manifest",
-    "training_of", "untrained_items", "untrained_manifest",
+    "CELL_STAGES", "cell_items", "cell_stages", "evaluate_untrained", "has_old_weights", "is_done", "run_trial",
+    "train_manifest", "training_of", "untrained_items", "untrained_manifest",
 ]  # fmt: skip
 
 CELL_STAGES = ("select", "train", "evaluate")
@@ -77,6 +77,15 @@ def _batch(experiment: Experiment, cell: Cell) -> dict[str, str]:
 def is_done(context: GridContext, cell: Cell) -> bool:
     """Whether nothing is left to do."""
     return all(finished(stage) is not None for stage in cell_stages(context, cell).values())
+
+
+def has_old_weights(context: GridContext, cell: Cell) -> bool:
+    """Whether weights are left of a cell that is done and evaluated."""
+    return (
+        context.experiment.evaluate is not None
+        and (context.root / cell.folder / "weights").exists()
+        and is_done(context, cell)
+    )
 
 
 def run_trial(context: GridContext, cell: Cell, *, number: int, n_cells: int) -> None:

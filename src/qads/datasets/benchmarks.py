@@ -10,9 +10,10 @@ import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -60,6 +61,7 @@ _MEND = (
     "An evaluation set is read whole, by the names of its columns: call them problem, answer and solution, and mend a "
     "row that cannot be read, or take it out."
 )
+_T = TypeVar("_T", bound=Hashable)
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<location>.+)", re.DOTALL)
 
 
@@ -81,8 +83,8 @@ def load_evaluation(sources: Sequence[str], *, progress: Progress | None = None)
         progress: called with (rows read, −1).
 
     Returns:
-        One pool of all sets, told apart by `source`. An id that occurs in two sets has the name of its set before it.
-        Rows without a problem are in `rejected`.
+        One pool of all sets, told apart by `source`. An id that occurs in two sets has the name of its set before it,
+        and one that occurs in two files of a set that of its file, too. Rows without a problem are in `rejected`.
 
     Raises:
         PoolError: a set cannot be read, or a word is neither a benchmark nor a file.
@@ -95,9 +97,14 @@ def load_evaluation(sources: Sequence[str], *, progress: Progress | None = None)
     """
     if not sources:
         raise PoolError("load_evaluation: no evaluation set given.")
-    loaded = [_load(file, progress) for file in _files(sources)]
-    counts = Counter(name for pool in loaded for name in pool.strings("id"))
-    tables = [_with_unique_ids(pool, counts) if len(loaded) > 1 else pool.table for pool in loaded]
+    files = _files(sources)
+    loaded = [_load(file, progress) for file in files]
+    shared = _repeated(name for pool in loaded for name in pool.strings("id"))
+    within = _repeated(pair for pool in loaded for pair in zip(pool.strings("source"), pool.strings("id"), strict=True))
+    tables = [
+        _with_unique_ids(pool, file.name, shared, within) if len(loaded) > 1 else pool.table
+        for file, pool in zip(files, loaded, strict=True)
+    ]
     return Pool(pa.concat_tables(tables), rejected=tuple(row for pool in loaded for row in pool.rejected))
 
 
@@ -205,7 +212,14 @@ def _load(file: _File, progress: Progress | None) -> Pool:
     return Pool(pool.table.set_column(pool.table.column_names.index("source"), "source", column), pool.rejected)
 
 
-def _with_unique_ids(pool: Pool, counts: Counter[str]) -> pa.Table:
-    pairs = zip(pool.strings("id"), pool.strings("source"), strict=True)
-    ids = [f"{source}/{name}" if counts[name] > 1 else name for name, source in pairs]
+def _repeated(values: Iterable[_T]) -> set[_T]:
+    return {value for value, n in Counter(values).items() if n > 1}
+
+
+def _with_unique_ids(pool: Pool, file: str, shared: set[str], within: set[tuple[str, str]]) -> pa.Table:
+    pairs = zip(pool.strings("source"), pool.strings("id"), strict=True)
+    ids = [
+        f"{source}/{file}/{name}" if (source, name) in within else f"{source}/{name}" if name in shared else name
+        for source, name in pairs
+    ]
     return pool.table.set_column(0, "id", pa.array(ids, pa.large_string()))

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import lzma
+import os
 import re
 import zlib
 from collections import Counter
@@ -333,6 +334,11 @@ def _read_hub(location: str) -> Iterator[Record]:
     match = HUB.match(location)
     if match is None:
         raise PoolError(f"{location}: expected hf://owner/name[@revision][:config][/split].")
+    if os.path.isdir(match["repo"]):
+        raise PoolError(
+            f"{location}: the folder {match['repo']} is here, and would be read instead of the hub. Give it as it is, "
+            "or start somewhere else."
+        )
     import datasets  # Takes a second to import and only hub sources need it.
 
     split = match["split"] or "train"

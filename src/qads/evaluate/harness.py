@@ -65,7 +65,7 @@ class Harness:
     """One open model, driven by the harness.
 
     Args:
-        lm: the model.
+        lm: the model; of its own settings of generation it keeps the special tokens alone.
         stops: texts before which a generation ends, beside the end of the text.
         max_new_tokens: tokens that it may write.
         max_tokens_per_batch: tokens, with those to be written, in one batch; a longer prompt goes alone. Where
@@ -125,6 +125,7 @@ class _PromptedModel(HFLM):
     def __init__(self, lm: CausalLM, max_tokens: int, written: Callable[[int], None] | None) -> None:
         self._name, self._max_tokens, self._written = lm.source.name, max_tokens, written
         tokenizer, self._ends = _ending_tokenizer(lm)
+        lm.model.generation_config = _plain_generation(lm.model.generation_config)
         super().__init__(
             pretrained=lm.model, tokenizer=tokenizer, max_length=lm.max_length, add_bos_token=False, batch_size=1
         )
@@ -237,6 +238,20 @@ def _ending_tokenizer(lm: CausalLM) -> tuple[Any, set[int]]:
     tokenizer.pad_token = tokenizer.eos_token
     end = cast(int, tokenizer.eos_token_id)
     return tokenizer, {end, *ends}
+
+
+def _plain_generation(configured: Any) -> Any:
+    """A model's settings of generation without any but its special tokens.
+
+    `generate` takes from them what it is not told: a penalty for repetition or several beams, which are not greedy.
+    """
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        bos_token_id=configured.bos_token_id,
+        eos_token_id=configured.eos_token_id,
+        pad_token_id=configured.pad_token_id,
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from qads.answers import Question, named_option, split_options
+from qads.answers import Question, right_option, split_options
 from qads.datasets.benchmarks import load_evaluation
 from qads.errors import InputError
 from qads.kernels.hashed import hashed
@@ -42,7 +42,7 @@ class Item:
     def right_option(self) -> int | None:
         """The place of the right option; None where this is no multiple choice."""
         options = self.question.options
-        return named_option(self.row.answer or "", options) if options else None
+        return right_option(self.row.answer, options) if options and self.row.answer else None
 
     @property
     def has_solution(self) -> bool:

@@ -109,10 +109,13 @@ class LikelihoodScorer:
             for place in range(len(item.options))
         ]
         texts = _behind(header, [token_target(self._tokenizer, each) for each in rendered])
-        if texts is None or len(texts.prefix) + max(len(each.ids) for each in texts.targets) > self._max_length:
+        if texts is None:
+            row["reason"] = "the options have no token of their own that can be predicted"
+        elif len(texts.prefix) + max(len(each.ids) for each in texts.targets) > self._max_length:
             row["reason"] = _TOO_LONG.format(self._max_length)
-            return None
-        return texts
+        else:
+            return texts
+        return None
 
     def _row(self, item: Item, measure: str) -> dict[str, Any]:
         return {"set": item.set, "id": item.row.id, "measure": measure, "reference": item.row.answer}

@@ -41,9 +41,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtri, stdtrit
 
-__all__ = ["Part", "crossed_means", "group_means", "seed_part", "share_interval", "student_interval"]
+__all__ = ["ROUNDING", "Part", "crossed_means", "group_means", "seed_part", "share_interval", "student_interval"]
 
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 """Of numbers of size 1, an error that may be rounding alone."""
 Part = tuple[Float[np.ndarray, " c"], int]
 """A part of the variance of every mean, and its degrees of freedom."""
@@ -91,7 +91,7 @@ def crossed_means(
     variance = np.sum(parts, axis=0)
     scatter = np.sum([part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True)], axis=0)
     # What varies by rounding alone does not vary.
-    rounding = (_ROUNDING * np.abs(x).max(axis=1, initial=0.0)) ** 2
+    rounding = (ROUNDING * np.abs(x).max(axis=1, initial=0.0)) ** 2
     known = (variance > rounding) & (scatter > 0) & ~alone
     freedom = np.divide(variance**2, scatter, out=np.full(len(x), np.nan), where=known)
     mean = (group_means(x, codes, weights.shape[1]) * weights).sum(axis=1)

@@ -59,6 +59,7 @@ def play_rounds(
         columns = np.sort(order[used:upto])
         found[np.ix_(active, columns)] = score(active, columns)
         pending[np.ix_(active, columns)] = False
+        pending[(may_score & ~pending).any(axis=1) & np.isnan(found).all(axis=1)] = False  # The model fails at them.
         rounds.append(Round(len(active), len(columns)))
         used = upto
         seen = Influence(found, zero_shot, names, anchor_names, tuple(anchor_groups), left_out=pending)

@@ -51,8 +51,17 @@ class _Part:
     """The anchors of the table."""
     notes: Mapping[str, str]
     """What the table says of itself."""
+    bare: tuple[int, ...]
+    """A prefix without an example."""
     precisely: bool = False
     """In float32 arithmetic."""
+
+    def without_examples(self) -> _Part:
+        """The same anchors behind no example."""
+        return dataclasses.replace(
+            self, prefixes=[self.bare], wanted=self.wanted.any(axis=0, keepdims=True),
+            taken=np.full((1, self.wanted.shape[1]), np.nan),
+        )  # fmt: skip
 
     def only(self, place: int) -> _Part:
         """One prefix of them."""
@@ -108,12 +117,13 @@ def _score_apart(engine: OpenEngine, targets: Sequence[TokenTarget | None], part
     """The scores of a part; where the model fails, candidate by candidate, without those that it fails at alone, too.
 
     Raises:
-        Exception: the first failure, where it is about no candidate: the model fails at all of them.
+        Exception: the first failure, where it is about no candidate: the model fails at all of a full shard, or at the
+            anchors without any.
     """
     try:
         return _score(engine, targets, part)
     except Exception as error:
-        if len(part.prefixes) == 1 or not _may_be_of_a_row(error):
+        if part.precisely or not _may_be_of_a_row(error):
             raise
         scores, cost, failed = np.full((len(part.prefixes), len(part.columns)), np.nan), Cost(), dict[str, str]()
         for place in range(len(part.prefixes)):
@@ -126,7 +136,9 @@ def _score_apart(engine: OpenEngine, targets: Sequence[TokenTarget | None], part
                 continue
             scores[place], cost = scores_of_shard(alone)[0], cost + cost_of_shard(alone)
         if len(failed) == len(part.prefixes):
-            raise
+            if len(failed) >= _ROWS_PER_SHARD:
+                raise
+            _score(engine, targets, part.without_examples())  # Of few candidates this says whose fault it is.
         return score_shard(scores, cost, **part.notes, failed=to_json(failed))
 
 
@@ -168,7 +180,8 @@ class PreparedTexts:
             "of": of, "affected": to_json(self.texts.affected), "origin": to_json(dataclasses.asdict(self.origin)),
         }  # fmt: skip
         everything = np.arange(len(wanted))
-        return _Part([self.texts.header], wanted[None], self.known.zero_shot[None], everything, notes, precisely=True)
+        header = self.texts.header
+        return _Part([header], wanted[None], self.known.zero_shot[None], everything, notes, header, precisely=True)
 
     def one_shot(self, rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]) -> _Part:
         """Some anchors behind some candidates."""
@@ -178,7 +191,7 @@ class PreparedTexts:
         wanted = asked & np.isnan(self.known.one_shot[rows])
         taken = np.where(asked, self.known.one_shot[rows], np.nan)
         notes = {"n_reused": str((asked & ~wanted).sum()), "of": pairs_key(self.origin, rows, columns)}
-        return _Part(prefixes, wanted, taken, columns, notes)
+        return _Part(prefixes, wanted, taken, columns, notes, self.texts.header)
 
     def n_tokens(self, rows: Int[np.ndarray, " r"]) -> int:
         """Tokens of the examples of some candidates; those of the anchors come behind each."""

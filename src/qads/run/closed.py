@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
-from qads.amounts import exact_fraction
 from qads.pool import Selection
 from qads.run.limits import NamedFiles
-from qads.selection import Constraints
-from qads.selection.constraints import encoded_groups
+from qads.selection import Constraints, TokenBudget
+from qads.selection.terms import group_limits
 
 __all__ = ["closed_rows"]
 
@@ -23,6 +21,7 @@ def closed_rows(
     named: NamedFiles,
     limits: Constraints | None,
     *,
+    budget: int | TokenBudget,
     unscored: Int[np.ndarray, " u"],
     too_long: Int[np.ndarray, " t"],
 ) -> pa.Table:
@@ -32,6 +31,7 @@ def closed_rows(
         chosen: the selection.
         named: the files of the constraints.
         limits: the constraints that it was made with.
+        budget: the budget that it was made with.
         unscored: rows that have no quality.
         too_long: rows with more tokens than the whole budget.
     """
@@ -44,7 +44,7 @@ def closed_rows(
         (too_long, "it has more tokens than the whole budget"),
     ]
     rows, reasons = list[np.ndarray](), list[str]()
-    for some, reason in (*known, *_full_quotas(chosen, limits)):
+    for some, reason in (*known, *_full_quotas(chosen, limits, budget)):
         new = some[~seen[some]]
         seen[new] = True
         rows.append(new)
@@ -52,15 +52,18 @@ def closed_rows(
     return pa.table({"row": pa.array(np.concatenate(rows)), "reason": pa.array(reasons, pa.string())})
 
 
-def _full_quotas(chosen: Selection, limits: Constraints | None) -> Iterator[tuple[Int[np.ndarray, " r"], str]]:
+def _full_quotas(
+    chosen: Selection, limits: Constraints | None, budget: int | TokenBudget
+) -> Iterator[tuple[Int[np.ndarray, " r"], str]]:
     """The rows of every value of which as many were picked as may be."""
+    is_count = not isinstance(budget, TokenBudget)
     for part in () if limits is None else limits.groupings:
-        groups = encoded_groups(part, chosen.n_rows, method="selection")
-        for number, quota in enumerate(part.quotas):
-            most = quota.maximum if quota.share is None else quota.share
-            if most is None:
-                continue
-            of_value: Bool[np.ndarray, " n"] = groups == number
-            picked = int(of_value[chosen.indices].sum())
-            if picked >= (most if isinstance(most, int) else math.floor(exact_fraction(most) * len(chosen))):
-                yield np.flatnonzero(of_value), f"the quota of {part.name} {quota.value} is full ({picked:,} picks)"
+        most = group_limits(part, budget if is_count else 0, chosen.n_rows, is_count=is_count, method="selection")
+        codes = most.codes[chosen.indices]
+        picked = np.bincount(codes[codes >= 0], minlength=len(part.quotas))
+        full = np.flatnonzero(picked >= most.maximum)
+        rows = np.flatnonzero(np.isin(most.codes, full))
+        rows = rows[np.argsort(most.codes[rows], kind="stable")]
+        of_each = np.split(rows, np.searchsorted(most.codes[rows], full, "right"))
+        for number, of_value in zip(full.tolist(), of_each, strict=False):  # After the last there are no more.
+            yield of_value, f"the quota of {part.name} {part.quotas[number].value} is full ({picked[number]:,} picks)"

@@ -275,8 +275,9 @@ class StageDirectory:
     @property
     def n_parts(self) -> int:
         """Finished shards, checkpoints or kept picks that the stage would go on from."""
-        checkpoints = len(list((self.path / "checkpoints").glob("step-*")))
-        return self.shards.count() + checkpoints + self.picks.exists()
+        below = self.path / "checkpoints"  # A training in a process of its own has its directory in there.
+        checkpoints = [*below.rglob("step-*"), *below.rglob("manifest.json")]
+        return self.shards.count() + len(checkpoints) + self.picks.exists()
 
     @property
     def picks(self) -> Path:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,11 +21,12 @@ from jaxtyping import Float
 from qads.cluster import Execution
 from qads.config import EvaluateConfig, QualityConfig, RunConfig, SavedScorer, check_suffixes
 from qads.datasets import load_pool
+from qads.evaluate import Item
 from qads.kernels.cost import call_cost
 from qads.kernels.peak import matmul_peak
 from qads.kernels.target import TokenTarget
 from qads.models import Dtype, count_parameters, open_tokenizer, resolve_device, resolve_dtype
-from qads.pool import Pool, RejectedRow
+from qads.pool import Kind, Pool, RejectedRow, Row
 from qads.prompts import sample_text
 from qads.quality import EveryAnchor, LMScorer, LocalEngine, ProbeScorer, load_scorer, stratified_sample
 from qads.quality.scorers import FittedLM, FittedProbe
@@ -322,25 +323,40 @@ def _evaluation_cost(method: EvaluateConfig, model: str, execution: Execution) -
     """Items times measures; two operations a parameter and token, every solution as long as it may be."""
     found = method.items()
     measured, lacking = method.measured(found), _joined(*method.lacking(found))
-    characters = sum(
-        len(item.row.problem) + (len(item.row.solution) if measure == "answer_log_likelihood" else 0)
-        for measure, items in measured.items()
-        for item in items
-    )
     n_attempts = len(measured.get("accuracy", ())) * (2 if method.method == "pot-cot" else 1)
-    tokens = int(characters / CHARS_PER_TOKEN) + n_attempts * method.max_new_tokens
-    rows, basis = sum(map(len, measured.values())), cast(Basis, "at most" if n_attempts else "estimated")
-    n_parameters = count_parameters(model)
+    tokens = int(_evaluation_characters(method, measured) / CHARS_PER_TOKEN) + n_attempts * method.max_new_tokens
+    rows, n_parameters = sum(map(len, measured.values())), count_parameters(model)
     if n_parameters is None:
         return rows, _ModelCost(
-            tokens, None, basis, None, _joined(lacking, "the weights are not on this disk, so time is unknown")
+            tokens, None, "estimated", None, _joined(lacking, "the weights are not on this disk, so time is unknown")
         )
     flops = 2 * n_parameters * tokens
     if n_attempts:
         note = _joined(lacking, "how long generation takes depends on what is written")
-        return rows, _ModelCost(tokens, flops, basis, None, note)
+        return rows, _ModelCost(tokens, flops, "estimated", None, note)
     peak = matmul_peak(resolve_device(execution.device), torch.float32)
-    return rows, _ModelCost(tokens, flops, basis, flops / (_CPU_UTILISATION * peak), lacking)
+    return rows, _ModelCost(tokens, flops, "estimated", flops / (_CPU_UTILISATION * peak), lacking)
+
+
+def _evaluation_characters(method: EvaluateConfig, measured: Mapping[str, Sequence[Item]]) -> int:
+    """Of problems with their earlier turns; worked examples and suffixes before every generation, solutions scored."""
+    kinds: Sequence[Kind] = ("pot", "cot") if method.method == "pot-cot" else (method.method,)
+    examples = sum(_asked_characters(row) + len(row.solution) for row in method.examples())
+    before = {
+        "accuracy": [examples + len(method.suffix.get(kind, "")) for kind in kinds],
+        "answer_log_likelihood": [0],
+        "choice_likelihood": [0],
+    }
+    return sum(
+        more + _asked_characters(item.row) + (len(item.row.solution) if measure == "answer_log_likelihood" else 0)
+        for measure, items in measured.items()
+        for item in items
+        for more in before[measure]
+    )
+
+
+def _asked_characters(row: Row) -> int:
+    return len(row.problem) + sum(len(turn["content"]) for turn in row.context)
 
 
 def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:

@@ -113,11 +113,11 @@ def check_limits(pool: Pool, config: RunConfig, named: NamedFiles) -> None:
 
 def _grouping(pool: Pool, column: str, quotas: Mapping[str, QuotaConfig]) -> Grouping:
     values = _values(pool, column)
-    known = list(dict.fromkeys(values))
+    known = dict.fromkeys(values)
     for value in quotas:
         if value != ANY_OTHER and value not in known:
             near = difflib.get_close_matches(value, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {_listed(known)}."
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {_listed(list(known))}."
             raise InputError(f"constraints.quotas.{column}.{value}: no row of the pool has this {column}; {hint}")
     named = {value: quota for value, quota in quotas.items() if value != ANY_OTHER}
     others = {value: quotas[ANY_OTHER] for value in known if value not in named} if ANY_OTHER in quotas else {}

@@ -16,8 +16,9 @@ __all__ = ["evaluated_model", "evaluates_trained", "evaluation_plan", "named_mod
 
 _ELSEWHERE = ("sets", "shots_from", "model")
 """Settings that are inputs, by what they stand for."""
-_JUDGING = 3
-"""Of the rules by which answers are extracted and judged: verdicts by other rules are not put beside these."""
+_JUDGING = 4
+"""Of the rules by which answers are written, extracted and judged, and options found: results by other rules are not
+put beside these."""
 _PROGRAMS = ("isolation", "program_seconds", "program_memory_mb")
 
 
@@ -73,7 +74,7 @@ def evaluation_plan(
         settings["dtype"] = f"float32 where weights are stored so, else {resolve_dtype('auto', execution.device)}"
     if trained is None:
         settings["model"] = find_model(model, revision=method.revision).identity
-    if method.generate:
+    if method.generate or method.choice != "generation":
         settings["judging"] = _JUDGING
     if not method.runs_programs:
         settings = {name: value for name, value in settings.items() if name not in _PROGRAMS}

@@ -277,7 +277,7 @@ def _scorer_files(saved: SavedScorer) -> dict[str, str]:
             "--out RUN), or the folder with its scorer.json."
         )
     files = [folder / name for name in ("scorer.json", "scorer.safetensors")]
-    files += sorted(path for path in (folder / "adapter").glob("*") if path.is_file())
+    files += sorted(path for path in (*folder.glob("adapter/*"), *folder.glob("model/*")) if path.is_file())
     found = {str(path.relative_to(folder)): file_sha256(path) for path in files if path.is_file()}
     stated = (read_json(folder / "manifest.json") or {}).get("files", {})  # Of a scorer that was copied there is none.
     for name, facts in stated.items():

@@ -106,8 +106,10 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
         more["given"] = context.array("given", "given.npy")
     limits, out = make_constraints(pool, config.constraints, context.named), context.named.out
     unscored = _unscored(context, quality)
-    if quality is not None and len(unscored):
-        quality, out = np.nan_to_num(quality, nan=0.0), np.union1d(out, unscored)
+    if quality is not None:
+        quality = np.where(np.isnan(quality), np.float32(0), quality)  # Of rows that go, or are to be in without one.
+    if len(unscored):
+        out = np.union1d(out, unscored)
         limits = replace(limits or Constraints(), exclude=out)
     if limits is not None:
         more["constraints"] = limits
@@ -130,7 +132,7 @@ def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
     write_table(_reasons(context, chosen), stage.path / "selection.parquet")
     too_long = _too_long(budget, tokens)
-    closed = closed_rows(chosen, context.named, limits, unscored=unscored, too_long=too_long)
+    closed = closed_rows(chosen, context.named, limits, budget=budget, unscored=unscored, too_long=too_long)
     write_table(closed, stage.path / "closed.parquet")
     sources = {name: len(rows) for name, rows in pool.take(chosen.indices).rows_by_source().items()}
     return {

@@ -104,9 +104,19 @@ def _mixture(path: Path) -> tuple[Path, dict[str, Any]] | None:
     """The mixture that a path is, or is a file or folder of, with its manifest."""
     for folder in (path, *path.absolute().parents[:3]):
         if folder.is_dir() and (folder / "manifest.json").is_file():
+            if not _speaks_of_mixture(folder / "manifest.json"):
+                return None
             found = read_json(folder / "manifest.json") or {}
             return (folder, found) if found.get("what") == "qads mixture" else None
     return None
+
+
+def _speaks_of_mixture(manifest: Path) -> bool:
+    """Whether it may be ours: many programs call a file so. One that cannot be read is for `read_json` to tell."""
+    try:
+        return b"qads mixture" in manifest.read_bytes()
+    except OSError:
+        return True
 
 
 def _mixture_file(path: Path, root: Path, manifest: Mapping[str, Any]) -> Path:

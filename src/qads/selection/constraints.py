@@ -6,6 +6,7 @@ Checked before any work: what cannot be met is refused with the arithmetic.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -80,8 +81,8 @@ class Grouping:
     """One a value at most."""
 
     def __post_init__(self) -> None:
-        stated = [quota.value for quota in self.quotas]
-        if repeated := sorted({value for value in stated if stated.count(value) > 1}):
+        stated = Counter(quota.value for quota in self.quotas)
+        if repeated := sorted(value for value, count in stated.items() if count > 1):
             raise InputError(f"Grouping {self.name}: {repeated[0]!r} has more than one quota; give one.")
         if sum(quota.share or 0.0 for quota in self.quotas) > 1 + 1e-9:
             shares = " + ".join(f"{quota.value} {quota.share:g}" for quota in self.quotas if quota.share)
@@ -162,7 +163,8 @@ def encoded_groups(part: Grouping, n_rows: int, *, method: str) -> Int[np.ndarra
     encoded = texts.dictionary_encode()
     known: list[str] = encoded.dictionary.to_pylist()
     number = {quota.value: i for i, quota in enumerate(part.quotas)}
-    if unknown := [value for value in number if value not in known]:
+    there = set(known)
+    if unknown := [value for value in number if value not in there]:
         raise InputError(f"{method}: no row has {part.name} {unknown[0]!r}{_nearest(unknown[0], known)}")
     codes = np.array([number.get(value, -1) for value in known], np.int64)
     rows = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)

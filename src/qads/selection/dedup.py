@@ -186,20 +186,27 @@ class D4:
 def redundancy(points: Points, cells: Cells, *, keep: KeepFirst, seed: int) -> Float[np.ndarray, " n"]:
     """The largest cosine similarity of every row to one before it in its cell; −∞ for the first.
 
-    Rounded to twelve digits, so that equal rows tie on every machine. Blocks of a cell at a time, so that a cell that
-    holds most rows costs time and no memory.
+    Rounded to twelve digits, so that equal rows tie on every machine. A block of rows against a block of those before
+    at a time, so that a cell that holds most rows costs time and no memory.
     """
     largest = np.full(len(cells.labels), -np.inf)
     shuffled = np.random.default_rng(seed).permutation(len(cells.labels))
     for nearest_first in members(cells):
         order = _order(nearest_first, keep, cells, shuffled)
-        unit = points.take(order)
         for start in range(0, len(order), _BLOCK):
-            block = order[start : start + _BLOCK]
-            alike = unit[start : start + _BLOCK] @ unit[: start + len(block)].T
-            later = np.arange(start + len(block)) >= np.arange(start, start + len(block))[:, None]
-            alike[later] = -np.inf
-            largest[block] = np.round(alike.max(axis=1), 12)
+            largest[order[start : start + _BLOCK]] = np.round(_likeness_before(points, order, start), 12)
+    return largest
+
+
+def _likeness_before(points: Points, order: Int[np.ndarray, " c"], start: int) -> Float[np.ndarray, " b"]:
+    """The largest cosine similarity of every row of the block that begins at `start` to one before it in the order."""
+    block = points.take(order[start : start + _BLOCK])
+    alike = block @ block.T
+    alike[np.triu_indices(len(block))] = -np.inf
+    largest = alike.max(axis=1)
+    for before in range(0, start, _BLOCK):
+        alike = block @ points.take(order[before : before + _BLOCK]).T
+        np.maximum(largest, alike.max(axis=1), out=largest)
     return largest
 
 

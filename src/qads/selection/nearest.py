@@ -30,6 +30,7 @@ from qads.selection.ranked import unlimited_inputs, unlimited_selection
 __all__ = ["NearestToAnchors"]
 
 _ANCHORS = 64  # Looked up at a time.
+_QUEUED = 1 << 22  # Rows in all queues together, where it needs no more to begin with.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +94,16 @@ class _Queues:
     """For every anchor the nearest rows that were free when it looked; it looks again when all of them are taken."""
 
     def __init__(self, points: Points, anchors: Points, k: int) -> None:
-        self._points, self._anchors = points, anchors
-        self._length = min(len(points), 2 * (-(-k // len(anchors))) + 16)
+        self._points, self._anchors, self._k, self._n_taken = points, anchors, k, 0
+        n = min(-(-k // _ANCHORS) * _ANCHORS, len(anchors))
+        self._length = np.full(n, min(len(points), 2 * (-(-k // len(anchors))) + 16))
+        self._most = max(int(self._length[0]), _QUEUED // n)
         self._taken: Bool[np.ndarray, " n"] = np.zeros(len(points), np.bool_)
         self._rows: list[Int[np.ndarray, " q"]] = []
         self._alike: list[Float[np.ndarray, " q"]] = []
-        self._at = np.zeros(len(anchors), np.int64)
-        for start in range(0, min(k, len(anchors)), _ANCHORS):
-            for rows, alike in self._look_up(np.arange(start, min(start + _ANCHORS, len(anchors)))):
+        self._at = np.zeros(n, np.int64)
+        for start in range(0, n, _ANCHORS):
+            for rows, alike in self._look_up(np.arange(start, min(start + _ANCHORS, n)), at_a_time=_ANCHORS):
                 self._rows.append(rows)
                 self._alike.append(alike)
 
@@ -113,23 +116,49 @@ class _Queues:
             self._at[anchor] = at
             if at < len(rows):
                 self._taken[rows[at]] = True
+                self._n_taken += 1
                 return int(rows[at]), float(self._alike[anchor][at])
-            [(self._rows[anchor], self._alike[anchor])] = self._look_up(np.array([anchor]))
-            self._at[anchor] = 0
+            self._look_again()
 
-    def _look_up(self, anchors: Int[np.ndarray, " a"]) -> list[tuple[Int[np.ndarray, " q"], Float[np.ndarray, " q"]]]:
+    def _look_again(self) -> None:
+        """Lengthen all queues that are nearly used up: anchors that are alike use theirs up together."""
+        free = [~self._taken[rows] for rows in self._rows]
+        n_free = np.array([each.sum() for each in free])
+        n_left = self._k - self._n_taken
+        longer = np.minimum(2 * self._length, min(self._most, n_left))
+        # Of a later turn all that is looked up now may be taken by then.
+        is_soon = (np.arange(len(free)) - self._n_taken) % len(self._anchors) < longer
+        short = np.flatnonzero(is_soon & (4 * n_free < self._length) & (n_free < n_left))
+        self._length[short] = longer[short]
+        for start in range(0, len(short), _ANCHORS):
+            anchors = short[start : start + _ANCHORS]
+            # A product for each, since one of many rounds otherwise in the last digits, and gains are kept in files.
+            for anchor, (rows, alike) in zip(anchors.tolist(), self._look_up(anchors, at_a_time=1), strict=True):
+                earlier, worth = (column[anchor][free[anchor]] for column in (self._rows, self._alike))
+                new = ~np.isin(rows, earlier)
+                self._rows[anchor] = np.concatenate([earlier, rows[new]])
+                self._alike[anchor] = np.concatenate([worth, alike[new]])
+                self._at[anchor] = 0
+
+    def _look_up(
+        self, anchors: Int[np.ndarray, " a"], *, at_a_time: int
+    ) -> list[tuple[Int[np.ndarray, " q"], Float[np.ndarray, " q"]]]:
         """The nearest free rows of some anchors; equally near ones by row."""
         queries = self._anchors.take(anchors)
+        parts = np.split(queries, range(at_a_time, len(queries), at_a_time))
         best: list[tuple[Int[np.ndarray, " q"], Float[np.ndarray, " q"]]] = [
             (np.empty(0, np.int64), np.empty(0)) for _ in anchors
         ]
         for start, block in self._points.blocks():
             rows = start + np.flatnonzero(~self._taken[start : start + len(block)])
+            free = self._points.take(rows)
             # Twelve digits, so that equal rows tie wherever they stand in a product.
-            alike = np.round(self._points.take(rows) @ queries.T, 12)
+            alike = np.round(np.hstack([free @ some.T for some in parts]), 12)
             for place, (earlier, worth) in enumerate(best):
                 best[place] = _longest(
-                    np.concatenate([earlier, rows]), np.concatenate([worth, alike[:, place]]), self._length
+                    np.concatenate([earlier, rows]),
+                    np.concatenate([worth, alike[:, place]]),
+                    int(self._length[anchors[place]]),
                 )
         return best
 

@@ -16,9 +16,10 @@ from qads.kernels.limits import GroupLimits, Limits
 from qads.selection.budget import Budget, TokenBudget, checked_tokens, most_that_fit, resolve_budget
 from qads.selection.constraints import Constraints, Grouping, Quota, checked_rows, encoded_groups
 
-__all__ = ["Terms"]
+__all__ = ["Terms", "group_limits", "is_short"]
 
 _TOO_LONG = "longer than all tokens"
+_NOBODY_LEFT = "no row is open any more"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ class Terms:
         else:
             k = resolve_budget(budget, n_rows, method=method)
         first = checked_rows(asked.include, n_rows, name="include", method=method)
-        groups = [_limits_of(part, k, n_rows, is_count=tokens is None, method=method) for part in asked.groupings]
+        groups = [group_limits(part, k, n_rows, is_count=tokens is None, method=method) for part in asked.groupings]
         terms = cls(
             k,
             Limits(
@@ -108,7 +109,12 @@ class Terms:
     def _nobody_left(self) -> str:
         least, owed = self.limits.least_distance, self.limits.n_owed
         near = f" that is {least:g} or more away from all picks and given rows" if least else ""
-        return f"no row is open any more{near}" + (f"; picks still owed to minima: {owed:,}" if owed else "")
+        return f"{_NOBODY_LEFT}{near}" + (f"; picks still owed to minima: {owed:,}" if owed else "")
+
+
+def is_short(stopped: str | None) -> bool:
+    """Whether a selection under a token budget ended for want of rows, and not since the next one would exceed it."""
+    return stopped is not None and _NOBODY_LEFT in stopped
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,8 +247,20 @@ def _words(reasons: Sequence[tuple[int, str]]) -> str:
     return ", ".join(f"{n:,} {reason}" for n, reason in reasons)
 
 
-def _limits_of(part: Grouping, k: int, n_rows: int, *, is_count: bool, method: str) -> GroupLimits:
-    """The quotas of a column as counts."""
+def group_limits(part: Grouping, k: int, n_rows: int, *, is_count: bool, method: str) -> GroupLimits:
+    """The quotas of a column as counts.
+
+    Args:
+        part: the column.
+        k: the budget.
+        n_rows: rows of the pool.
+        is_count: whether the budget is a number of rows, and not of tokens.
+        method: for messages.
+
+    Raises:
+        InputError: a quota cannot be met, depends on a budget that is in tokens, or is of a value that no row has.
+        AlignmentError: the column has another number of rows.
+    """
     for quota in part.quotas:
         if not is_count and (quota.owes or quota.is_relative):
             raise InputError(

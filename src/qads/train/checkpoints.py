@@ -69,7 +69,7 @@ class Checkpoints:
         trainer: str,
         seconds: float,
     ) -> None:
-        """Keep a checkpoint; those before the last `keep` go.
+        """Keep a checkpoint; those before the last `keep` go, and those of later steps, which were damaged.
 
         Args:
             step: steps that were done.
@@ -102,8 +102,11 @@ class Checkpoints:
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         flush(self.folder)
-        for old in self._folders()[: -self.keep]:
-            shutil.rmtree(old)
+        folders = self._folders()
+        kept = [folder for folder in folders if folder <= final][-self.keep :]
+        for folder in folders:
+            if folder not in kept:
+                shutil.rmtree(folder)
 
     def last(self) -> Checkpoint | None:
         """The newest whole one; None where there is none.

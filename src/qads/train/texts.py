@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from qads.errors import TooLongError
+from qads.errors import InputError, TooLongError
 from qads.models import TrainingText, training_text
 from qads.pool import Pool, Progress
 from qads.prompts import Renderer
@@ -69,8 +69,11 @@ def fit_rows(
     """Tokenise the rows, applying the policy to what is longer than `max_length` tokens.
 
     Raises:
+        InputError: there are no rows.
         TooLongError: the policy is ``"error"`` and a row does not fit, or no row is left.
     """
+    if not len(pool):
+        raise InputError("train: there are no rows to train on.")
     texts: list[TrainingText] = []
     affected: list[Affected] = []
     for number, row in enumerate(pool, 1):

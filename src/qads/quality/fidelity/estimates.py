@@ -20,6 +20,8 @@ __all__ = ["CONFIDENCE", "UNDEFINED", "Estimate", "Number", "Samples"]
 CONFIDENCE = 0.95
 _BLOCK = 200
 """Bootstrap samples that are computed at once."""
+_FEWEST_CLUSTERS = 5
+"""Clusters below which a fold is drawn from together with others."""
 Number = Annotated[float, BeforeValidator(lambda value: float("nan") if value is None else value)]
 """A number; NaN where there is none, which JSON has as null."""
 Statistic = Callable[[Float[np.ndarray, "b n"]], Float[np.ndarray, " b"]]
@@ -45,7 +47,11 @@ UNDEFINED = Estimate(float("nan"), float("nan"), float("nan"))
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Bootstrap samples of rows, by cluster inside each fold; the same for every statistic, so that they compare."""
+    """Bootstrap samples of rows, by cluster inside each fold; the same for every statistic, so that they compare.
+
+    Folds of few clusters are drawn from together: one that is drawn from alone is always itself, which would look like
+    certainty.
+    """
 
     folds: Int[np.ndarray, " n"]
     clusters: Int[np.ndarray, " n"]
@@ -54,7 +60,7 @@ class Samples:
 
     @cached_property
     def _weights(self) -> Float[np.ndarray, "b n"]:
-        return cluster_weights(self.folds, self.clusters, self.n_samples, self.seed)
+        return cluster_weights(_joined(self.folds, self.clusters), self.clusters, self.n_samples, self.seed)
 
     def estimate(self, statistic: Statistic, rows: Bool[np.ndarray, " n"] | None = None) -> Estimate:
         """A statistic of all rows, or of `rows`, with the expanded percentile interval of the samples."""
@@ -83,3 +89,14 @@ class Samples:
             return found
         n = len(np.unique(self.clusters))
         return Estimate(found.value, *wilson_interval(round(found.value * n), n, CONFIDENCE))
+
+
+def _joined(folds: Int[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """The folds, those of few clusters joined with each other and then with the smallest that is left."""
+    sizes = {int(fold): len(np.unique(clusters[folds == fold])) for fold in np.unique(folds)}
+    joined = np.array(folds)
+    while len(sizes) > 1 and min(sizes.values()) < _FEWEST_CLUSTERS:
+        least, other = sorted(sizes, key=lambda fold: (sizes[fold], fold))[:2]
+        joined[joined == other] = least
+        sizes[least] += sizes.pop(other)
+    return joined

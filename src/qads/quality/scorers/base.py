@@ -27,6 +27,7 @@ from qads.quality.scorers.calibration import Calibration
 from qads.quality.scorers.validation import OutOfFold
 
 __all__ = [
+    "FEWEST",
     "Difference",
     "FittedScorer",
     "Labelled",
@@ -40,7 +41,8 @@ __all__ = [
 Difference = Literal["pool", "model", "template", "anchors", "embedding"]
 """What of a scorer's origin may be other than what it is used on, when the user says so."""
 _ROWS_PER_SHARD = 512
-_FEWEST = 10
+FEWEST = 10
+"""Rows that a scorer is fitted on, at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,10 +181,10 @@ def check_labels(
         told = ", ".join(f"{length} {name}" for name, length in wrong.items())
         raise AlignmentError(f"{who}: {n} candidates, but {told}; all must describe the same rows.")
     places = np.flatnonzero(np.isfinite(quality))
-    if len(places) < _FEWEST:
+    if len(places) < FEWEST:
         lost = f" ({n - len(places)} more have no quality: no anchor could score them)" if n > len(places) else ""
         raise InputError(
-            f"{who}: {len(places)} scored rows{lost}; it needs {_FEWEST} at least. Raise quality.sample, or give "
+            f"{who}: {len(places)} scored rows{lost}; it needs {FEWEST} at least. Raise quality.sample, or give "
             "anchors whose problems are not those of the pool."
         )
     if groups is None:

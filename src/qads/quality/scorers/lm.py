@@ -35,6 +35,7 @@ from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Predictio
 from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.levels import Levels
 from qads.quality.scorers.rating import Ratings, RowRater, RowTexts, text_cost
+from qads.quality.scorers.reading import ON_CUDA
 from qads.quality.scorers.tuning import Tuning, read_files, write_files
 from qads.quality.scorers.validation import (
     OutOfFold,
@@ -52,8 +53,6 @@ logger = logging.getLogger(__name__)
 _FOLDS = 5
 """Parts of what was held out, each calibrated by the others."""
 _FEWEST_HELD_OUT = 10
-_ON_CUDA = 16_384
-"""Padded tokens in a forward pass on CUDA unless said otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +318,7 @@ class FittedLM(FittedScorer):
             lm = with_adapter(
                 self.method.open_model(execution), self.method.lora.config, self.files[ADAPTER], who="LMScorer"
             )
-        size = execution.pass_size(lm.device.type) or _ON_CUDA
+        size = execution.pass_size(lm.device.type) or ON_CUDA
         return RowRater(lm, self.method.texts(lm), n_levels=len(self.levels), max_tokens_per_batch=size)
 
     def said(self, ratings: Ratings) -> Float[np.ndarray, " n"]:

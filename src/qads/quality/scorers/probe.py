@@ -28,7 +28,15 @@ from qads.pool import Pool, Progress
 from qads.prompts import ChatTemplate, ExemplarTemplate
 from qads.quality.engines import LocalEngine
 from qads.quality.oneshot import OneShotInfluence
-from qads.quality.scorers.base import FittedScorer, Labelled, MadeFor, Prediction, check_labels, model_of_influence
+from qads.quality.scorers.base import (
+    FEWEST,
+    FittedScorer,
+    Labelled,
+    MadeFor,
+    Prediction,
+    check_labels,
+    model_of_influence,
+)
 from qads.quality.scorers.calibration import Calibration, Scale
 from qads.quality.scorers.choosing import choose
 from qads.quality.scorers.features import (
@@ -159,7 +167,7 @@ class ProbeScorer:
         names = group_names(labelled.rows)
         blocks = blocks_of(labelled.rows, self.reads, groups=names, embeddings=labelled.embeddings, readings=readings)
         if readings is not None and any(readings.reasons):
-            read = np.flatnonzero([reason is None for reason in readings.reasons])
+            read = _readable(readings)
             labelled, blocks = labelled.take(read), of_rows(blocks, read)
         made = dataclasses.replace(
             made_for or MadeFor(tuple(labelled.rows.sources)), reader=method.reader_identity(execution)
@@ -191,6 +199,23 @@ class ProbeScorer:
         assert self.model is not None and self.template is not None
         found = LocalEngine().identity(self.model, revision=self.revision, dtype=self.dtype, device=execution.device)
         return {"model": found["model"], "dtype": found["dtype"], "template": dataclasses.asdict(self.template)}
+
+
+def _readable(readings: Readings) -> Int[np.ndarray, " r"]:
+    """The rows that were read.
+
+    Raises:
+        InputError: they are too few to be fitted on.
+    """
+    read = np.flatnonzero([reason is None for reason in readings.reasons])
+    if len(read) < FEWEST:
+        reason = next(filter(None, readings.reasons))
+        raise InputError(
+            f"ProbeScorer: of {len(readings.reasons)} scored rows the model can read {len(read)} (of another: "
+            f"{reason}); it needs {FEWEST} at least. Raise quality.sample, or name in reads what is read without the "
+            "model."
+        )
+    return read
 
 
 @dataclass(frozen=True, eq=False)

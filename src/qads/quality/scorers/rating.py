@@ -18,6 +18,7 @@ from qads.models import CausalLM, header_ids, token_ids
 from qads.pool import Pool
 from qads.prompts import Renderer, Template
 from qads.quality.scorers.levels import LevelTokens
+from qads.quality.scorers.reading import NO_NUMBER
 
 __all__ = ["Ratings", "RowRater", "RowTexts", "text_cost"]
 
@@ -100,6 +101,9 @@ class RowRater:
         texts, reasons = self._texts(pool)
         found = np.full((len(pool), self._n_levels), np.nan)
         found[list(texts)] = self._ask(list(texts.values()))
+        for i in texts:
+            if not np.isfinite(found[i]).all():
+                found[i], reasons[i] = np.nan, NO_NUMBER
         spent = text_cost(self._shape, list(texts.values()))
         return Ratings(found, reasons, replace(spent, seconds=time.perf_counter() - started))
 

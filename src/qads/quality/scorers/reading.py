@@ -22,7 +22,7 @@ from qads.models import CausalLM, Dtype, header_ids, open_causal_lm, token_targe
 from qads.pool import Pool, Progress, Row
 from qads.prompts import Renderer, Template
 
-__all__ = ["LIKELIHOODS", "Readings", "RowReader", "read_rows"]
+__all__ = ["LIKELIHOODS", "NO_NUMBER", "ON_CUDA", "Readings", "RowReader", "read_rows"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,10 @@ LIKELIHOODS = (
     "log tokens",
 )
 """Of every row, in nats a token; the last two are logarithms of counts."""
-_ON_CUDA = 16_384
+ON_CUDA = 16_384
 """Padded tokens in a forward pass on CUDA unless said otherwise."""
+NO_NUMBER = "what the model gives is no number, as where float16 overflows"
+"""Why a row has no prediction."""
 _ROWS_PER_SHARD = 256
 _EVERY_TOKEN = CostRule(shares_prefix=True, head_everywhere=True)
 
@@ -176,7 +178,7 @@ class RowReader:
             model, device=execution.device, dtype=dtype, revision=revision,
             trust_remote_code=execution.trust_remote_code,
         )  # fmt: skip
-        size = execution.pass_size(lm.device.type) or _ON_CUDA
+        size = execution.pass_size(lm.device.type) or ON_CUDA
         return cls(lm, template, depths=depths, max_length=max_length, max_tokens_per_batch=size)
 
     def __call__(self, pool: Pool) -> Readings:
@@ -190,9 +192,12 @@ class RowReader:
         for i, text, reading in zip(fitting, targets, self._read(targets), strict=True):
             states[i] = np.concatenate([reading.mean, reading.last])
             likelihoods[i] = _summary(text, reading, len(self._header))
-        reasons = tuple(text if isinstance(text, str) else None for text in texts)
+        reasons = [text if isinstance(text, str) else None for text in texts]
+        for i in fitting:
+            if not (np.isfinite(states[i]).all() and np.isfinite(likelihoods[i]).all()):
+                states[i], likelihoods[i], reasons[i] = np.nan, np.nan, NO_NUMBER
         spent = call_cost(self._shape, _EVERY_TOKEN, [0], targets, np.ones((1, len(targets)), np.bool_))
-        return Readings(states, likelihoods, reasons, replace(spent, seconds=time.perf_counter() - started))
+        return Readings(states, likelihoods, tuple(reasons), replace(spent, seconds=time.perf_counter() - started))
 
     def _text(self, row: Row) -> TokenTarget | str:
         """Header, problem and solution; or why they cannot be read."""

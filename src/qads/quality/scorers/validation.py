@@ -23,6 +23,8 @@ _CURVE = (0.25, 0.5)
 """Shares of the labels at which the learning curve is measured, beside all of them."""
 _FEWEST_FOR_CURVE = 100
 """Labels below which a quarter of them is too few to fit on."""
+_FEWEST_IN_PART = 10
+"""Labels beside a fold below which that fold is not predicted from a part; groups may be large, and few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +151,8 @@ def learning_curve(
 ) -> tuple[tuple[int, OutOfFold], ...]:
     """Predict every fold by models of a part of the other folds: how agreement grows with labels.
 
-    Parts are random, of whole groups, and a larger one holds the smaller ones. With few labels there is no curve.
+    Parts are random, of whole groups, and a larger one holds the smaller ones. With few labels there is no curve, and
+    no point where a part has next to nothing beside some fold.
 
     Returns:
         Labels fitted on, in the mean over the folds, and the predictions; the fewest labels first.
@@ -161,6 +164,8 @@ def learning_curve(
     points: list[tuple[int, OutOfFold]] = []
     for share in _CURVE:
         part, counts = place < share, list[int]()
+        if min(int((part & (fold != held)).sum()) for held in np.unique(fold[judges])) < _FEWEST_IN_PART:
+            continue
 
         def fit_on_part(
             fit: Bool[np.ndarray, " n"],

@@ -206,7 +206,7 @@ class _Watch:
     def _read_record(self, record: bytes, output: str, shown: str) -> Reply:
         kind, text = record[:1], record[1:].decode("utf-8", "backslashreplace")
         if kind == program.MEMORY:
-            return Reply("memory", shown, None, f"needed more than {self.limits.memory >> 20} MB of memory")
+            return Reply("memory", shown, None, f"needed more than {self.limits.memory >> 20} MiB of memory")
         if kind == program.ERROR:
             return Reply("error", shown, None, cut(" ".join(text.split()), MESSAGE_CHARS))
         if kind == program.ANSWER:
