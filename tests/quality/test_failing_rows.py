@@ -58,7 +58,7 @@ def test_the_model_fails_at_two_rows_in_the_midst_of_good_ones(
     np.testing.assert_array_equal(again.one_shot, found.one_shot)
 
 
-@pytest.mark.parametrize(("n", "broken"), [(9, {8}), (10, {8, 9}), (3, {1}), (1, {0})])
+@pytest.mark.parametrize(("n", "broken"), [(9, {8}), (10, {8, 9}), (3, {1})])
 def test_the_last_shard_may_hold_nothing_but_rows_that_the_model_fails_at(model: Path, n: int, broken: set[int]):
     method, anchors = OneShotInfluence(model=str(model), dtype="float32"), pool(3, broken=set(), prefix="a", seed=9)
     found = method(pool(n, broken=broken), anchors)
@@ -77,7 +77,8 @@ def test_no_further_round_asks_for_a_row_that_the_model_fails_at(model: Path):
 
 def test_a_model_that_fails_at_every_row_or_at_an_anchor_is_an_error(model: Path):
     method, anchors = OneShotInfluence(model=str(model), dtype="float32"), pool(3, broken=set(), prefix="a", seed=9)
-    with pytest.raises(ModelError, match="gives nan where a log-probability should be"):
-        method(pool(8, broken=set(range(8))), anchors)
+    for n in (1, 8):
+        with pytest.raises(ModelError, match="gives nan where a log-probability should be"):
+            method(pool(n, broken=set(range(n))), anchors)
     with pytest.raises(ModelError, match="gives nan where a log-probability should be"):
         method(pool(8, broken=set()), pool(3, broken={1}, prefix="a", seed=9))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int
+from threadpoolctl import threadpool_limits
 
 from qads.errors import InputError
 
@@ -66,6 +67,7 @@ class TSNEProjection:
         if self.seed < 0:
             raise InputError(f"TSNEProjection: seed is {self.seed}; it must be a whole number ≥ 0.")
 
+    @threadpool_limits.wrap(1, user_api="blas")
     def __call__(self, embeddings: npt.ArrayLike) -> Float[np.ndarray, "n 2"]:
         """Lay rows out.
 

@@ -165,7 +165,8 @@ def _show_setting(experiment: Experiment, found: SettingResult, terminal: Termin
         )
         terminal.table(
             f"Differences (intervals hold together, {measured.outcomes[0].family} of them)"
-            if measured.outcomes else "No differences: fewer than two arms are done",
+            if measured.outcomes else
+            "No differences: two arms that are to be compared are not done, or have no item in common",
             ("arm", "against", "on", "difference", "interval", "won", "tied", "lost", "verdict"),
             [
                 (o.arm, o.other, o.scope, f"{o.difference.value:+.4f}", _ends(o), o.wins, o.ties, o.losses, o.verdict)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from qads.choices import check_choices
 from qads.cluster import Execution, MemoryShards, ShardStore, workers
-from qads.errors import InputError
+from qads.errors import InputError, ModelError
 from qads.kernels.cost import Cost
 from qads.models import Dtype, Tokenizer, open_tokenizer
 from qads.pool import Pool, Progress, to_json
@@ -115,7 +115,7 @@ class OneShotInfluence:
 
         Raises:
             TooLongError: texts exceed the context and `too_long` is ``"error"``; lists them.
-            ModelError: the model cannot be opened or its chat template cannot be used.
+            ModelError: the model cannot be opened, its chat template cannot be used, or it fails at every candidate.
             InputError: there is nothing to score, `known` was made by another model or has other texts under the same
                 ids.
             EngineError: a server that scores fails; finished shards are kept.
@@ -227,6 +227,8 @@ def _score_in_rounds(method: OneShotInfluence, candidates: Pool, anchors: Pool, 
         may_score=pairs_to_score(candidates, anchors, origin),
         score=lambda rows, columns: through.one_shot(rows, columns, origin),
     )  # fmt: skip
+    if len(through.failed) == len(candidates):
+        raise ModelError(f"{method.model}: no candidate has a score; of the first, {ids[0]}: {through.failed[0]}")
     return Influence(
         one_shot=found.one_shot,
         zero_shot=zero_shot,
