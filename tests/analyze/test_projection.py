@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.manifold import trustworthiness
+from threadpoolctl import threadpool_limits
 
 from qads import TSNEProjection
 from qads.errors import InputError
@@ -64,3 +65,12 @@ def test_a_setting_that_makes_no_sense_is_refused(setting: dict[str, int]) -> No
 def test_what_is_no_table_of_numbers_is_refused(x: np.ndarray) -> None:
     with pytest.raises(InputError, match="embeddings have shape"):
         TSNEProjection()(x)
+
+
+def test_the_map_is_the_same_however_many_threads_there_are() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 384)).astype(np.float32)
+    found: list[np.ndarray] = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads, user_api="blas"):
+            found.append(TSNEProjection()(x))
+    np.testing.assert_array_equal(*found)
