@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,56 +97,90 @@ def _embedded(context: StageContext, rows: Pool, stage: StageDirectory) -> Embed
     return Embeddings(vectors, found.pool_fingerprint, found.n_tokens, found.n_truncated)
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What the selector is asked for."""
+
+    tokens: Int[np.ndarray, " n"] | None
+    quality: Float[np.ndarray, " n"] | None
+    """Of every row; 0 where it has none."""
+    unscored: Int[np.ndarray, " u"]
+    """Rows that are out since they have no quality."""
+    out: Int[np.ndarray, " o"]
+    """All rows that are out."""
+    limits: Constraints | None
+    budget: int | TokenBudget
+
+    @classmethod
+    def of(cls, context: StageContext) -> _Request:
+        """What the configuration asks for, of this pool.
+
+        Raises:
+            InputError: it asks for what the pool does not have.
+        """
+        config, pool = context.config, context.pool
+        tokens, quality = context.array("tokens", "tokens.npy"), context.array("quality", "quality.npy")
+        limits, out = make_constraints(pool, config.constraints, context.named), context.named.out
+        unscored = _unscored(context, quality)
+        if quality is not None:
+            quality = np.where(np.isnan(quality), np.float32(0), quality)  # Rows that go, or are in without one.
+        if len(unscored):
+            out = np.union1d(out, unscored)
+            limits = replace(limits or Constraints(), exclude=out)
+        return cls(tokens, quality, unscored, out, limits, largest_budget(config, len(pool), tokens, out))
+
+
 def run_select(context: StageContext, stage: StageDirectory) -> Facts:
     """Embeddings and quality -> selection.parquet."""
     config, pool = context.config, context.pool
-    tokens, quality = context.array("tokens", "tokens.npy"), context.array("quality", "quality.npy")
-    more = {name: _need(context, name) for name in config.needs}
-    if config.constraints.given:
-        more["given"] = context.array("given", "given.npy")
-    limits, out = make_constraints(pool, config.constraints, context.named), context.named.out
-    unscored = _unscored(context, quality)
-    if quality is not None:
-        quality = np.where(np.isnan(quality), np.float32(0), quality)  # Of rows that go, or are to be in without one.
-    if len(unscored):
-        out = np.union1d(out, unscored)
-        limits = replace(limits or Constraints(), exclude=out)
-    if limits is not None:
-        more["constraints"] = limits
-    budget = largest_budget(config, len(pool), tokens, out)
-    embeddings = context.embeddings
-    if isinstance(config.selection, KCenterGreedy):
-        with storing(stage.picks):
-            stage.picks.parent.mkdir(exist_ok=True)
-        more["checkpoint"] = stage.picks
-    if _selects_on_cluster(config, budget, limits):
-        more["cluster"] = _on_cluster(config, stage.picks)
-        embeddings = embeddings.view(np.ndarray)  # Rows are sent: other machines need not have the file.
-    select = partial(config.selection, embeddings, quality, budget=budget, progress=context.progress, **more)
-    try:
-        chosen: Selection = select()
-    except UnusableCheckpointError as error:
-        logger.warning("%s; it is thrown away, and all rows are picked anew", error.reason)
-        stage.picks.unlink()
-        chosen = select()
+    asked = _Request.of(context)
+    chosen = _selected(context, stage, asked)
     assert chosen.prefix_closed or len(config.budgets) == 1, "the configuration refuses several budgets here"
     write_table(_reasons(context, chosen), stage.path / "selection.parquet")
-    too_long = _too_long(budget, tokens)
-    closed = closed_rows(chosen, context.named, limits, budget=budget, unscored=unscored, too_long=too_long)
+    closed = closed_rows(
+        chosen, context.named, asked.limits, budget=asked.budget, unscored=asked.unscored,
+        too_long=_too_long(asked.budget, asked.tokens),
+    )  # fmt: skip
     write_table(closed, stage.path / "closed.parquet")
     sources = {name: len(rows) for name, rows in pool.take(chosen.indices).rows_by_source().items()}
     return {
         "rows": len(chosen),
-        "tokens_selected": None if tokens is None else int(tokens[chosen.indices].sum()),
+        "tokens_selected": None if asked.tokens is None else int(asked.tokens[chosen.indices].sum()),
         "stopped": chosen.stopped,
         "prefix_closed": chosen.prefix_closed,
-        "budgets": budget_prefixes(config, len(pool), chosen.indices, tokens),
+        "budgets": budget_prefixes(config, len(pool), chosen.indices, asked.tokens),
         "closed": closed.num_rows,
-        "excluded_without_quality": len(unscored),
+        "excluded_without_quality": len(asked.unscored),
         "excluded_not_in_pool": context.named.exclude.n_others,
         "sources": sources,
-        "worth": worth_by_group(context, chosen.indices, out),
+        "worth": worth_by_group(context, chosen.indices, asked.out),
     }
+
+
+def _selected(context: StageContext, stage: StageDirectory, asked: _Request) -> Selection:
+    """The selection, here or on a cluster; it goes on from picks that were kept, if they can be used."""
+    config, embeddings = context.config, context.embeddings
+    more = {name: _need(context, name) for name in config.needs}
+    if config.constraints.given:
+        more["given"] = context.array("given", "given.npy")
+    if asked.limits is not None:
+        more["constraints"] = asked.limits
+    if isinstance(config.selection, KCenterGreedy):
+        with storing(stage.picks):
+            stage.picks.parent.mkdir(exist_ok=True)
+        more["checkpoint"] = stage.picks
+    if _selects_on_cluster(config, asked.budget, asked.limits):
+        more["cluster"] = _on_cluster(config, stage.picks)
+        embeddings = embeddings.view(np.ndarray)  # Rows are sent: other machines need not have the file.
+    select = partial(
+        config.selection, embeddings, asked.quality, budget=asked.budget, progress=context.progress, **more
+    )  # fmt: skip
+    try:
+        return select()
+    except UnusableCheckpointError as error:
+        logger.warning("%s; it is thrown away, and all rows are picked anew", error.reason)
+        stage.picks.unlink()
+        return select()
 
 
 def _selects_on_cluster(config: RunConfig, budget: int | TokenBudget, limits: Constraints | None) -> bool:
