@@ -124,7 +124,7 @@ class SentenceEmbedder:
     def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """The encoder, open: texts -> a table of vectors."""
         encoder = open_encoder(
-            self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
+            self.model, device=execution.device, dtype=execution.precision(self.dtype), revision=self.revision,
             trust_remote_code=execution.trust_remote_code,
         )  # fmt: skip
         model = encoder.model
@@ -189,7 +189,7 @@ class LMEmbedder:
     def open(self, execution: Execution, _: Tell) -> Generator[Function]:
         """The model, open: texts -> a table of vectors."""
         lm = open_causal_lm(
-            self.model, device=execution.device, dtype=self.dtype, revision=self.revision,
+            self.model, device=execution.device, dtype=execution.precision(self.dtype), revision=self.revision,
             trust_remote_code=execution.trust_remote_code,
         )  # fmt: skip
         max_tokens = execution.pass_size(lm.device.type) or _ON_CUDA

@@ -104,6 +104,16 @@ def _stop_half_way() -> None:
 
 
 @dataclass(frozen=True)
+class Precisions:
+    """Says which precision a model would have where it works."""
+
+    @contextmanager
+    def open(self, execution: Execution, tell: Tell) -> Generator[Callable[[list[str]], pa.Table]]:
+        """Ready to say."""
+        yield lambda asked: pa.table({"dtype": [execution.precision(dtype) for dtype in asked]})
+
+
+@dataclass(frozen=True)
 class Programs:
     """Runs programs in a sandbox that is made where it runs them, as an evaluation does."""
 

@@ -20,14 +20,15 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+import torch
 
 import qads
 from cluster.hungry import make_hungry_model
-from cluster.jobs import Programs, Squares
+from cluster.jobs import Precisions, Programs, Squares
 from qads import Row, embed
 from qads.cluster import Execution, Grid, MemoryShards, map_shards, workers
 from qads.cluster.session import packed, unpacked
-from qads.errors import ClusterError, InputError, SandboxError, StorageError, TooLongError
+from qads.errors import ClusterError, InputError, ModelError, SandboxError, StorageError, TooLongError
 from qads.sandbox import Sandbox
 from run.tiny import rows
 
@@ -212,6 +213,37 @@ def test_a_worker_whose_memory_runs_out_goes_on_with_half_the_batch_and_runs_cod
     assert re.search(r"worker \d: out of memory: going on with max_tokens_per_batch = 128", caplog.text)
     assert "is lost" not in caplog.text
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=1e-5)
+
+
+def test_workers_compute_in_the_precision_that_the_driver_found(
+    two: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "qads.cluster.execution.resolve_dtype", lambda dtype, device: "float16" if dtype == "auto" else dtype
+    )
+    store = MemoryShards()  # No processor finds float16, so that workers have it from here.
+    with workers(Precisions, two) as crew:
+        map_shards(crew, lambda rows: ["auto", "bfloat16"], Grid(n_rows=2, rows_per_shard=1), store=store)
+    assert [table["dtype"].to_pylist() for table in store.tables.values()] == [["float16", "bfloat16"]] * 2
+
+
+def test_auto_precision_is_what_is_said_or_what_the_device_has() -> None:
+    said = Execution(device="cpu", auto_dtype="float16")
+    assert said.precision("auto") == said.decided().auto_dtype == "float16" and said.precision("float32") == "float32"
+    found = Execution(device="cpu").precision("auto")
+    assert found == Execution(device="cpu").decided().auto_dtype and found in ("bfloat16", "float32")
+    with pytest.raises(InputError, match="auto_dtype is 'int8'; it must be one of 'auto', 'float32', 'bfloat16'"):
+        Execution(auto_dtype="int8")  # pyright: ignore
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here are GPUs, which are asked")
+def test_a_machine_without_gpus_leads_a_cluster_with_some() -> None:
+    far = Execution(kind="ray", gpus_per_worker=1)
+    assert (far.found_device, far.precision("auto"), far.pass_size(far.found_device)) == ("cuda", "bfloat16", None)
+    assert replace(far, auto_dtype="float32").precision("auto") == "float32"
+    for here in (far.here(), Execution(device="cuda")):  # As a worker sees it, whose machine has to have one.
+        with pytest.raises(ModelError, match="device 'cuda' cannot be used here"):
+            here.precision("auto")
 
 
 def test_workers_run_programs_behind_walls(two: Execution) -> None:

@@ -14,6 +14,7 @@ from qads.config import EvaluateConfig
 from qads.errors import InputError, PoolError
 from qads.evaluate import Evaluation, read_items
 from qads.kernels.shares import wilson_interval
+from qads.models import open_causal_lm
 from qads.run.measured import evaluation_plan
 
 CPU = Execution(device="cpu")
@@ -54,6 +55,24 @@ def test_what_is_in_shards_is_not_computed_again(exam: str, model: Path):
     first = method(exam)(str(model), execution=CPU, shards=kept)
     again = method(exam)("no such model", execution=CPU, shards=kept)
     assert again.items.equals(first.items)
+
+
+def test_weights_stored_in_float32_are_not_rounded_and_others_are_as_auto_says(exam: str, model: Path, tmp_path: Path):
+    halves = tmp_path / "halves"
+    opened = open_causal_lm(str(model), device="cpu", dtype="bfloat16")
+    opened.model.save_pretrained(halves)
+    opened.tokenizer.save_pretrained(halves)
+
+    def values(of: Path, dtype: str, auto_dtype: str) -> list[float]:
+        execution = Execution(device="cpu", auto_dtype=auto_dtype)  # pyright: ignore[reportArgumentType]
+        return method(exam, generate=False, dtype=dtype)(str(of), execution=execution).items["value"].to_pylist()
+
+    assert values(model, "auto", "bfloat16") == values(model, "float32", "auto")
+    assert (
+        values(model, "bfloat16", "float32") == values(halves, "bfloat16", "auto") != values(model, "float32", "auto")
+    )
+    assert values(halves, "auto", "bfloat16") == values(halves, "bfloat16", "auto")
+    assert values(halves, "auto", "float32") == values(halves, "float32", "auto")
 
 
 def test_a_limit_draws_the_same_items_whatever_else_is_there(exam: str, quiz: str):

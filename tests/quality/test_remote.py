@@ -32,6 +32,7 @@ from qads.quality.transport import Connection, read_key
 from qads.run.directory import StagePlan
 from qads.run.plan import plan_stages
 from quality.serving import Fault, LogProbs, Scorer, hangs, resets, says, serving, unpacks_without_end
+from short_model import short_model
 
 KINDS = ("completions", "sglang")
 KEY = "sk-secret-0123456789"
@@ -87,7 +88,7 @@ class Real(NamedTuple):
 
 @pytest.fixture(scope="module")
 def real() -> Real:
-    lm = open_causal_lm("smollm2-135m", dtype="float32", device="cpu")
+    lm = open_causal_lm(short_model(), dtype="float32", device="cpu")
 
     @functools.cache
     def forward(tokens: tuple[int, ...]) -> list[float]:
@@ -148,13 +149,13 @@ def scored(engine: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_of_a_served_model_are_those_of_the_model_here(kind: str, real: Real):
-    with serving(kind, real.log_probs, real.word, "smollm2-135m") as server, opened(server, concurrency=2) as engine:
+    with serving(kind, real.log_probs, real.word, short_model()) as server, opened(server, concurrency=2) as engine:
         np.testing.assert_allclose(engine.score(real.prefixes, real.targets, None)[0], real.scores, atol=1e-4)
 
 
 def test_scores_of_the_local_engine_are_those_of_plain_forward_passes(real: Real):
     how = Execution(device="cpu")
-    with LocalEngine().open("smollm2-135m", revision=None, dtype="float32", execution=how) as engine:
+    with LocalEngine().open(short_model(), revision=None, dtype="float32", execution=how) as engine:
         np.testing.assert_allclose(engine.score(real.prefixes, real.targets, None)[0], real.scores, atol=1e-4)
         assert engine.tokenizer.is_fast and engine.max_length == 8192 and engine.render_chat
 
@@ -614,7 +615,7 @@ def test_a_key_over_an_open_network_is_warned_of(url: str, key: str | None, warn
 
 @pytest.mark.parametrize("kind", [CompletionsEngine, SGLangEngine])
 def test_what_identifies_a_result_is_model_and_interface_and_not_the_place(kind):
-    how: dict[str, Any] = {"revision": None, "dtype": "auto", "device": "cpu"}
+    how: dict[str, Any] = {"revision": None, "dtype": "auto", "execution": Execution(device="cpu")}
     here = kind(url="http://127.0.0.1:1/v1").identity("smollm2-135m", **how)
     there = kind(url="https://there.example/v1", api_key_variable="").identity("smollm2-135m", **how)
     other = kind(url="http://127.0.0.1:1/v1", served_model="other").identity("smollm2-135m", **how)
@@ -650,9 +651,12 @@ def test_a_run_can_go_on_with_another_server_of_the_same_model(tmp_path: Path, t
 def test_influence_of_a_served_model_is_that_of_the_model_here(real: Real):
     rows = [qads.Row(id=str(n), source="s", problem=f"{n} + {n}?", solution=f" It is {2 * n}.") for n in range(4)]
     candidates, anchors = qads.Pool.from_rows(rows[:2]), qads.Pool.from_rows(rows[2:])
-    here = qads.OneShotInfluence(dtype="float32")(candidates, anchors, execution=Execution(device="cpu"))
-    with serving("sglang", real.log_probs, real.word, "smollm2-135m") as server:
-        there = qads.OneShotInfluence(engine=SGLangEngine(url=server.url, api_key_variable=""))(candidates, anchors)
+    here = qads.OneShotInfluence(model=short_model(), dtype="float32")(
+        candidates, anchors, execution=Execution(device="cpu")
+    )
+    with serving("sglang", real.log_probs, real.word, short_model()) as server:
+        engine = SGLangEngine(url=server.url, api_key_variable="")
+        there = qads.OneShotInfluence(model=short_model(), engine=engine)(candidates, anchors)
     np.testing.assert_allclose(there.one_shot, here.one_shot, atol=1e-4)
     np.testing.assert_allclose(there.zero_shot, here.zero_shot, atol=1e-4)
 
@@ -661,7 +665,7 @@ def test_a_precision_is_no_setting_of_a_served_model():
     engine = CompletionsEngine(url="http://127.0.0.1:1/v1")
     for refused in (
         lambda: check_engine_dtype(engine, "bfloat16"),
-        lambda: engine.identity("smollm2-135m", revision=None, dtype="bfloat16", device="cpu"),
+        lambda: engine.identity("smollm2-135m", revision=None, dtype="bfloat16", execution=Execution()),
         lambda: engine.open("smollm2-135m", revision=None, dtype="bfloat16", execution=Execution()),
     ):
         with pytest.raises(InputError, match="dtype is 'bfloat16', but the engine is a server"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from qads.cluster import Execution
 from qads.config import EvaluateConfig, RunConfig, load_config
@@ -133,6 +134,21 @@ def test_the_tokens_of_a_pass_are_no_part_of_the_fingerprint(anchored: dict[str,
     ]
     assert [p["influence"].execution["max_tokens_per_batch"] for p in plans] == [2048, 64]
     assert plans[0]["influence"].fingerprint == plans[1]["influence"].fingerprint
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here are GPUs, which are asked")
+def test_a_run_on_the_gpus_of_a_cluster_is_planned_by_a_machine_that_has_none(anchored: dict[str, Any], tmp_path: Path):
+    cluster, auto = {"kind": "ray", "gpus_per_worker": 1}, ["quality.influence.dtype=auto", "embedding.dtype=auto"]
+    config = load_config(anchored | {"execution": cluster}, auto)
+    found = estimated(config, tmp_path / "run")
+    assert found.seconds is None and "what share of its peak a model reaches on cuda" in (found.note or "")
+    plans = plan_stages(config, (anchored["pool"]["sources"],), (anchored["anchors"]["sources"],))
+    assert plans["influence"].execution == {"device": "cuda", "max_tokens_per_batch": "auto"}
+    said = plan_stages(
+        load_config(anchored, [*auto, "execution.auto_dtype=bfloat16"]),
+        (anchored["pool"]["sources"],), (anchored["anchors"]["sources"],),
+    )  # fmt: skip
+    assert said["influence"].fingerprint == plans["influence"].fingerprint
 
 
 def test_an_evaluation_counts_worked_examples_suffixes_and_earlier_turns(model: Path, tmp_path: Path):

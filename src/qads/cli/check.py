@@ -99,11 +99,12 @@ def _look(
 ) -> PoolFindings:  # fmt: skip
     from qads.clean import Decontamination, check_pool
     from qads.cluster import Execution
-    from qads.embed import SentenceEmbedder
 
     vectors = None
     with terminal.running() as display:
         if neighbours and evaluation is not None:
+            from qads.embed import SentenceEmbedder  # Brings torch, which nothing else here needs.
+
             embedder = SentenceEmbedder(text="problem")
             display.stage_started("embedding the evaluation", 1, 3)
             asked = embedder(evaluation, progress=display.progress)

@@ -241,7 +241,7 @@ class _Pool:
     def _backend(self) -> Backend:
         """What starts workers, opened when it is first needed."""
         if self._opened is None:
-            entered = _backend_of(self._execution)(self._work(), self._execution)
+            entered = _backend_of(self._execution)(self._work(), self._execution.decided())
             self._opened = entered, entered.__enter__()
         return self._opened[1]
 

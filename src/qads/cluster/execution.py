@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 
 from qads.choices import check_choices
 from qads.errors import InputError
+from qads.machine import Dtype, resolve_device, resolve_dtype
 
 __all__ = ["Execution", "server"]
 
@@ -58,7 +59,7 @@ def server(address: str, where: str) -> tuple[str, int] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How fast, never what: no field here changes a result beyond floating-point rounding.
+    """How fast, never what: no field here changes a result beyond floating-point rounding (`auto_dtype` says which).
 
     >>> import qads
     >>> qads.Execution(workers=2).workers
@@ -88,6 +89,10 @@ class Execution:
     device: str = "auto"
     """Where models run, as torch names it; ``auto`` takes CUDA, then MPS, then the CPU. On Ray `gpus_per_worker`
     says."""
+    auto_dtype: Dtype = "auto"
+    """What ``dtype: auto`` of a model stands for. ``auto`` is bfloat16 where the device computes it in hardware, else
+    float32, as the machine finds that starts the work; workers do as it found. Of GPUs on Ray it finds nothing out
+    where it has none itself, and takes them to compute bfloat16. Name one to get the results of another machine."""
     max_tokens_per_batch: Annotated[int | Literal["auto"], _whole("max_tokens_per_batch", "tokens")] = "auto"
     """Tokens in one forward pass of a model; bounds its memory. ``auto`` is 2048, which is best on CPUs; on CUDA it is
     found by trying when a scoring model is opened."""
@@ -162,19 +167,51 @@ class Execution:
         return "a Ray cluster that is started here" if self.address == "local" else f"the Ray cluster at {self.address}"
 
     def pass_size(self, device: str) -> int | None:
-        """Tokens in one forward pass on a device of such a type (``cpu``, ``cuda``); None: to be found by trying."""
+        """Tokens in one forward pass on a device (``cpu``, ``cuda``, ``cuda:1``); None: to be found by trying."""
         if self.max_tokens_per_batch != "auto":
             return self.max_tokens_per_batch
-        return None if device == "cuda" else 2048
+        return None if device.startswith("cuda") else 2048
+
+    def precision(self, dtype: Dtype) -> Dtype:
+        """The precision of a model where work runs, with what ``auto`` stands for.
+
+        Raises:
+            ModelError: the device is not here.
+        """
+        chosen = self.auto_dtype if dtype == "auto" else dtype
+        return "bfloat16" if chosen == "auto" and self._is_far_from_gpus else resolve_dtype(chosen, self.device)
+
+    @property
+    def found_device(self) -> str:
+        """The device that results are computed on, with what ``auto`` stands for.
+
+        Raises:
+            ModelError: it should be here and is not.
+        """
+        return self.device if self._is_far_from_gpus else str(resolve_device(self.device))
+
+    @property
+    def _is_far_from_gpus(self) -> bool:
+        """Whether work runs on GPUs of a cluster, and this machine has none; the head of a cluster often has none."""
+        if self.kind != "ray" or self.device != "cuda":
+            return False
+        import torch
+
+        return not torch.cuda.is_available()
 
     def reading(self) -> Execution:
         """The same for work that reads texts and runs no model: one processor a worker, and no GPU.
 
         On one machine ``auto`` is then this process alone: whoever has GPUs did not ask for a process for each.
         """
+        plain = replace(self, auto_dtype="float32")  # So that nobody loads torch to ask what it would be.
         if self.kind == "ray":
-            return replace(self, cpus_per_worker=1, gpus_per_worker=0.0, device="auto")
-        return self.here("cpu") if self.workers == "auto" else replace(self, device="cpu")
+            return replace(plain, cpus_per_worker=1, gpus_per_worker=0.0, device="auto")
+        return plain.here("cpu") if self.workers == "auto" else replace(plain, device="cpu")
+
+    def decided(self) -> Execution:
+        """The same with ``auto`` precision found out, so that every worker computes as this machine says."""
+        return replace(self, auto_dtype=self.precision("auto"))
 
     def here(self, device: str | None = None) -> Execution:
         """The same, by the process that asks, alone."""

@@ -159,7 +159,7 @@ class _Timing:
 
 
 def _by_peak(experiment: Experiment, flops: int | None) -> float | None:
-    return None if experiment.train is None else training_seconds(flops, experiment.train, experiment.execution.device)
+    return None if experiment.train is None else training_seconds(flops, experiment.train, experiment.execution)
 
 
 def _evaluation_seconds(experiment: Experiment, model: str) -> float | None:

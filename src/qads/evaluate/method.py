@@ -254,9 +254,9 @@ class _Opened:
     @cached_property
     def lm(self) -> CausalLM:
         return open_causal_lm(
-            self.work.model, device=self.execution.device, dtype=self.work.method.dtype,
-            revision=self.work.method.revision,
-            trust_remote_code=self.execution.trust_remote_code, rounds=False,
+            self.work.model, device=self.execution.device, dtype=self.execution.precision(self.work.method.dtype),
+            revision=self.work.method.revision, trust_remote_code=self.execution.trust_remote_code,
+            rounds=self.work.method.dtype != "auto",
         )  # fmt: skip
 
     @property

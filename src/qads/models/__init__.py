@@ -6,19 +6,17 @@ id. Weights are read from safetensors only (or GGUF, which holds tensors and no 
 
 from __future__ import annotations
 
+from qads.machine import Dtype, resolve_device, resolve_dtype
 from qads.models.adapters import ADAPTER, KEPT, Lora, check_extra, stable_bytes, with_adapter
 from qads.models.held import give_back_models
 from qads.models.opening import (
     CausalLM,
-    Dtype,
     Encoder,
     Tokenizer,
     check_quantization,
     open_causal_lm,
     open_encoder,
     open_tokenizer,
-    resolve_device,
-    resolve_dtype,
 )
 from qads.models.prompting import prompt_ids
 from qads.models.quiet import quiet_loading

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import transformers
 from huggingface_hub import snapshot_download
 
-from qads.choices import check_choice
 from qads.errors import InputError, ModelError
 from qads.kernels.cost import ModelShape, model_shape
+from qads.machine import Dtype, resolve_device, resolve_dtype
 from qads.models.adapters import ADAPTER, check_extra, with_adapter
 from qads.models.gguf import converted_gguf, converted_gguf_tokenizer
 from qads.models.held import give_back_models, remember_model
@@ -41,18 +41,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CausalLM",
-    "Dtype",
     "Encoder",
     "Tokenizer",
     "check_quantization",
     "open_causal_lm",
     "open_encoder",
     "open_tokenizer",
-    "resolve_device",
-    "resolve_dtype",
 ]
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 _NO_LIMIT = 2**31 - 1
 
 
@@ -145,7 +141,7 @@ def open_causal_lm(
         revision: branch, tag or commit of a hub id.
         trust_remote_code: run code that comes with the model.
         quantize: keep the weights of linear layers in 4 bits (NF4 of bitsandbytes), and compute in `dtype`.
-        rounds: whether `auto` may round weights that are stored in float32; else it is float32 for these.
+        rounds: whether weights that are stored in float32 may be rounded; else they are opened so, whatever `dtype`.
 
     Raises:
         ModelError: it cannot be found or opened; says how to get it.
@@ -165,7 +161,7 @@ def open_causal_lm(
     give_back_models()
     with _opening(source), quiet_loading():
         folder = _folder_to_open(source)
-        if dtype == "auto" and not rounds and are_stored_in_float32(Path(folder)):
+        if not rounds and are_stored_in_float32(Path(folder)):
             dtype = "float32"
         tokenizer = _fast_tokenizer(source, folder, options)
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(
@@ -272,36 +268,6 @@ def open_encoder(
         )
     remember_model(model)
     return Encoder(model.eval(), source)
-
-
-def resolve_device(device: str) -> torch.device:
-    """The device that ``auto`` stands for here, or the one named.
-
-    Raises:
-        ModelError: the name is none of torch's, or the device is not there.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
-    return found
-
-
-def resolve_dtype(dtype: Dtype, device: str) -> str:
-    """The precision that ``auto`` becomes on a device: it changes results, so it is recorded and fingerprinted."""
-    check_choice(dtype, get_args(Dtype), name="dtype", method="model")
-    if dtype != "auto":
-        return dtype
-    kind = resolve_device(device).type
-    if kind == "cuda":
-        hardware = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # No public name in torch says this yet.
-        hardware = kind == "cpu" and torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
-    return "bfloat16" if hardware else "float32"
 
 
 def _fast_tokenizer(source: ModelSource, folder: str, options: dict[str, Any]) -> Any:

@@ -23,7 +23,7 @@ from qads.kernels.cost import Cost, CostRule
 from qads.kernels.likelihood import AnswerLikelihood, TokenTarget
 from qads.kernels.pass_size import find_pass_size, pass_speed
 from qads.kernels.peak import matmul_peak
-from qads.models import CausalLM, Dtype, find_model, open_causal_lm, resolve_dtype
+from qads.models import CausalLM, Dtype, find_model, open_causal_lm
 from qads.quality.opened import OpenEngine
 from qads.quality.remote import CompletionsEngine, SGLangEngine, check_served_dtype
 
@@ -55,7 +55,7 @@ class LocalEngine:
             ModelError: it cannot be opened, or its architecture cannot score.
         """
         lm = open_causal_lm(
-            model, device=execution.device, dtype=dtype, revision=revision,
+            model, device=execution.device, dtype=execution.precision(dtype), revision=revision,
             trust_remote_code=execution.trust_remote_code,
         )  # fmt: skip
         return _LocalModel(lm, execution.pass_size(lm.device.type))
@@ -64,11 +64,11 @@ class LocalEngine:
         """Who asks it: every worker opens the model."""
         return execution
 
-    def identity(self, model: str, *, revision: str | None, dtype: Dtype, device: str) -> dict[str, Any]:
+    def identity(self, model: str, *, revision: str | None, dtype: Dtype, execution: Execution) -> dict[str, Any]:
         """What of it makes the result: weights and precision."""
         return {
             "model": find_model(model, revision=revision).identity,
-            "dtype": resolve_dtype(dtype, device),
+            "dtype": execution.precision(dtype),
             "engine": {"kind": self.kind},
         }
 

@@ -80,7 +80,7 @@ class AnswerLikelihoods:
     def identity(self, execution: Execution | None = None) -> dict[str, Any]:
         """What makes its numbers, beside the texts: weights, precision, engine and template."""
         how = execution or Execution()
-        found = self.engine.identity(self.model, revision=self.revision, dtype=self.dtype, device=how.device)
+        found = self.engine.identity(self.model, revision=self.revision, dtype=self.dtype, execution=how)
         code = {"trust_remote_code": True} if how.trust_remote_code else {}
         return json.loads(to_json(found | {"template": dataclasses.asdict(self.template)} | code))
 

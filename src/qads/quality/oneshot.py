@@ -80,7 +80,7 @@ class OneShotInfluence:
     def identity(self, execution: Execution | None = None) -> dict[str, Any]:
         """What makes its scores, beside the texts: weights, precision, engine and template."""
         how = execution or Execution()
-        found = self.engine.identity(self.model, revision=self.revision, dtype=self.dtype, device=how.device)
+        found = self.engine.identity(self.model, revision=self.revision, dtype=self.dtype, execution=how)
         more: dict[str, Any] = {"trust_remote_code": True} if how.trust_remote_code else {}
         if isinstance(self.engine, LocalEngine):
             more["zero_shot"] = "float32"

@@ -62,7 +62,7 @@ class CompletionsEngine:
         """Who asks it: this process, which has `concurrency` requests under way; more of them would ask for no more."""
         return execution.here()
 
-    def identity(self, model: str, *, revision: str | None, dtype: Dtype, device: str) -> dict[str, Any]:
+    def identity(self, model: str, *, revision: str | None, dtype: Dtype, execution: Execution) -> dict[str, Any]:
         """What of it makes the result: tokenizer, served model and interface."""
         return _identity(self, model, revision, dtype)
 
@@ -95,7 +95,7 @@ class SGLangEngine:
         """Who asks it: this process, which has `concurrency` requests under way; more of them would ask for no more."""
         return execution.here()
 
-    def identity(self, model: str, *, revision: str | None, dtype: Dtype, device: str) -> dict[str, Any]:
+    def identity(self, model: str, *, revision: str | None, dtype: Dtype, execution: Execution) -> dict[str, Any]:
         """What of it makes the result: tokenizer, served model and interface."""
         return _identity(self, model, revision, dtype)
 

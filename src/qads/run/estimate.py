@@ -25,7 +25,7 @@ from qads.evaluate import Item
 from qads.kernels.cost import call_cost
 from qads.kernels.peak import matmul_peak
 from qads.kernels.target import TokenTarget
-from qads.models import Dtype, count_parameters, open_tokenizer, resolve_device, resolve_dtype
+from qads.models import Dtype, count_parameters, open_tokenizer, resolve_device
 from qads.pool import Kind, Pool, RejectedRow, Row
 from qads.prompts import sample_text
 from qads.quality import EveryAnchor, LMScorer, LocalEngine, ProbeScorer, load_scorer, stratified_sample
@@ -255,10 +255,7 @@ def _scoring_seconds(config: RunConfig, quality: QualityConfig, flops: int | Non
         return None, "a server scores, and how fast it is only it knows"
     if flops is None:
         return None, "the shape of the model is unknown, and with it operations and time"
-    device = resolve_device(config.execution.device)
-    if device.type != "cpu":
-        return None, f"time is unknown: what share of its peak scoring reaches on {device.type} was never measured"
-    return flops / (_CPU_UTILISATION * _peak(config, quality.influence.dtype)), None
+    return _seconds(flops, _CPU_UTILISATION, config.execution, quality.influence.dtype)
 
 
 def _joined(*notes: str | None) -> str | None:
@@ -273,9 +270,8 @@ def _embedding_cost(config: RunConfig, pool: Pool) -> _ModelCost:
         why = "operations and time are unknown, since the weights are not on this disk"
         return _ModelCost(tokens, None, "estimated", None, why)
     flops = 2 * n_parameters * tokens
-    return _ModelCost(
-        tokens, flops, "estimated", flops / (_EMBEDDING_UTILISATION * _peak(config, config.embedding.dtype))
-    )
+    seconds = _seconds(flops, _EMBEDDING_UTILISATION, config.execution, config.embedding.dtype)
+    return _ModelCost(tokens, flops, "estimated", *seconds)
 
 
 def _reading_costs(
@@ -302,7 +298,7 @@ def _reading_costs(
             continue
         flops = 2 * n_parameters * tokens
         found[name] = _ModelCost(
-            tokens, flops, "estimated", flops / (_EMBEDDING_UTILISATION * _peak(config, method.dtype))
+            tokens, flops, "estimated", *_seconds(flops, _EMBEDDING_UTILISATION, config.execution, method.dtype)
         )
     return found
 
@@ -334,8 +330,8 @@ def _evaluation_cost(method: EvaluateConfig, model: str, execution: Execution) -
     if n_attempts:
         note = _joined(lacking, "how long generation takes depends on what is written")
         return rows, _ModelCost(tokens, flops, "estimated", None, note)
-    peak = matmul_peak(resolve_device(execution.device), torch.float32)
-    return rows, _ModelCost(tokens, flops, "estimated", flops / (_CPU_UTILISATION * peak), lacking)
+    seconds, unknown = _seconds(flops, _CPU_UTILISATION, execution, "float32")
+    return rows, _ModelCost(tokens, flops, "estimated", seconds, _joined(lacking, unknown))
 
 
 def _evaluation_characters(method: EvaluateConfig, measured: Mapping[str, Sequence[Item]]) -> int:
@@ -369,8 +365,7 @@ def _likelihood_cost(config: RunConfig, pool: Pool) -> _ModelCost:
     flops = 2 * n_parameters * tokens
     if not isinstance(method.engine, LocalEngine):
         return _ModelCost(tokens, flops, "estimated", None, "a server scores, and how fast it is only it knows")
-    seconds = flops / (_CPU_UTILISATION * _peak(config, method.dtype))
-    return _ModelCost(tokens, flops, "estimated", seconds)
+    return _ModelCost(tokens, flops, "estimated", *_seconds(flops, _CPU_UTILISATION, config.execution, method.dtype))
 
 
 def _training_cost(config: RunConfig, method: FineTuning, pool: Pool, n_rows: int) -> _ModelCost:
@@ -381,7 +376,7 @@ def _training_cost(config: RunConfig, method: FineTuning, pool: Pool, n_rows: in
     if n_parameters is None:
         return _ModelCost(tokens, None, "estimated", None, "the weights are not on this disk, so time is unknown")
     flops = (6 if method.lora is None else 4) * n_parameters * tokens
-    seconds = training_seconds(flops, method, config.execution.device)
+    seconds = training_seconds(flops, method, config.execution)
     note = "time is unknown: training was never measured on this device" if seconds is None else None
     return _ModelCost(tokens, flops, "estimated", seconds, note)
 
@@ -390,6 +385,9 @@ def _tokens(pool: Pool) -> Float[np.ndarray, " n"]:
     return np.array([len(sample_text(row)) for row in pool]) / CHARS_PER_TOKEN
 
 
-def _peak(config: RunConfig, dtype: Dtype) -> float:
-    device = config.execution.device
-    return matmul_peak(resolve_device(device), getattr(torch, resolve_dtype(dtype, device)))
+def _seconds(flops: int, share: float, execution: Execution, dtype: Dtype) -> tuple[float | None, str | None]:
+    """Seconds of so many operations at a share of the peak of this processor, or why nobody knows."""
+    device = execution.found_device
+    if device != "cpu":
+        return None, f"time is unknown: what share of its peak a model reaches on {device} was never measured"
+    return flops / (share * matmul_peak(resolve_device(device), getattr(torch, execution.precision(dtype)))), None

@@ -9,7 +9,7 @@ from qads.config import EvaluateConfig, RunConfig
 from qads.datasets import expand_sources, source_identity
 from qads.datasets.benchmarks import evaluation_contents
 from qads.errors import InputError
-from qads.models import find_model, resolve_device, resolve_dtype
+from qads.models import find_model
 from qads.run.directory import StagePlan
 
 __all__ = ["evaluated_model", "evaluates_trained", "evaluation_plan", "named_model"]
@@ -71,7 +71,7 @@ def evaluation_plan(
     """
     settings = {name: value for name, value in dataclasses.asdict(method).items() if name not in _ELSEWHERE}
     if method.dtype == "auto":  # What it is for the weights of a model to come, the training of it says.
-        settings["dtype"] = f"float32 where weights are stored so, else {resolve_dtype('auto', execution.device)}"
+        settings["dtype"] = f"float32 where weights are stored so, else {execution.precision('auto')}"
     if trained is None:
         settings["model"] = find_model(model, revision=method.revision).identity
     if method.generate or method.choice != "generation":
@@ -84,6 +84,6 @@ def evaluation_plan(
     inputs |= {f"set {name}": content for name, content in evaluation_contents(method.sets).items()}
     for file in expand_sources([method.shots_from]) if method.shots_from else ():
         inputs[f"examples {file.name}"] = source_identity(file.location)
-    device = resolve_device(execution.device)
-    how = {"device": str(device), "max_tokens_per_batch": execution.pass_size(device.type) or "auto"}
+    device = execution.found_device
+    how = {"device": device, "max_tokens_per_batch": execution.pass_size(device) or "auto"}
     return StagePlan("evaluate", settings, inputs, how)

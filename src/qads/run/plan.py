@@ -11,7 +11,7 @@ from qads.datasets import expand_sources, source_identity
 from qads.datasets.benchmarks import evaluation_contents
 from qads.embed import Embedder, LMEmbedder, SentenceEmbedder
 from qads.errors import ConfigError, CorruptError, DriftError, InputError
-from qads.models import find_tokenizer, resolve_device
+from qads.models import find_tokenizer
 from qads.quality import (
     AnswerLikelihoods,
     Engine,
@@ -188,32 +188,32 @@ def _settings(config: RunConfig, name: str, sources: list[str]) -> dict[str, Any
         chosen = own if sources else {"n": anchors.n_chosen}
         drawn = {"quality": _draw(quality), "seed": config.seed} if quality else {}
         return {"anchors": chosen, **drawn}
-    if name == "influence" and quality is not None:
+    if name in ("influence", "scorer", "quality") and quality is not None:
+        return _quality_settings(config, quality, name)
+    if name == "train" and config.train is not None:
+        return {"train": config.train.identity(config.execution), **_foreign_code(config)}
+    return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
+
+
+def _quality_settings(config: RunConfig, quality: QualityConfig, name: str) -> dict[str, Any]:
+    """Everything that changes the scores, the scorer, or the qualities."""
+    if name == "influence":
         method = method_identity(quality.influence, config)
         if isinstance(quality.influence.stopping, EveryAnchor):
             # The aggregate is applied to the scores afterwards, by the stage `quality`.
             del method["aggregate"], method["stopping"]
         return {"quality": {"influence": method, **_in_rounds(config, quality)}, **_foreign_code(config)}
-    if name == "quality" and quality is not None and isinstance(quality.scorer, SavedScorer):
-        saved = quality.scorer
-        reader = load_scorer(saved.folder).reader_now(
-            config.execution
-        )  # Another than it was fitted with may be allowed.
+    if name == "quality" and isinstance(saved := quality.scorer, SavedScorer):
+        # Another reader than it was fitted with may be allowed.
+        reader = load_scorer(saved.folder).reader_now(config.execution)
         return {
             "quality": {"scorer": {"allow": list(saved.allow)} | ({"reader": reader} if reader else {})},
             **(_foreign_code(config) if reader else {}),
         }
-    if name in ("scorer", "quality") and quality is not None:
-        aggregate = {"aggregate": quality.influence.aggregate}
-        style = {} if quality.style is None else {"style": dataclasses.asdict(quality.style)}
-        fitted = {"scorer": _scorer_settings(config, quality)} if name == "scorer" else {}
-        return {
-            "quality": {"influence": aggregate, **style, **fitted},
-            **(_foreign_code(config) if fitted else {}),
-        }
-    if name == "train" and config.train is not None:
-        return {"train": config.train.identity(config.execution), **_foreign_code(config)}
-    return {"output": dataclasses.asdict(config.output)} if name == "mixture" else {}
+    aggregate = {"aggregate": quality.influence.aggregate}
+    style = {} if quality.style is None else {"style": dataclasses.asdict(quality.style)}
+    fitted = {"scorer": _scorer_settings(config, quality)} if name == "scorer" else {}
+    return {"quality": {"influence": aggregate, **style, **fitted}, **(_foreign_code(config) if fitted else {})}
 
 
 def _selection_settings(config: RunConfig, name: str) -> dict[str, Any]:
@@ -293,7 +293,7 @@ def method_identity(method: Embedder | OneShotInfluence | AnswerLikelihoods, con
     """Its settings, with what `model` and `dtype` stand for here: those weights and that precision make the result."""
     settings = dataclasses.asdict(method)
     found = _engine(method).identity(
-        method.model, revision=method.revision, dtype=method.dtype, device=config.execution.device
+        method.model, revision=method.revision, dtype=method.dtype, execution=config.execution
     )
     return settings | {name: value for name, value in found.items() if name in settings}
 
@@ -318,8 +318,8 @@ def _execution(config: RunConfig, name: str) -> dict[str, Any]:
     scoring = {"influence": config.quality and config.quality.influence, "likelihoods": config.answer_likelihoods}
     if (method := scoring.get(name)) and not isinstance(method.engine, LocalEngine):
         return {"device": "served"}
-    device = resolve_device(how.device)
-    return {"device": str(device), "max_tokens_per_batch": how.pass_size(device.type) or "auto"}
+    device = how.found_device
+    return {"device": device, "max_tokens_per_batch": how.pass_size(device) or "auto"}
 
 
 def file_contents(sources: tuple[str, ...]) -> dict[str, str]:

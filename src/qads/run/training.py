@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qads.cluster import Execution
 from qads.config import TrainConfig
 from qads.datasets import refuse_own_output
 from qads.kernels.peak import matmul_peak
 from qads.machine import is_first_process, n_processes
-from qads.models import refuse_inside_model, resolve_device, resolve_dtype
+from qads.models import refuse_inside_model, resolve_device
 from qads.pool import Pool
 from qads.run.context import Facts, StageContext
 from qads.run.directory import KEEPS_CHECKPOINTS, Manifest, RunDirectory, StageDirectory, StagePlan
@@ -138,18 +139,20 @@ def estimate_training(config: TrainConfig) -> dict[str, Any]:
         "rows": len(rows), "rows_trained": plan.n_rows, "rows_unseen": len(plan.texts.texts) - len(plan.times),
         "affected_rows": len(plan.texts.affected),
         "tokens": plan.n_tokens, "answer_tokens": plan.n_answer_tokens, "steps": plan.n_steps, "flops": plan.flops,
-        "seconds": training_seconds(plan.flops, method, config.execution.device),
+        "seconds": training_seconds(plan.flops, method, config.execution),
     }  # fmt: skip
 
 
-def training_seconds(flops: int | None, method: FineTuning, device: str) -> float | None:
+def training_seconds(flops: int | None, method: FineTuning, execution: Execution) -> float | None:
     """Seconds that so many operations take to train here, about; None where nobody knows."""
-    where = resolve_device(device)
-    if flops is None or where.type != "cpu":
+    device = execution.found_device
+    if flops is None or device != "cpu":
         return None
     import torch
 
-    return flops / (TRAINING_UTILISATION * matmul_peak(where, getattr(torch, resolve_dtype(method.dtype, device))))
+    return flops / (
+        TRAINING_UTILISATION * matmul_peak(resolve_device(device), getattr(torch, execution.precision(method.dtype)))
+    )
 
 
 def _planned(config: TrainConfig) -> tuple[TrainingFiles, FineTuning, StagePlan]:
@@ -159,5 +162,5 @@ def _planned(config: TrainConfig) -> tuple[TrainingFiles, FineTuning, StagePlan]
         "train": method.identity(config.execution), "columns": config.columns, "on_bad_row": config.on_bad_row,
     }  # fmt: skip
     inputs = {f"file {name}": content for name, content in files.identities.items()}
-    execution = {"device": str(resolve_device(config.execution.device)), "processes": n_processes()}
+    execution = {"device": config.execution.found_device, "processes": n_processes()}
     return files, method, StagePlan("train", settings, inputs, execution)

@@ -35,7 +35,6 @@ from qads.models import (
     open_causal_lm,
     open_tokenizer,
     resolve_device,
-    resolve_dtype,
     seeded,
 )
 from qads.pool import Kind, Pool, Progress, to_json
@@ -258,7 +257,7 @@ class FineTuning:
         """Everything that changes the result: the settings, with what `model` and `dtype` stand for here."""
         found = dataclasses.asdict(self) | {
             "model": find_model(self.model, revision=self.revision).identity,
-            "dtype": resolve_dtype(self.dtype, execution.device),
+            "dtype": execution.precision(self.dtype),
         }
         del found["checkpoints"], found["revision"], found["batch_size" if self.batch_tokens else "batch_tokens"]
         if not self.suffix:
@@ -284,7 +283,7 @@ class FineTuning:
 
     def _open(self, execution: Execution) -> CausalLM:
         """The model in the precision that it is trained in; of several processes each puts it where it trains."""
-        dtype: Dtype = "float32" if self.lora is None and self.master_weights else self.dtype
+        dtype = "float32" if self.lora is None and self.master_weights else execution.precision(self.dtype)
         device = "cpu" if n_processes() > 1 and self.quantize is None else execution.device
         return open_causal_lm(
             self.model, device=device, dtype=dtype, revision=self.revision,
@@ -294,7 +293,7 @@ class FineTuning:
     def _mixed(self, execution: Execution) -> bool:
         """Whether float32 weights are computed with in bfloat16."""
         keeps_float32 = self.lora is None and self.master_weights
-        return keeps_float32 and resolve_dtype(self.dtype, execution.device) == "bfloat16"
+        return keeps_float32 and execution.precision(self.dtype) == "bfloat16"
 
     def _pass_size(self, execution: Execution) -> int:
         return execution.pass_size(resolve_device(execution.device).type) or _ON_CUDA

@@ -22,7 +22,6 @@ from qads.models import (
     KEPT,
     open_causal_lm,
     quiet_loading,
-    resolve_dtype,
     stable_bytes,
     with_adapter,
 )
@@ -84,7 +83,7 @@ def _write_merged(training: Training, adapter: Path, folder: Path, execution: Ex
     """The model with the adapter added to its weights, which are opened again: those of 4 bits could not take it."""
     method = training.method
     assert method.lora is not None
-    dtype: Any = resolve_dtype(method.dtype, execution.device)
+    dtype: Any = execution.precision(method.dtype)
     lm = open_causal_lm(
         method.model, device="cpu", dtype=dtype, revision=method.revision,
         trust_remote_code=execution.trust_remote_code,

@@ -26,7 +26,7 @@ from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.errors import InputError
 from qads.kernels.cost import Cost
-from qads.models import ADAPTER, CausalLM, Dtype, Lora, check_extra, open_causal_lm, resolve_dtype, with_adapter
+from qads.models import ADAPTER, CausalLM, Dtype, Lora, check_extra, open_causal_lm, with_adapter
 from qads.pool import Pool, Progress
 from qads.prompts import QUALITY_QUESTION, Template
 from qads.quality.engines import LocalEngine
@@ -162,7 +162,7 @@ class LMScorer:
         """The model before it is fine-tuned; of a completed scorer."""
         assert self.model is not None
         return open_causal_lm(
-            self.model, device=execution.device, dtype=dtype or self.dtype, revision=self.revision,
+            self.model, device=execution.device, dtype=execution.precision(dtype or self.dtype), revision=self.revision,
             trust_remote_code=execution.trust_remote_code,
         )  # fmt: skip
 
@@ -182,7 +182,7 @@ class LMScorer:
     def reader_identity(self, execution: Execution) -> dict[str, Any]:
         """What makes the ratings beside what was learnt: weights, precision and texts; of a completed scorer."""
         assert self.model is not None and self.template is not None
-        found = LocalEngine().identity(self.model, revision=self.revision, dtype=self.dtype, device=execution.device)
+        found = LocalEngine().identity(self.model, revision=self.revision, dtype=self.dtype, execution=execution)
         template = dataclasses.asdict(self.template) | {"ends": QUALITY_QUESTION}
         return {"model": found["model"], "dtype": found["dtype"], "template": template}
 
@@ -222,9 +222,7 @@ def _trained(method: LMScorer, labelled: Labelled, execution: Execution, progres
         )  # fmt: skip
     rows = [text for text, is_held in zip(texts.values(), held, strict=True) if not is_held]
     rated = [(*text, make.tokens.levels[at]) for text, at in zip(rows, level, strict=True)]
-    files = method.tuning(
-        lm, rated, name=method.model, dtype=resolve_dtype(method.dtype, execution.device), progress=progress
-    )
+    files = method.tuning(lm, rated, name=method.model, dtype=execution.precision(method.dtype), progress=progress)
     cost = _training_cost(text_cost(shape, rows), method, time.perf_counter() - started)
     return _Trained(labelled, held, levels, files, cost)
 
@@ -313,7 +311,7 @@ class FittedLM(FittedScorer):
         if self.method.lora is None:
             with tempfile.TemporaryDirectory() as folder:
                 where = write_files(Path(folder), None, self.files)
-                lm = open_causal_lm(str(where), device=execution.device, dtype=self.method.dtype)
+                lm = open_causal_lm(str(where), device=execution.device, dtype=execution.precision(self.method.dtype))
         else:
             lm = with_adapter(
                 self.method.open_model(execution), self.method.lora.config, self.files[ADAPTER], who="LMScorer"

@@ -197,7 +197,7 @@ class ProbeScorer:
         if not self.reads_model:
             return {}
         assert self.model is not None and self.template is not None
-        found = LocalEngine().identity(self.model, revision=self.revision, dtype=self.dtype, device=execution.device)
+        found = LocalEngine().identity(self.model, revision=self.revision, dtype=self.dtype, execution=execution)
         return {"model": found["model"], "dtype": found["dtype"], "template": dataclasses.asdict(self.template)}
 
 

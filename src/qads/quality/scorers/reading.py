@@ -175,7 +175,7 @@ class RowReader:
     ) -> RowReader:  # fmt: skip
         """Open the model, and read with it."""
         lm = open_causal_lm(
-            model, device=execution.device, dtype=dtype, revision=revision,
+            model, device=execution.device, dtype=execution.precision(dtype), revision=revision,
             trust_remote_code=execution.trust_remote_code,
         )  # fmt: skip
         size = execution.pass_size(lm.device.type) or ON_CUDA
