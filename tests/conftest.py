@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+import itertools
 import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import jaxtyping
@@ -19,6 +24,7 @@ from object_storage import ObjectStorage, serving
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # Threads that spin while they wait take the other core.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # Those have no actor's environment, and just idle.
 if n_processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # Together they have one thread a core.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // n_processes)))
 
@@ -46,6 +52,38 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
 
+MADE = Counter[CodeType]()
+"""How often a function within a function was made."""
+
+
+def sampled(function: Any = None, *, typechecker: Any) -> Any:
+    """`jaxtyping.jaxtyped` for the first hundred calls of a function and every fiftieth after that.
+
+    Functions within functions, which are made at every call of these, are checked the first ten times that they are.
+    To check, and to make ready for it, takes longer than most of what is checked: it was half of the time of tests.
+    """
+    if function is None:
+        return functools.partial(sampled, typechecker=typechecker)
+    checking = jaxtyped(typechecker=typechecker)
+    if dataclasses.is_dataclass(function) and "__init__" in vars(function):
+        function.__init__ = sampled(function.__init__, typechecker=typechecker)
+        return function
+    if not inspect.isfunction(function):
+        return checking(function)
+    if "<locals>" in function.__qualname__:
+        if MADE[function.__code__] == 10:
+            return function
+        MADE[function.__code__] += 1
+    always, calls = checking(function), itertools.count()
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        n = next(calls)
+        return (always if n < 100 or n % 50 == 0 else function)(*args, **kwargs)
+
+    return called
+
+
 def modules_with_shapes() -> list[str]:
     """The modules that state shapes; elsewhere a check at every call for every row would take minutes."""
     sources = ROOT / "src"
@@ -54,6 +92,7 @@ def modules_with_shapes() -> list[str]:
     return [name.removesuffix(".__init__") for name in names]
 
 
+jaxtyped, jaxtyping.jaxtyped = jaxtyping.jaxtyped, sampled  # The hook takes it by this name.
 jaxtyping.install_import_hook(modules_with_shapes(), f"{__name__}.checked")
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gguf as gguf_format
 import pytest
 import torch
 import transformers
@@ -46,18 +47,47 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_converted_copy_computes_what_the_gguf_file_computes(monkeypatch, tmp_path):
-    source = find_model("smollm2-135m")
-    monkeypatch.setenv("QADS_CACHE", str(tmp_path))
-    ours = open_causal_lm("smollm2-135m", dtype="float32")
-    again = open_causal_lm("smollm2-135m", dtype="float32")
-    path = Path(source.location)
+def shortened_gguf(whole: Path, path: Path, *, n_layers: int, n_tokens: int) -> Path:
+    """A GGUF file with the first layers and tokens of another, tensors and settings as they are there."""
+    read, writer = gguf_format.GGUFReader(whole), gguf_format.GGUFWriter(path, "llama")
+    held = {name: field.contents() for name, field in read.fields.items()}
+    tokens = held["tokenizer.ggml.tokens"][:n_tokens]
+    parts = set(tokens)
+    merges = [merge for merge in held["tokenizer.ggml.merges"] if {*merge.split(" "), merge.replace(" ", "")} <= parts]
+    shorter = {
+        "llama.block_count": n_layers, "llama.vocab_size": n_tokens, "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.merges": merges, "tokenizer.ggml.token_type": held["tokenizer.ggml.token_type"][:n_tokens],
+    }  # fmt: skip
+    for name, field in read.fields.items():
+        if not name.startswith("GGUF.") and name != "general.architecture":  # Those the writer has written itself.
+            writer.add_key_value(name, (held | shorter)[name], *field.types[:2])
+    for tensor in read.tensors:
+        if not tensor.name.startswith("blk.") or int(tensor.name.split(".")[1]) < n_layers:
+            data = tensor.data[:n_tokens] if tensor.name == "token_embd.weight" else tensor.data
+            writer.add_tensor(tensor.name, data, raw_dtype=tensor.tensor_type)
+    for write in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
+        write()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    "of", ["two layers of it", pytest.param("the whole", marks=[pytest.mark.long, pytest.mark.slow])]
+)
+def test_the_converted_copy_computes_what_the_gguf_file_computes(of: str, monkeypatch, tmp_path):
+    path = Path(find_model("smollm2-135m").location)
+    if of != "the whole":
+        path = shortened_gguf(path, tmp_path / "short.gguf", n_layers=2, n_tokens=1200)
+    monkeypatch.setenv("QADS_CACHE", str(tmp_path / "cache"))
+    ours = open_causal_lm(str(path), dtype="float32")
+    again = open_causal_lm(str(path), dtype="float32")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     ids = torch.arange(1000, 1040)[None]
     assert torch.equal(ours.model(ids).logits, theirs(ids).logits)
     assert torch.equal(again.model(ids).logits, theirs(ids).logits)
-    assert [p.suffix for p in (tmp_path / "models").iterdir() if p.is_dir()] != []
-    assert not list((tmp_path / "models").glob(".*-v1.*/")), "no half-made copy stays behind"
+    copies = tmp_path / "cache" / "models"
+    assert [p.suffix for p in copies.iterdir() if p.is_dir()] != []
+    assert not list(copies.glob(".*-v2.*/")), "no half-made copy stays behind"
 
 
 def test_a_folder_opens_and_is_known_by_its_content(tiny: Path, tmp_path: Path):

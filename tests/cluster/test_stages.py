@@ -29,8 +29,8 @@ from run.tiny import make_model, rows, settings, write_rows, written
 
 MAPPED = {"clean", "embed", "influence", "scorer", "quality", "evaluate"}
 """Stages whose shards go to workers."""
-BRIEF = {"clean": None, "evaluate": None}
-"""A run with fewer stages."""
+BRIEF = {"clean": None, "evaluate": None, "quality": {"scorer": {"kind": "retrieval"}}}
+"""A run with fewer stages, and of these fewer that open a model."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def run_with(
         write_rows(pool, made + copies)
         write_rows(exam, rows(8, seed=1, prefix="e") + [row | {"source": "exam"} for row in made[20:24]])
     whole: dict[str, Any] = {
-        "quality": {"sample": 40, "influence": {"model": str(model)}},
+        "quality": {"sample": 40, "influence": {"model": str(model)}, **changes.pop("quality", {})},
         "clean": {"duplicates": {}, "against": str(exam)},
         "evaluate": {"model": str(model), "sets": [f"exam={exam}"], "max_new_tokens": 8},
         "execution": {"device": "cpu"} | execution,

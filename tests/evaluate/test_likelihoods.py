@@ -17,6 +17,7 @@ from qads.cluster import Execution
 from qads.evaluate import Evaluation, read_items
 from qads.evaluate.likelihoods import LikelihoodScorer
 from qads.models import open_causal_lm
+from short_model import short_model
 
 CPU = Execution(device="cpu")
 LOGLIK = "answer_log_likelihood"
@@ -36,9 +37,9 @@ def values(result: qads.evaluate.EvaluationResult, measure: str) -> list[float]:
     return [row["value"] for row in result.items.to_pylist() if row["measure"] == measure]
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m", "tiny"])
+@pytest.mark.parametrize("name", ["short", "tiny"])
 def test_the_likelihood_of_a_solution_is_that_of_a_plain_pass(name: str, model: Path, exam: str):
-    where = str(model) if name == "tiny" else name
+    where = str(model) if name == "tiny" else short_model()
     found = Evaluation(sets=(exam,), generate=False, limit=2, dtype="float32")(where, execution=CPU)
     lm = open_causal_lm(where, dtype="float32", device="cpu")
     for item, value in zip(read_items([exam], limit=2).items, values(found, "answer_log_likelihood"), strict=True):
@@ -59,8 +60,8 @@ def test_the_option_that_is_chosen_is_the_likeliest_of_plain_passes(quiz: str, t
     method = Evaluation(
         sets=(quiz,), generate=False, choice="likelihood", likelihood=False, dtype="float32", template=template, limit=1
     )
-    found = method("smollm2-135m", execution=CPU)
-    lm = open_causal_lm("smollm2-135m", dtype="float32", device="cpu")
+    found = method(short_model(), execution=CPU)
+    lm = open_causal_lm(short_model(), dtype="float32", device="cpu")
     renderer = template.renderer(lm.render_chat)
     for row, item in zip(found.items.to_pylist(), read_items([quiz], limit=1).items, strict=True):
         sums = []
@@ -108,8 +109,8 @@ def test_neither_company_nor_threads_change_a_likelihood(model: Path, tmp_path: 
 
 
 def test_bfloat16_weights_change_a_likelihood_by_no_rounding_of_activations(exam: str):
-    half = Evaluation(sets=(exam,), generate=False, limit=1, dtype="bfloat16")("smollm2-135m", execution=CPU)
-    whole = Evaluation(sets=(exam,), generate=False, limit=1, dtype="float32")("smollm2-135m", execution=CPU)
+    half = Evaluation(sets=(exam,), generate=False, limit=1, dtype="bfloat16")(short_model(), execution=CPU)
+    whole = Evaluation(sets=(exam,), generate=False, limit=1, dtype="float32")(short_model(), execution=CPU)
     for a, b in zip(*(values(each, "answer_log_likelihood") for each in (half, whole)), strict=True):
         assert a == pytest.approx(b, abs=0.02)
 

@@ -17,6 +17,7 @@ from qads.datasets.benchmarks import BENCHMARKS
 from qads.evaluate import Evaluation
 from qads.evaluate.harness import TASKS
 from qads.models import open_causal_lm
+from short_model import short_model
 
 
 def test_every_benchmark_has_a_task_and_every_task_a_benchmark():
@@ -33,7 +34,7 @@ def test_the_harness_alone_finds_what_qads_finds(quiz: str, exam: str, tmp_path:
     files = dict(text.split("=", 1) for text in (quiz, exam))
     settings = {"files": {"aqua": files["quiz"], "svamp": files["exam"]}, "items": 3}
     manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=settings)
-    lm = open_causal_lm("smollm2-135m", dtype="float32", device="cpu")
+    lm = open_causal_lm(short_model(), dtype="float32", device="cpu")
     model = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, add_bos_token=False, batch_size=2)
     tasks = manager.load(["qads_aqua_choice", {"group": "g", "task": [
         {"task": "qads_svamp", "generation_kwargs": {"until": ["\n\nQuestion:"], "max_gen_toks": 8, "do_sample": False}}
@@ -43,7 +44,7 @@ def test_the_harness_alone_finds_what_qads_finds(quiz: str, exam: str, tmp_path:
     ours = Evaluation(
         sets=(f"aqua={files['quiz']}", f"svamp={files['exam']}"), limit=3, likelihood=False, choice="likelihood",
         max_new_tokens=8, dtype="float32",
-    )("smollm2-135m", execution=Execution(device="cpu"))  # fmt: skip
+    )(short_model(), execution=Execution(device="cpu"))  # fmt: skip
     chosen = {s["doc"]["id"]: s["choice_likelihood"] for s in alone["samples"]["qads_aqua_choice"]}
     written = {s["doc"]["id"]: s["resps"][0][0] for s in alone["samples"]["qads_svamp"]}
     rows = ours.items.to_pylist()

@@ -15,6 +15,7 @@ from qads.errors import InputError, TooLongError
 from qads.quality import AnswerLikelihoods, OneShotInfluence
 from reference import likelihoods_with_and_without_problem
 from run.tiny import make_model, rows
+from short_model import short_model
 
 CPU = Execution(device="cpu")
 POOL = qads.Pool.from_rows(
@@ -48,9 +49,9 @@ def plain(model: str, pool: qads.Pool) -> np.ndarray:
     return np.array([likelihoods_with_and_without_problem(lm.model, lm.tokenizer, *text) for text in texts])
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m", "tiny", "opening"])
+@pytest.mark.parametrize("name", ["short", "tiny", "opening"])
 def test_likelihoods_are_those_of_plain_passes(name: str, request: pytest.FixtureRequest):
-    model = name if name == "smollm2-135m" else request.getfixturevalue(name)
+    model = short_model() if name == "short" else request.getfixturevalue(name)
     found = AnswerLikelihoods(model=model, dtype="float32")(POOL, execution=CPU)
     np.testing.assert_allclose(found, plain(model, POOL), atol=1e-4)
 
