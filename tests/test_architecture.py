@@ -106,6 +106,17 @@ def test_light_uses_load_no_heavy_library(code: str):
     assert found.stdout.strip().splitlines()[-1] == "[]"
 
 
+def test_a_pool_is_checked_without_a_heavy_library(tmp_path: Path):
+    (tmp_path / "pool.jsonl").write_text('{"problem": "1 + 1", "solution": "2"}\n')
+    code = (
+        "from qads.cli import app; from typer.testing import CliRunner\n"
+        "found = CliRunner().invoke(app, ['check', 'pool.jsonl', '--against', 'pool.jsonl'])\n"
+        f"import sys; print(found.exit_code, sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert found.stdout == "0 []\n"
+
+
 def test_a_configuration_is_read_without_what_only_some_stages_need():
     late = {"sentence_transformers", "transformers.modeling_utils", "sklearn", "scipy.stats"}
     probe = f"import qads.run\nimport sys; print(sorted({late!r} & set(sys.modules)))"
