@@ -74,12 +74,12 @@ def sampled(function: Any = None, *, typechecker: Any) -> Any:
         if MADE[function.__code__] == 10:
             return function
         MADE[function.__code__] += 1
-    always, calls = checking(function), itertools.count()
+    always, calls = functools.cache(lambda: checking(function)), itertools.count()
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         n = next(calls)
-        return (always if n < 100 or n % 50 == 0 else function)(*args, **kwargs)
+        return (always() if n < 100 or n % 50 == 0 else function)(*args, **kwargs)
 
     return called
 

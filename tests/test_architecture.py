@@ -107,10 +107,11 @@ def test_light_uses_load_no_heavy_library(code: str):
 
 
 def test_a_pool_is_checked_without_a_heavy_library(tmp_path: Path):
-    (tmp_path / "pool.jsonl").write_text('{"problem": "1 + 1", "solution": "2"}\n')
+    for name, problem in (("pool", "1 + 1"), ("exam", "What is left of seven pears when three are eaten?")):
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"problem": "{problem}", "solution": "2"}}\n')
     code = (
         "from qads.cli import app; from typer.testing import CliRunner\n"
-        "found = CliRunner().invoke(app, ['check', 'pool.jsonl', '--against', 'pool.jsonl'])\n"
+        "found = CliRunner().invoke(app, ['check', 'pool.jsonl', '--against', 'exam.jsonl'])\n"
         f"import sys; print(found.exit_code, sorted({HEAVY!r} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)

@@ -74,10 +74,8 @@ def shortened_gguf(whole: Path, path: Path, *, n_layers: int, n_tokens: int) -> 
 @pytest.mark.parametrize(
     "of", ["two layers of it", pytest.param("the whole", marks=[pytest.mark.long, pytest.mark.slow])]
 )
-def test_the_converted_copy_computes_what_the_gguf_file_computes(of: str, monkeypatch, tmp_path):
-    path = Path(find_model("smollm2-135m").location)
-    if of != "the whole":
-        path = shortened_gguf(path, tmp_path / "short.gguf", n_layers=2, n_tokens=1200)
+def test_the_converted_copy_computes_what_the_gguf_file_computes(of: str, short: str, monkeypatch, tmp_path):
+    path = Path(find_model("smollm2-135m").location if of == "the whole" else short)
     monkeypatch.setenv("QADS_CACHE", str(tmp_path / "cache"))
     ours = open_causal_lm(str(path), dtype="float32")
     again = open_causal_lm(str(path), dtype="float32")
@@ -156,37 +154,35 @@ def test_adapters_that_rest_on_each_other_are_refused_by_name(n: int, tmp_path: 
 
 
 @pytest.fixture(scope="module")
-def with_a_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache into which the tokenizer of a GGUF model was converted, which takes seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QADS_CACHE", str(cache := tmp_path_factory.mktemp("cache")))
-        open_tokenizer("smollm2-135m")
-    return cache
+def short(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The embedded model with two layers and few tokens, as a GGUF file."""
+    whole, path = Path(find_model("smollm2-135m").location), tmp_path_factory.mktemp("short") / "short.gguf"
+    return str(shortened_gguf(whole, path, n_layers=2, n_tokens=1200))
 
 
 def test_the_tokenizer_of_a_gguf_model_opens_without_converting_its_weights(
-    monkeypatch: pytest.MonkeyPatch, with_a_tokenizer: Path
+    monkeypatch: pytest.MonkeyPatch, short: str, tmp_path: Path
 ):
-    whole = open_causal_lm("smollm2-135m").tokenizer
-    monkeypatch.setenv("QADS_CACHE", str(with_a_tokenizer))
-    alone = open_tokenizer("smollm2-135m")
-    assert alone.max_length == 8192 and not list(with_a_tokenizer.rglob("*.safetensors"))
+    monkeypatch.setenv("QADS_CACHE", str(tmp_path))
+    alone = open_tokenizer(short)
+    assert alone.max_length == 8192 and not list(tmp_path.rglob("*.safetensors"))
+    whole = open_causal_lm(short).tokenizer
     for text in ("2 + 2 = 4", "Wie viele Äpfel? 🙂\n\n"):
         assert alone.tokenizer(text)["input_ids"] == whole(text)["input_ids"]
-    assert open_tokenizer("smollm2-135m").source == alone.source
+    assert open_tokenizer(short).source == alone.source
 
 
 @pytest.mark.slow
 def test_a_converted_model_is_nobody_elses_and_made_again_when_it_was_damaged(
-    monkeypatch: pytest.MonkeyPatch, with_a_tokenizer: Path, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, short: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setenv("QADS_CACHE", str(with_a_tokenizer))
-    before = open_tokenizer("smollm2-135m").tokenizer("2 + 2 = 4")["input_ids"]
-    (file,) = with_a_tokenizer.rglob("tokenizer.json")
+    monkeypatch.setenv("QADS_CACHE", str(tmp_path))
+    before = open_tokenizer(short).tokenizer("2 + 2 = 4")["input_ids"]
+    (file,) = tmp_path.rglob("tokenizer.json")
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
-    assert open_tokenizer("smollm2-135m").tokenizer("2 + 2 = 4")["input_ids"] == before
+    assert open_tokenizer(short).tokenizer("2 + 2 = 4")["input_ids"] == before
     assert file.read_bytes() == whole
     assert "is damaged or of an earlier version, and is made again" in caplog.text
 
@@ -240,15 +236,19 @@ def test_a_hub_model_is_opened_at_the_commit_that_names_it_and_without_pickles(d
     (cache / "refs").mkdir(parents=True)
     (cache / "refs" / "main").write_text("a" * 40)
     shutil.copytree(dense, cache / "snapshots" / ("a" * 40))
-    probe = "from qads.models import *\ns = find_model('owner/dense')\nprint(s.revision, s.identity)\n"
-    probe += "open_encoder('owner/dense')\nprint('opened')"
-    found = run(probe, {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "PATH": ""})
-    assert found.stdout.split() == ["a" * 40, f"hub:owner/dense@{'a' * 40}"]
-    assert "2_Dense/pytorch_model.bin is pickled" in found.stderr
     pickle = cache / "snapshots" / ("a" * 40) / "2_Dense" / "pytorch_model.bin"
-    save_file(torch.load(pickle), pickle.with_name("model.safetensors"))
+    save_file(torch.load(pickle), held := tmp_path / "model.safetensors")
+    probe = (
+        "import shutil, sys; from qads.models import *\n"
+        "s = find_model('owner/dense'); print(s.revision, s.identity)\n"
+        "try: open_encoder('owner/dense')\nexcept ValueError as error: print(error)\n"
+        f"shutil.copy({str(held)!r}, {str(pickle.with_name('model.safetensors'))!r})\n"
+        "open_encoder('owner/dense'); print('opened')"
+    )
     found = run(probe, {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "PATH": ""})
-    assert found.stdout.split()[-1] == "opened", found.stderr
+    known, refused, *rest = found.stdout.splitlines()
+    assert known == f"{'a' * 40} hub:owner/dense@{'a' * 40}"
+    assert "2_Dense/pytorch_model.bin is pickled" in refused and rest[-1] == "opened", found.stderr
 
 
 def run(probe: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -131,7 +131,7 @@ def test_actors_leave_the_bytes_of_this_one_though_one_is_killed(
 
 
 @pytest.mark.usefixtures("small_shards")
-@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.long])])
 def test_likelihoods_of_workers_are_those_of_this_process(
     model: Path, kind: Literal["local", "ray"], request: pytest.FixtureRequest
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_launched_training_that_fails_keeps_its_checkpoints_and_its_log(files:
     assert list((tmp_path / "out").rglob("launched/trained/train/checkpoints/step-00000500"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_launched_training_ends_with_the_comparison_and_goes_on_from_its_checkpoint(
     files: Files, tmp_path: Path

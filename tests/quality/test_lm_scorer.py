@@ -19,7 +19,6 @@ from qads.quality.scorers import FittedLM, LMScorer, Lora, load_scorer
 from qads.run import run_pipeline
 from run.tiny import make_model, settings, write_rows
 from run.tiny import rows as tiny_rows
-from short_model import short_model
 
 peft = pytest.importorskip("peft", reason="the extra 'train' is not installed")
 CPU = Execution(device="cpu")
@@ -64,9 +63,7 @@ def fitted(tiny: LMScorer, pool: qads.Pool, quality: np.ndarray) -> FittedLM:
 
 @pytest.mark.slow
 def test_a_planted_signal_is_learned_on_rows_that_were_not_trained_on(pool: qads.Pool, quality: np.ndarray):
-    method = LMScorer(
-        model=short_model(), levels=2, epochs=3, batch_size=4, lora=Lora(rank=4, alpha=8), learning_rate=3e-3
-    )
+    method = LMScorer(levels=2, epochs=1, batch_size=4, lora=Lora(rank=4, alpha=8), learning_rate=3e-3)
     found = method.fit(pool, quality, execution=CPU)
     assert found.out_of_fold is not None
     held = found.out_of_fold.fold >= 0

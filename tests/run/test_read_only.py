@@ -30,6 +30,7 @@ def bubblewrap() -> str:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_needs_no_home_and_no_cache(bubblewrap: str, model: Path, pool_file: Path, tmp_path: Path):
     file, out = tmp_path / "run.yaml", tmp_path / "out"

@@ -105,12 +105,12 @@ import signal
 for number, read in enumerate(READERS):
     for unit in UNITS:
         print(number, ascii(unit), flush=True)
-        signal.setitimer(signal.ITIMER_PROF, 5)  # Of the processor; the system then ends this process.
+        signal.setitimer(signal.ITIMER_PROF, 2.5)  # Of the processor; the system then ends this process.
         read(long(unit, N))
 """
 
 
 @pytest.mark.slow
 def test_no_pattern_blows_up_on_a_text_made_for_it():
-    # Each takes half a second at most; what grows with the square of the length would take from 7 seconds to minutes.
-    ran(TEXTS.format(n=100_000))
+    # Each takes some tenths of a second; what grows with the square of the length would take from 3 to minutes.
+    ran(TEXTS.format(n=70_000))
