@@ -24,7 +24,7 @@ from object_storage import ObjectStorage, serving
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # Threads that spin while they wait take the other core.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # Those have no actor's environment, and just idle.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # Workers for any work, which no actor takes.
 if n_processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # Together they have one thread a core.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // n_processes)))
 

@@ -39,7 +39,7 @@ MAY_LOAD_HEAVY = {
     "train/isolation.py",
     "train/attention.py",
     "train/loop.py",
-    "run/estimate.py",
+    "run/speed.py",
 }
 
 

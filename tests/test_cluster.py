@@ -343,7 +343,7 @@ def test_a_shard_that_hangs_ends_the_selection_and_the_picks_are_kept(
 
     def hang() -> None:
         assert started[0]._timeout == 1000.0
-        started[0]._timeout = 5.0  # From now on: within the start of an actor, a busy machine takes any time.
+        started[0]._timeout = 5.0  # Not before: how long actors take to start on a busy machine, nobody knows.
         signal_a_shard(signal.SIGSTOP)
 
     monkeypatch.setattr(greedy, "RayShards", start)

@@ -208,6 +208,21 @@ def test_without_the_extra_it_says_what_to_install(
         fitted.predict(pool, execution=CPU)
 
 
+def test_what_would_stop_the_fine_tuning_stops_a_run_before_it_embeds(
+    tiny: LMScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert tiny.model is not None
+    config = settings(Path(tiny.model), write_rows(tmp_path / "pool.jsonl", tiny_rows(30)))
+    config["quality"]["scorer"] = {"kind": "lm", "model": tiny.model}
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="trl not installed"):
+        patch.setitem(sys.modules, "trl", None)
+        run_pipeline(qads.load_config(config), tmp_path / "run")
+    assert (tmp_path / "run" / "pool" / "manifest.json").exists() and not (tmp_path / "run" / "embed").exists()
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="device 'cuda' cannot be used here"):
+            tiny.check(Execution(kind="ray", gpus_per_worker=1))
+
+
 def test_levels_that_the_tokenizer_cannot_write_are_refused_before_training(
     tiny: LMScorer, pool: qads.Pool, quality: np.ndarray
 ):

@@ -1,4 +1,4 @@
-"""How work is executed: where, on how many workers, how long each may take. It changes how fast, never what."""
+"""How work is executed: where, on how many workers, how long each may take. It changes how fast, not what."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def server(address: str, where: str) -> tuple[str, int] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How fast, never what: no field here changes a result beyond floating-point rounding (`auto_dtype` says which).
+    """How fast, never what: but for `auto_dtype`, no field here changes a result beyond floating-point rounding.
 
     >>> import qads
     >>> qads.Execution(workers=2).workers

@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
 from jaxtyping import Float
 
 from qads.cluster import Execution
@@ -23,9 +22,8 @@ from qads.config import EvaluateConfig, QualityConfig, RunConfig, SavedScorer, c
 from qads.datasets import load_pool
 from qads.evaluate import Item
 from qads.kernels.cost import call_cost
-from qads.kernels.peak import matmul_peak
 from qads.kernels.target import TokenTarget
-from qads.models import Dtype, count_parameters, open_tokenizer, resolve_device
+from qads.models import Dtype, count_parameters, open_tokenizer
 from qads.pool import Kind, Pool, RejectedRow, Row
 from qads.prompts import sample_text
 from qads.quality import EveryAnchor, LMScorer, LocalEngine, ProbeScorer, load_scorer, stratified_sample
@@ -43,6 +41,7 @@ from qads.run.plan import (
     stage_names,
 )
 from qads.run.reuse import read_reused
+from qads.run.speed import cpu_seconds
 from qads.run.stdin import local_sources, spool_stdin, stdin_file, told_as_stdin
 from qads.run.training import training_seconds
 from qads.train import FineTuning
@@ -387,7 +386,6 @@ def _tokens(pool: Pool) -> Float[np.ndarray, " n"]:
 
 def _seconds(flops: int, share: float, execution: Execution, dtype: Dtype) -> tuple[float | None, str | None]:
     """Seconds of so many operations at a share of the peak of this processor, or why nobody knows."""
-    device = execution.found_device
-    if device != "cpu":
-        return None, f"time is unknown: what share of its peak a model reaches on {device} was never measured"
-    return flops / (share * matmul_peak(resolve_device(device), getattr(torch, execution.precision(dtype)))), None
+    seconds = cpu_seconds(flops, share=share, execution=execution, dtype=dtype)
+    unknown = f"time is unknown: what share of its peak a model reaches on {execution.found_device} was never measured"
+    return seconds, unknown if seconds is None else None

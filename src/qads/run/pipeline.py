@@ -14,6 +14,7 @@ from qads.cluster import connected
 from qads.config import RunConfig, check_suffixes
 from qads.datasets import refuse_own_output
 from qads.errors import CorruptError, DriftError, InputError, RunError
+from qads.quality import LMScorer
 from qads.run.budgets import largest_budget
 from qads.run.completing import complete
 from qads.run.context import Facts, StageContext
@@ -185,6 +186,9 @@ def _check_early(context: StageContext, wanted: Sequence[str]) -> None:
     """Find now what would stop the run after hours of embedding and scoring."""
     if context.config.train is not None and "train" in wanted:
         context.config.train.check(context.config.execution)
+    scorer = None if context.config.quality is None else context.config.quality.scorer
+    if isinstance(scorer, LMScorer) and "scorer" in wanted and context.stages["scorer"].manifest() is None:
+        scorer.check(context.config.execution)
     trains_first = evaluates_trained(context.config) and "evaluate" in wanted
     if trains_first and context.stages["train"].manifest() is None:
         check_suffixes(context.config.train, context.config.evaluate)

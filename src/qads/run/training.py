@@ -12,13 +12,13 @@ from typing import Any
 from qads.cluster import Execution
 from qads.config import TrainConfig
 from qads.datasets import refuse_own_output
-from qads.kernels.peak import matmul_peak
 from qads.machine import is_first_process, n_processes
 from qads.models import refuse_inside_model, resolve_device
 from qads.pool import Pool
 from qads.run.context import Facts, StageContext
 from qads.run.directory import KEEPS_CHECKPOINTS, Manifest, RunDirectory, StageDirectory, StagePlan
 from qads.run.kinds import refuse_other_kinds
+from qads.run.speed import cpu_seconds
 from qads.run.telling import Told
 from qads.run.training_rows import TrainingFiles, find_training_files
 from qads.train import FineTuning, StepLog, TrainingPlan
@@ -145,14 +145,9 @@ def estimate_training(config: TrainConfig) -> dict[str, Any]:
 
 def training_seconds(flops: int | None, method: FineTuning, execution: Execution) -> float | None:
     """Seconds that so many operations take to train here, about; None where nobody knows."""
-    device = execution.found_device
-    if flops is None or device != "cpu":
+    if flops is None:
         return None
-    import torch
-
-    return flops / (
-        TRAINING_UTILISATION * matmul_peak(resolve_device(device), getattr(torch, execution.precision(method.dtype)))
-    )
+    return cpu_seconds(flops, share=TRAINING_UTILISATION, execution=execution, dtype=method.dtype)
 
 
 def _planned(config: TrainConfig) -> tuple[TrainingFiles, FineTuning, StagePlan]:

@@ -26,7 +26,7 @@ from qads.choices import check_choices
 from qads.cluster import Execution
 from qads.errors import InputError
 from qads.kernels.cost import Cost
-from qads.models import ADAPTER, CausalLM, Dtype, Lora, check_extra, open_causal_lm, with_adapter
+from qads.models import ADAPTER, CausalLM, Dtype, Lora, check_extra, open_causal_lm, resolve_device, with_adapter
 from qads.pool import Pool, Progress
 from qads.prompts import QUALITY_QUESTION, Template
 from qads.quality.engines import LocalEngine
@@ -140,8 +140,8 @@ class LMScorer:
             InputError: too few rows have a quality, or all the same; or the extra is not installed.
             ModelError: the model cannot be opened, or a level is not one of its tokens.
         """
-        check_extra("LMScorer", "trl", "peft")
         execution, method = execution or Execution(), self.completed()
+        self.check(execution)
         labelled = check_labels("LMScorer", candidates, quality, embeddings=None, groups=groups)
         made = dataclasses.replace(
             made_for or MadeFor(tuple(labelled.rows.sources)), reader=method.reader_identity(execution)
@@ -157,6 +157,16 @@ class LMScorer:
             fitted, calibration=calibration, out_of_fold=held_out.spread_out(trained.of.places, len(candidates)),
             reading=ratings.cost, n_read=int(trained.held.sum()), fitting=trained.cost,
         )  # fmt: skip
+
+    def check(self, execution: Execution) -> None:
+        """Find now what would stop the fine-tuning once it begins, in this process.
+
+        Raises:
+            InputError: the extra is not installed.
+            ModelError: the device is not here.
+        """
+        check_extra("LMScorer", "trl", "peft")
+        resolve_device(execution.device)
 
     def open_model(self, execution: Execution, *, dtype: Dtype | None = None) -> CausalLM:
         """The model before it is fine-tuned; of a completed scorer."""
